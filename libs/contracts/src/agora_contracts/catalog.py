@@ -1,0 +1,210 @@
+"""Messages of the catalog: manifests, listings, prices as offered."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+Slug = Annotated[str, Meta(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
+Version = Annotated[str, Meta(pattern=r"^\d{1,6}\.\d{1,6}\.\d{1,6}$")]
+ListingState = Literal["announced", "draft", "published", "deprecated", "retired"]
+Category = Literal["customer-support", "operations-automation", "it-devops", "compliance-security"]
+Basis = Literal[
+    "task", "query", "escalation", "job", "report", "execution", "incident", "deployment", "audit", "scan",
+    "gb", "hour", "month",
+]  # fmt: skip
+PER_UNIT_BASES: frozenset[str] = frozenset(
+    {"task", "query", "escalation", "job", "report", "execution", "incident", "deployment", "audit", "scan"}
+)
+"""Bases that rate a meter by the unit of work; `gb`, `hour` and `month` are listed but not rated yet."""
+
+MODEL_COST_METER = "model.cost"
+"""Meter of what model calls cost, in whole currency units as a decimal; passed through at cost."""
+
+
+class Permissions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an agent may touch; anything not granted is refused at run time."""
+
+    files: bool = False
+    knowledge: bool = False
+    models: bool = False
+    network: list[str] = []
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Bounds of one run: seconds from start to end, and the most that model calls may cost (USD)."""
+
+    timeout_seconds: Annotated[int, Meta(ge=1, le=86_400)] = 300
+    model_cost: Annotated[Decimal, Meta(ge=0, le=1000)] = Decimal(0)
+
+
+class OfferedPrice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One basis on offer. `unit_price` is USD per unit of `meter`, at most nine decimal places."""
+
+    basis: Basis
+    unit_price: Annotated[Decimal, Meta(ge=0, le=1_000_000)]
+    meter: str | None = None
+
+
+class ChargePolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is owed when the deliverable is not full.
+
+    `partial` is `"delivered_units"` (the metered units count as they are) or `"share:0.5"` (that share of
+    the full price). `empty` and `failed` are `"nothing"` or `"full"`.
+    """
+
+    partial: Annotated[str, Meta(pattern=r"^(delivered_units|share:(0(\.\d{1,6})?|1(\.0{1,6})?))$")] = "delivered_units"
+    empty: Literal["nothing", "full"] = "nothing"
+    failed: Literal["nothing", "full"] = "nothing"
+
+
+class Estimate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How many units of a meter one run uses at most: a fixed number, or one per element of a list.
+
+    `count_of` is a JSON pointer into the input that names a list.
+    """
+
+    fixed: Annotated[Decimal, Meta(ge=0, le=1_000_000)] | None = None
+    count_of: str | None = None
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An agent package as its author describes it (`agent.toml`)."""
+
+    id: Slug
+    version: Version
+    title: Annotated[str, Meta(min_length=1, max_length=120)]
+    summary: Annotated[str, Meta(min_length=1, max_length=300)]
+    category: Category
+    description: Annotated[str, Meta(max_length=20_000)] = ""
+    state: ListingState = "published"
+    tags: Annotated[list[Annotated[str, Meta(max_length=40)]], Meta(max_length=20)] = []
+    permissions: Permissions = Permissions()
+    limits: Limits = Limits()
+    prices: Annotated[list[OfferedPrice], Meta(min_length=1, max_length=20)]
+    charges: ChargePolicy = ChargePolicy()
+    estimate: dict[str, Estimate] = {}
+
+
+class Schemas(msgspec.Struct, frozen=True, kw_only=True):
+    """JSON Schemas (2020-12) of a package version's input, output and deployment config."""
+
+    input: dict[str, Any]
+    output: dict[str, Any]
+    config: dict[str, Any]
+
+
+class PublishPackage(msgspec.Struct, frozen=True, kw_only=True):
+    """Publish one version of a package. The same contents again change nothing; other contents conflict."""
+
+    manifest: Manifest
+    schemas: Schemas
+    first_party: bool = False
+
+
+class SetListingState(msgspec.Struct, frozen=True, kw_only=True):
+    """Move a published version along its listing states (deprecate, retire)."""
+
+    package: str
+    version: str
+    state: ListingState
+
+
+class PackageSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """A package in a list: its newest visible version."""
+
+    id: str
+    version: str
+    title: str
+    summary: str
+    category: Category
+    state: ListingState
+    executable: bool
+    tags: list[str]
+    prices: list[OfferedPrice]
+    price_version: str
+    published_at: datetime
+
+
+class PackageDetail(msgspec.Struct, frozen=True, kw_only=True):
+    """One package version, whole."""
+
+    summary: PackageSummary
+    manifest: Manifest
+    schemas: Schemas
+    versions: list[str]
+    first_party: bool
+
+
+class ListPackages(msgspec.Struct, frozen=True, kw_only=True):
+    """List packages, newest visible version each; `search` is full text over title, summary, tags, description."""
+
+    category: str | None = None
+    search: str | None = None
+    cursor: str | None = None
+    limit: Annotated[int, Meta(ge=1, le=200)] = 50
+
+
+class PackagePage(msgspec.Struct, frozen=True, kw_only=True):
+    """A page of packages."""
+
+    items: list[PackageSummary]
+    next_cursor: str | None = None
+
+
+class GetPackage(msgspec.Struct, frozen=True, kw_only=True):
+    """Read one package; without `version` the newest visible one."""
+
+    package: str
+    version: str | None = None
+
+
+class ListCategories(msgspec.Struct, frozen=True, kw_only=True):
+    """List the categories with how many visible packages each holds."""
+
+
+class CategoryCount(msgspec.Struct, frozen=True, kw_only=True):
+    """One category of the marketplace."""
+
+    id: Category
+    title: str
+    packages: int
+
+
+class CategoryList(msgspec.Struct, frozen=True, kw_only=True):
+    """All categories, in their fixed order."""
+
+    items: list[CategoryCount]
+
+
+class PackagePublished(msgspec.Struct, frozen=True, kw_only=True):
+    """A package version stands in the catalogue; execution keeps a read model of it."""
+
+    package: str
+    version: str
+    manifest: Manifest
+    schemas: Schemas
+    price_version: str
+    first_party: bool
+
+
+class ListingStateChanged(msgspec.Struct, frozen=True, kw_only=True):
+    """A version's listing state moved."""
+
+    package: str
+    version: str
+    state: ListingState
+
+
+class PriceVersionPublished(msgspec.Struct, frozen=True, kw_only=True):
+    """The prices and charge policy of a package version as offered; billing pins them under this id."""
+
+    price_version: str
+    package: str
+    version: str
+    currency: str
+    prices: list[OfferedPrice]
+    charges: ChargePolicy
+    model_cost_limit: Decimal

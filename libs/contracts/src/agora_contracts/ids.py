@@ -1,0 +1,26 @@
+"""Ids: a prefix and a UUID in hex, made by whoever asks. Deterministic where a retry must repeat one."""
+
+import re
+import uuid
+
+_NAMESPACE = uuid.UUID("6d1f8f5e-52a5-5f5b-9e83-2f0f1f1d6c2a")
+_ID = re.compile(r"[a-z]{2,5}_[0-9a-f]{32}")
+_SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+
+PREFIXES = {"run", "dep", "acc", "evt", "file", "ten", "key", "price", "post"}
+"""Run, deployment, account, event, file, tenant, API key, price version, ledger posting."""
+
+
+def derived(prefix: str, *parts: str) -> str:
+    """The same id for the same parts, always: `derived("run", tenant, idempotency_key)`."""
+    return f"{prefix}_{uuid.uuid5(_NAMESPACE, '\x1f'.join((prefix, *parts))).hex}"
+
+
+def is_id(prefix: str, text: str) -> bool:
+    """Whether `text` has the form of an id with this prefix."""
+    return text.startswith(prefix + "_") and _ID.fullmatch(text) is not None
+
+
+def is_slug(text: str) -> bool:
+    """Whether `text` is a package's slug: lower-case words and digits joined by hyphens, at most 64 long."""
+    return len(text) <= 64 and _SLUG.fullmatch(text) is not None

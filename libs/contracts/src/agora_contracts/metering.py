@@ -1,0 +1,87 @@
+"""Messages of metering: usage queries, totals, alarms."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from agora_contracts.billing import Quantity
+from agora_contracts.execution import Deliverable, Outcome
+
+GroupBy = Literal["meter", "package", "deployment", "hour", "day"]
+
+
+class QueryUsage(msgspec.Struct, frozen=True, kw_only=True):
+    """Sum a tenant's usage over [from, to), filtered and grouped. Times are UTC and cut to the hour."""
+
+    tenant: str
+    start: datetime
+    end: datetime
+    meter: str | None = None
+    package: str | None = None
+    deployment: str | None = None
+    group_by: list[GroupBy] = ["meter"]
+    limit: Annotated[int, Meta(ge=1, le=10_000)] = 1000
+
+
+class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One group's total; fields that were not grouped by are null."""
+
+    quantity: Decimal
+    events: int
+    meter: str | None = None
+    package: str | None = None
+    deployment: str | None = None
+    time: datetime | None = None
+
+
+class UsageReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows in the order of their groups; `truncated` when the limit cut them."""
+
+    items: list[UsageRow]
+    truncated: bool = False
+
+
+class GetRunTotals(msgspec.Struct, frozen=True, kw_only=True):
+    """Read what metering has counted for a run."""
+
+    run: str
+    tenant: str
+
+
+class RunTotals(msgspec.Struct, frozen=True, kw_only=True):
+    """A run's usage as counted. `closed` when the count is what `RunFinished` said."""
+
+    run: str
+    closed: bool
+    revision: int
+    expected: int | None
+    counted: int
+    totals: list[Quantity]
+
+
+class RunUsageClosed(msgspec.Struct, frozen=True, kw_only=True):
+    """A run's usage is complete (revision 1) or was corrected (later ones); billing rates this.
+
+    Carries what `RunFinished` said of outcome and deliverable, so that billing need not join two streams.
+    """
+
+    run: str
+    revision: int
+    totals: list[Quantity]
+    outcome: Outcome
+    deliverable: Deliverable
+    finished_at: datetime
+    delivered_units: int | None = None
+    error_code: str | None = None
+
+
+class UsageIncomplete(msgspec.Struct, frozen=True, kw_only=True):
+    """Alarm: a run's usage did not become complete by the deadline; names what is missing."""
+
+    run: str
+    expected: int
+    counted: int
+    missing: list[str]
