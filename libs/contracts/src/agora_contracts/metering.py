@@ -22,7 +22,7 @@ class QueryUsage(msgspec.Struct, frozen=True, kw_only=True):
     meter: str | None = None
     package: str | None = None
     deployment: str | None = None
-    group_by: list[GroupBy] = ["meter"]
+    group_by: list[GroupBy] = msgspec.field(default_factory=lambda: ["meter"])
     limit: Annotated[int, Meta(ge=1, le=10_000)] = 1000
 
 

@@ -1,0 +1,194 @@
+"""The catalogue of messages as data: who says what, who listens, on which stream.
+
+The AsyncAPI page, the JSON Schemas, NATS permissions and the contract gates are all made from these
+tables. A message that is not listed here cannot be sent: the kit's broker and outbox look it up.
+"""
+
+import re
+
+import msgspec
+
+from agora_contracts import billing, catalog, execution, metering, platform
+from agora_contracts.subjects import (
+    BILLING_STREAM,
+    CATALOG_STREAM,
+    METERING_STREAM,
+    RUNS_STREAM,
+    USAGE_STREAM,
+    Stream,
+    command_subject,
+)
+
+Struct = type[msgspec.Struct]
+
+SERVICES = ("catalog", "execution", "metering", "billing", "gateway")
+PROCESSES = ("catalog", "execution", "worker", "vectors", "metering", "billing", "gateway")
+"""Everything that answers `health`; worker and vectors belong to execution."""
+
+
+class EventSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """An event: its type name with version, subject path, producer, consumers and stream."""
+
+    data: Struct
+    type: str
+    path: str
+    producer: str
+    consumers: tuple[str, ...]
+    stream: Stream
+
+
+class CommandSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A command or query: who answers it, who asks, what comes back, and how long the asker waits."""
+
+    request: Struct
+    reply: Struct
+    service: str
+    verb: str
+    callers: tuple[str, ...]
+    deadline_seconds: float
+
+    @property
+    def subject(self) -> str:
+        """The subject on which it is answered."""
+        return command_subject(self.service, self.verb)
+
+
+def _event(data: Struct, path: str, producer: str, consumers: tuple[str, ...], stream: Stream) -> EventSpec:
+    """An event of version 1, named after its path: `agora.run.finished.v1`."""
+    return EventSpec(
+        data=data,
+        type=f"agora.{path.split('.', 1)[1]}.v1",
+        path=path,
+        producer=producer,
+        consumers=consumers,
+        stream=stream,
+    )
+
+
+EVENTS: dict[Struct, EventSpec] = {
+    spec.data: spec
+    for spec in (
+        _event(
+            catalog.PackagePublished, "catalog.package.published", "catalog", ("execution", "gateway"), CATALOG_STREAM
+        ),
+        _event(
+            catalog.ListingStateChanged,
+            "catalog.package.state_changed",
+            "catalog",
+            ("execution", "gateway"),
+            CATALOG_STREAM,
+        ),
+        _event(catalog.PriceVersionPublished, "catalog.price.published", "catalog", ("billing",), CATALOG_STREAM),
+        _event(execution.RunAccepted, "execution.run.accepted", "execution", ("billing", "gateway"), RUNS_STREAM),
+        _event(execution.RunStarted, "execution.run.started", "execution", ("gateway",), RUNS_STREAM),
+        _event(execution.StepRecorded, "execution.step.recorded", "execution", ("gateway",), RUNS_STREAM),
+        _event(execution.RunFinished, "execution.run.finished", "execution", ("metering", "gateway"), RUNS_STREAM),
+        _event(execution.RunCharged, "execution.run.charged", "execution", ("gateway",), RUNS_STREAM),
+        _event(execution.DeploymentStarted, "execution.deployment.started", "execution", ("billing",), RUNS_STREAM),
+        _event(execution.DeploymentEnded, "execution.deployment.ended", "execution", ("billing",), RUNS_STREAM),
+        _event(execution.UsageRecorded, "usage.event.recorded", "execution", ("metering",), USAGE_STREAM),
+        _event(metering.RunUsageClosed, "metering.usage.closed", "metering", ("billing",), METERING_STREAM),
+        _event(metering.UsageIncomplete, "metering.usage.incomplete", "metering", ("operators",), METERING_STREAM),
+        _event(billing.ChargeSettled, "billing.charge.settled", "billing", ("execution",), BILLING_STREAM),
+        _event(billing.ChargeAdjusted, "billing.charge.adjusted", "billing", ("execution",), BILLING_STREAM),
+        _event(billing.CreditToppedUp, "billing.credit.topped_up", "billing", ("integrators",), BILLING_STREAM),
+    )
+}
+
+
+def _verb(request: Struct) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", request.__name__).lower()
+
+
+def _command(
+    request: Struct,
+    reply: Struct,
+    service: str,
+    callers: tuple[str, ...] = ("gateway",),
+    deadline_seconds: float = 5.0,
+) -> CommandSpec:
+    return CommandSpec(
+        request=request,
+        reply=reply,
+        service=service,
+        verb=_verb(request),
+        callers=callers,
+        deadline_seconds=deadline_seconds,
+    )
+
+
+COMMANDS: dict[Struct, CommandSpec] = {
+    spec.request: spec
+    for spec in (
+        _command(catalog.PublishPackage, catalog.PackageDetail, "catalog", deadline_seconds=15),
+        _command(catalog.SetListingState, catalog.PackageDetail, "catalog"),
+        _command(catalog.ListPackages, catalog.PackagePage, "catalog"),
+        _command(catalog.GetPackage, catalog.PackageDetail, "catalog", ("gateway", "execution")),
+        _command(catalog.ListCategories, catalog.CategoryList, "catalog"),
+        _command(execution.StartRun, execution.Run, "execution", deadline_seconds=15),
+        _command(execution.GetRun, execution.Run, "execution", deadline_seconds=65),
+        _command(execution.ListRuns, execution.RunPage, "execution"),
+        _command(execution.CancelRun, execution.Run, "execution", deadline_seconds=10),
+        _command(execution.ListSteps, execution.StepList, "execution"),
+        _command(execution.ListRunEvents, execution.RunEventList, "execution"),
+        _command(execution.EstimateRun, execution.RunEstimate, "execution", deadline_seconds=10),
+        _command(execution.ListRunUsage, execution.RunUsageIds, "execution", ("metering",)),
+        _command(execution.ReplayRunUsage, execution.Replayed, "execution"),
+        _command(execution.StartDeployment, execution.Deployment, "execution", deadline_seconds=15),
+        _command(execution.GetDeployment, execution.Deployment, "execution"),
+        _command(execution.ListDeployments, execution.DeploymentPage, "execution"),
+        _command(execution.ChangeDeploymentConfig, execution.Deployment, "execution", deadline_seconds=15),
+        _command(execution.EndDeployment, execution.Deployment, "execution"),
+        _command(execution.RegisterFile, execution.File, "execution"),
+        _command(execution.GetFile, execution.File, "execution"),
+        _command(execution.ListFiles, execution.FilePage, "execution"),
+        _command(execution.DeleteFile, execution.File, "execution"),
+        _command(execution.CheckPackageHealth, execution.PackageHealth, "execution", deadline_seconds=20),
+        _command(execution.IndexPassages, execution.Indexed, "vectors", ("worker",), 120),
+        _command(execution.SearchPassages, execution.PassageHits, "vectors", ("worker",), 20),
+        _command(execution.EmbedTexts, execution.Embeddings, "vectors", ("worker",), 60),
+        _command(execution.DropCollection, execution.Dropped, "vectors", ("worker", "execution"), 20),
+        _command(metering.QueryUsage, metering.UsageReport, "metering", deadline_seconds=10),
+        _command(metering.GetRunTotals, metering.RunTotals, "metering"),
+        _command(billing.OpenAccount, billing.Balance, "billing"),
+        _command(billing.TopUp, billing.Balance, "billing"),
+        _command(billing.GetBalance, billing.Balance, "billing"),
+        _command(billing.QuoteRun, billing.Quote, "billing", ("execution",)),
+        _command(billing.PlaceHold, billing.Hold, "billing", ("execution",)),
+        _command(billing.ConfirmHold, billing.Hold, "billing", ("worker",)),
+        _command(billing.IncreaseHold, billing.Hold, "billing", ("worker",)),
+        _command(billing.GetStatement, billing.Statement, "billing"),
+        _command(billing.GetReceipt, billing.Receipt, "billing"),
+        _command(billing.ListOpenHolds, billing.OpenHolds, "billing"),
+    )
+}
+
+SHARED_COMMANDS: dict[Struct, Struct] = {
+    platform.GetHealth: platform.Health,
+    platform.ListDeadLetters: platform.DeadLetterPage,
+    platform.ReplayDeadLetters: platform.ReplayReport,
+}
+"""Answered by every process that has something to say, on its own subject (`shared_subject`)."""
+
+SHARED_VERBS: dict[Struct, str] = {
+    platform.GetHealth: "health",
+    platform.ListDeadLetters: "list_dead_letters",
+    platform.ReplayDeadLetters: "replay_dead_letters",
+}
+
+
+def shared_subject(request: Struct, process: str) -> str:
+    """The subject on which `process` answers a message that every process answers."""
+    return command_subject(process, SHARED_VERBS[request])
+
+
+def event_by_type(type_name: str) -> EventSpec:
+    """Find an event by its type name.
+
+    Raises:
+        KeyError: no event has this name.
+    """
+    return _BY_TYPE[type_name]
+
+
+_BY_TYPE = {spec.type: spec for spec in EVENTS.values()}
