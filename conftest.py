@@ -1,0 +1,3 @@
+"""Fixtures for every test in the repository."""
+
+pytest_plugins = ["agora_local.testing"]

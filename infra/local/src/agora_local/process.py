@@ -1,0 +1,151 @@
+"""One child process that never outlives its parent: started, watched, stopped, killed."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+_LAUNCHER = Path(__file__).with_name("_launch.py")
+
+# Linux sends the death signal when the *thread* that forked ends, not the process. All children are therefore
+# started by this one thread, which lives as long as the interpreter; callers may be short-lived threads.
+_spawner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="agora-spawner")
+
+
+class ChildProcess:
+    """A program in a session of its own whose output goes to one log file.
+
+    It may be started again after it ended. All methods may be called from any thread.
+
+    Args:
+        name: How messages call it.
+        command: Program (full path, or found on PATH) and arguments.
+        log: File that its output is appended to.
+        environment: The whole environment of the program.
+        working_folder: Where it runs.
+        owner: User and group id to run as; None keeps ours. Needs root.
+        stop_signal: What asks it to end in order.
+        stop_timeout_seconds: How long `stop` waits before it kills.
+        death_signal: What it gets when our process dies (Linux only).
+    """
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str | Path],
+        *,
+        log: Path,
+        environment: Mapping[str, str] | None = None,
+        working_folder: Path = Path("/"),
+        owner: tuple[int, int] | None = None,
+        stop_signal: signal.Signals = signal.SIGTERM,
+        stop_timeout_seconds: float = 15.0,
+        death_signal: signal.Signals = signal.SIGKILL,
+    ) -> None:
+        self.name = name
+        self.command = [str(part) for part in command]
+        self.log = log
+        self._environment = dict(os.environ if environment is None else environment)
+        self._working_folder = working_folder
+        self._owner = owner
+        self._stop_signal = stop_signal
+        self._stop_timeout_seconds = stop_timeout_seconds
+        self._death_signal = death_signal
+        self._process: subprocess.Popen[bytes] | None = None
+        self._lock = threading.Lock()
+
+    def start(self) -> None:
+        """Start the program.
+
+        Raises:
+            RuntimeError: it runs already.
+        """
+        with self._lock:
+            if self.alive:
+                raise RuntimeError(f"{self.name} runs already as process {self.pid}")
+            self.log.parent.mkdir(parents=True, exist_ok=True)
+            uid, gid = ("", "") if self._owner is None else map(str, self._owner)
+            launcher = [
+                sys.executable,
+                "-I",
+                "-S",
+                str(_LAUNCHER),
+                str(os.getpid()),
+                str(int(self._death_signal)),
+                uid,
+                gid,
+            ]
+            with self.log.open("ab") as log:
+                self._process = _spawner.submit(
+                    subprocess.Popen,
+                    [*launcher, *self.command],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    env=self._environment,
+                    cwd=self._working_folder,
+                    start_new_session=True,
+                ).result()
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the running program, or None."""
+        process = self._process
+        return process.pid if process is not None and process.poll() is None else None
+
+    @property
+    def alive(self) -> bool:
+        """Whether the program runs."""
+        return self.pid is not None
+
+    @property
+    def exit_code(self) -> int | None:
+        """How the last run ended (negative: by that signal), or None while it runs or was never started."""
+        return None if self._process is None else self._process.poll()
+
+    def wait(self, timeout_seconds: float | None = None) -> bool:
+        """Wait for the program to end; tell whether it did."""
+        if self._process is None:
+            return True
+        try:
+            self._process.wait(timeout_seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the program, if it runs."""
+        if self._process is not None:
+            self._process.send_signal(number)
+
+    def stop(self) -> bool:
+        """Ask the program to end, and kill it when it does not; tell whether it ended by itself."""
+        self.signal(self._stop_signal)
+        if self.wait(self._stop_timeout_seconds):
+            return True
+        self.kill()
+        return False
+
+    def kill(self) -> None:
+        """End the program and its whole process group at once, with no chance to clean up."""
+        if self._process is None:
+            return
+        if self._process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def log_tail(self, lines: int = 15) -> str:
+        """The last lines that the program wrote, for error messages."""
+        if not self.log.exists():
+            return ""
+        with self.log.open("rb") as log:
+            log.seek(0, os.SEEK_END)
+            log.seek(max(0, log.tell() - 16_384))
+            text = log.read().decode(errors="replace")
+        return "\n".join(text.splitlines()[-lines:])

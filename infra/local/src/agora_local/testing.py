@@ -1,0 +1,225 @@
+"""Pytest fixtures on the real parts, started only when a test asks for them.
+
+Loaded by the root conftest.py. With pytest-xdist every worker has parts of its own, on free ports, in a
+temporary folder. A test gets a database and a NATS account that nobody else uses.
+"""
+
+import asyncio
+import importlib
+import inspect
+import itertools
+import os
+import shutil
+import signal
+import stat
+import tempfile
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from agora_kit.provision import (
+    DatabasePasswords,
+    DatabaseUrls,
+    administrator,
+    database_name,
+    provision,
+    restrict_database,
+    urls_of,
+)
+
+from agora_local.parts import Nats, Postgres, Temporal
+from agora_local.parts.postgres import traversable
+from agora_local.ports import free_port, free_ports
+
+NATS_ACCOUNTS = 100
+_FOLDER_PREFIX = "agora-test-"
+_PASSWORDS = DatabasePasswords(app="app", system="system", owner="owner")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make SIGTERM end the session as Ctrl-C does, so that fixtures clean up."""
+    if (
+        threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    ):
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep all tests of the running platform on one xdist worker: it is started once."""
+    for item in items:
+        if "platform" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("platform"))
+
+
+@pytest.fixture(scope="session")
+def parts_folder() -> Iterator[Path]:
+    """A temporary folder that any user can enter, removed at the end."""
+    _remove_abandoned_folders()
+    folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER_PREFIX}{os.getpid()}-", dir=_temporary_root()))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_server(parts_folder: Path) -> Iterator[Postgres]:
+    """A PostgreSQL server; `.url` is the administrator's. Without fsync."""
+    with Postgres(parts_folder / "postgres", free_port(), durable=False) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def nats_server(parts_folder: Path) -> Iterator[Nats]:
+    """A NATS server with JetStream and a pool of isolated accounts."""
+    port, monitor_port = free_ports(2)
+    with Nats(parts_folder / "nats", port, monitor_port, accounts=NATS_ACCOUNTS) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def temporal_server(parts_folder: Path) -> Iterator[Temporal]:
+    """A Temporal server in memory, shared: use workflow ids and task queues of your own."""
+    with Temporal(parts_folder / "temporal", free_port(), in_memory=True) as server:
+        yield server
+
+
+@pytest.fixture
+def temporal_address(temporal_server: Temporal) -> str:
+    """Host and port of the Temporal server."""
+    return temporal_server.address
+
+
+@pytest.fixture(scope="session")
+def nats_account_numbers() -> Iterator[int]:
+    """Counts the accounts given out in this session."""
+    return itertools.count()
+
+
+@pytest.fixture
+def nats_url(nats_server: Nats, nats_account_numbers: Iterator[int]) -> str:
+    """URL of a NATS account with JetStream that no other test sees, empty."""
+    number = next(nats_account_numbers)
+    url = nats_server.account_url(number % NATS_ACCOUNTS)
+    if number >= NATS_ACCOUNTS:
+        run_in_thread(_delete_streams(url))
+    return url
+
+
+@pytest.fixture(scope="session")
+def database_templates(postgres_server: Postgres) -> "DatabaseTemplates":
+    """Migrated databases of the services, made on first use and copied for each test."""
+    return DatabaseTemplates(postgres_server.url)
+
+
+@pytest.fixture
+def database_urls(database_templates: "DatabaseTemplates") -> Iterator[Callable[[str], DatabaseUrls]]:
+    """`database_urls("billing")` makes a fresh, migrated database of that service for this test.
+
+    Call it from a test function or a fixture, async or not. The databases are dropped after the test.
+    """
+    made: list[str] = []
+
+    def make(service: str) -> DatabaseUrls:
+        name, urls = database_templates.copy(service)
+        made.append(name)
+        return urls
+
+    yield make
+    database_templates.drop(made)
+
+
+class DatabaseTemplates:
+    """One migrated database per service, and copies of it."""
+
+    def __init__(self, admin_url: str) -> None:
+        self._admin_url = admin_url
+        self._ready: set[str] = set()
+        self._numbers = itertools.count(1)
+
+    def copy(self, service: str) -> tuple[str, DatabaseUrls]:
+        """Make a copy of the service's template; its database's name and URLs."""
+        if service not in self._ready:
+            run_in_thread(self._make_template(service))
+            self._ready.add(service)
+        name = f"{database_name(service)}_{next(self._numbers)}"
+        run_in_thread(self._copy(service, name))
+        return name, urls_of(self._admin_url, service, _PASSWORDS, name)
+
+    def drop(self, names: list[str]) -> None:
+        """Drop databases, also those to which a test left connections open."""
+        if names:
+            run_in_thread(self._drop(names))
+
+    async def _make_template(self, service: str) -> None:
+        urls = await provision(self._admin_url, service, _PASSWORDS)
+        database = importlib.import_module("agora_kit.database")
+        migrated = database.migrate(urls.owner, f"agora_{service}")
+        if inspect.isawaitable(migrated):
+            await migrated
+        async with administrator(self._admin_url) as connection:
+            await connection.execute(f'ALTER DATABASE "{database_name(service)}" ALLOW_CONNECTIONS false')
+
+    async def _copy(self, service: str, name: str) -> None:
+        async with administrator(self._admin_url) as connection:
+            await connection.execute(
+                f'CREATE DATABASE "{name}" TEMPLATE "{database_name(service)}"'
+                f' OWNER "agora_{service}_owner" STRATEGY file_copy'
+            )
+            await restrict_database(connection, service, name)
+
+    async def _drop(self, names: list[str]) -> None:
+        async with administrator(self._admin_url) as connection:
+            for name in names:
+                await connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+def run_in_thread[T](work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end on a loop of its own, whether or not a loop runs in this thread."""
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            results.append(asyncio.run(work))
+        except BaseException as error:  # noqa: BLE001 - raised below, in the thread that asked
+            errors.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+    return results[0]
+
+
+async def _delete_streams(url: str) -> None:
+    import nats
+
+    connection = await nats.connect(url)
+    try:
+        context = connection.jetstream()
+        for stream in await context.streams_info():
+            await context.delete_stream(str(stream.config.name))
+    finally:
+        await connection.close()
+
+
+def _temporary_root() -> Path:
+    for candidate in (Path(tempfile.gettempdir()), Path("/var/tmp"), Path("/tmp")):
+        if traversable(candidate):
+            return candidate
+    raise RuntimeError("no temporary folder that PostgreSQL's user can enter; set TMPDIR to one")
+
+
+def _remove_abandoned_folders() -> None:
+    """Remove the folders of sessions that were killed before they could."""
+    for folder in _temporary_root().glob(f"{_FOLDER_PREFIX}*-*"):
+        pid = folder.name.removeprefix(_FOLDER_PREFIX).split("-")[0]
+        owned = stat.S_ISDIR(folder.lstat().st_mode) and folder.lstat().st_uid == os.geteuid()
+        if owned and pid.isdigit() and not psutil.pid_exists(int(pid)):
+            shutil.rmtree(folder, ignore_errors=True)
