@@ -1,8 +1,8 @@
 """Become another program that dies with its parent: run by path, never imported.
 
 Usage: `python -I -S _launch.py PARENT_PID DEATH_SIGNAL UID GID PROGRAM [ARGUMENT...]`; an empty UID keeps the
-user. A process of its own does this because the alternative, `preexec_fn`, runs Python between fork and exec of
-a process full of threads. Only the standard library, and little of it: this is paid at each start (~20 ms).
+user. A process of its own does this because the alternative, `preexec_fn`, runs Python between fork and exec
+of a process full of threads. Only the standard library, and little of it: each start pays for it (~20 ms).
 """
 
 import os

@@ -15,6 +15,7 @@ import stat
 import tempfile
 import threading
 from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +61,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def parts_folder() -> Iterator[Path]:
     """A temporary folder that any user can enter, removed at the end."""
     _remove_abandoned_folders()
-    folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER_PREFIX}{os.getpid()}-", dir=_temporary_root()))
-    folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
+    with own_folder() as folder:
+        yield folder
 
 
 @pytest.fixture(scope="session")
@@ -176,6 +175,17 @@ class DatabaseTemplates:
         async with administrator(self._admin_url) as connection:
             for name in names:
                 await connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+@contextmanager
+def own_folder() -> Iterator[Path]:
+    """A temporary folder that any user can enter, PostgreSQL's included; removed on exit."""
+    folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER_PREFIX}{os.getpid()}-", dir=_temporary_root()))
+    folder.chmod(0o755)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def run_in_thread[T](work: Coroutine[Any, Any, T]) -> T:

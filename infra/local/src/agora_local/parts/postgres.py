@@ -66,8 +66,8 @@ class Postgres(Part):
         self.folder.mkdir(parents=True, exist_ok=True)
         if self._owner is not None and not traversable(self.folder):
             raise PartFailed(
-                f"PostgreSQL may not run as root and runs as `{_UNPRIVILEGED_USER}`, who cannot enter {self.folder}."
-                " Choose a data folder whose parents all have mode o+x."
+                f"PostgreSQL may not run as root and runs as `{_UNPRIVILEGED_USER}`, who cannot enter"
+                f" {self.folder}. Choose a data folder whose parents all have mode o+x."
             )
         self._binaries = _binaries(self._owner)
         if not self._data.exists():
@@ -106,7 +106,8 @@ class Postgres(Part):
         )
 
     def _initialise(self) -> None:
-        # In a folder beside it, renamed when complete: an initdb that was killed half-way is not taken for a cluster.
+        # In a folder beside it, renamed when complete, so that an initdb that was killed half-way is not
+        # taken for a cluster.
         unfinished = self.folder / "data.unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(mode=0o700)
@@ -191,7 +192,7 @@ def traversable(folder: Path) -> bool:
 def write_private(path: Path, text: str) -> None:
     """Write a file that only its owner can read, never readable by others in between."""
     path.unlink(missing_ok=True)
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
         file.write(text)
 
 

@@ -89,7 +89,7 @@ class Temporal(Part):
             self._command(self._binary),
             log=self.folder / "log",
             environment={**os.environ, "GOGC": "800"},
-            # It waits 10 s for long polls when asked to stop; what it acknowledged is in SQLite's log by then.
+            # It may wait long for open polls; what it acknowledged is in SQLite's log by then.
             stop_signal=signal.SIGTERM,
             stop_timeout_seconds=5,
             death_signal=signal.SIGKILL,

@@ -91,7 +91,7 @@ def usable(binary: Path) -> bool:
 def _make(destination: Path, say: Say) -> None:
     problems = []
     for name, source in (("download", _download), ("build", _build)):
-        # Made beside the destination and renamed, so that a killed attempt leaves nothing that looks complete.
+        # Made beside the destination and renamed: a killed attempt leaves nothing that looks complete.
         with tempfile.TemporaryDirectory(dir=destination.parent, prefix=f"{name}-") as folder:
             try:
                 made = source(Path(folder), say)
@@ -104,8 +104,8 @@ def _make(destination: Path, say: Say) -> None:
                 problems.append(f"{name}: {error}")
                 say(f"Temporal CLI, {name}: {error}")
     raise PartFailed(
-        "There is no Temporal CLI and none could be made. Install it (https://docs.temporal.io/cli) or Go 1.24 or"
-        " later, or set AGORA_TEMPORAL_CLI to the program's path. Tried:\n" + "\n".join(problems)
+        "There is no Temporal CLI and none could be made. Install it (https://docs.temporal.io/cli), or Go,"
+        " or set AGORA_TEMPORAL_CLI to the program's path. Tried:\n" + "\n".join(problems)
     )
 
 
