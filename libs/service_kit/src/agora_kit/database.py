@@ -1,0 +1,159 @@
+"""PostgreSQL through SQLAlchemy Core on asyncpg: transactions under row-level security, and migrations.
+
+Two roles per service. `transaction(tenant)` uses the service's ordinary role, for which every table's
+policy admits only that tenant's rows. `system()` uses the named system role, which sees all tenants: it is
+for the outbox relay, batch consumers, group commits and sweeps.
+"""
+
+import importlib.util
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import msgspec
+from sqlalchemy import MetaData, text
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+_TRANSIENT_STATES = ("08", "40", "53", "55", "57")
+"""SQLSTATE classes that a later try may not meet: connection, serialisation, resources, locks, shutdown."""
+
+
+def new_metadata() -> MetaData:
+    """A MetaData whose constraints get predictable names, so that migrations can be compared."""
+    return MetaData(naming_convention=NAMING)
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether the same work may succeed later: the server is away, overloaded, or chose us as a victim."""
+    if isinstance(error, ConnectionError | TimeoutError | asyncpg.PostgresConnectionError):
+        return True
+    if isinstance(error, DBAPIError):
+        if error.connection_invalidated:
+            return True
+        state = getattr(error.orig, "sqlstate", None)
+        if state is None:
+            return isinstance(error, OperationalError | InterfaceError)
+        return str(state).startswith(_TRANSIENT_STATES)
+    state = getattr(error, "sqlstate", None)
+    return isinstance(error, OSError) or (state is not None and str(state).startswith(_TRANSIENT_STATES))
+
+
+def _json_dumps(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+class Database:
+    """Connections of one service to its own database."""
+
+    def __init__(self, url: str, system_url: str, *, pool_size: int = 8) -> None:
+        def engine(address: str) -> AsyncEngine:
+            return create_async_engine(
+                address,
+                pool_size=pool_size,
+                max_overflow=pool_size,
+                pool_timeout=10,
+                json_serializer=_json_dumps,
+                json_deserializer=msgspec.json.decode,
+                connect_args={"timeout": 5, "command_timeout": 30, "server_settings": {"jit": "off"}},
+            )
+
+        self.system_url = system_url
+        self._tenant_engine = engine(url)
+        self._system_engine = engine(system_url)
+
+    @property
+    def engines(self) -> tuple[AsyncEngine, AsyncEngine]:
+        """Both engines, for instrumentation."""
+        return self._tenant_engine, self._system_engine
+
+    @asynccontextmanager
+    async def transaction(self, tenant: str) -> AsyncIterator[AsyncConnection]:
+        """One transaction that sees and writes only the tenant's rows; commits at the end, or rolls back."""
+        async with self._tenant_engine.begin() as connection:
+            await connection.execute(
+                text("SELECT set_config('agora.tenant_id', :tenant, true)"), {"tenant": tenant}
+            )
+            yield connection
+
+    @asynccontextmanager
+    async def system(self) -> AsyncIterator[AsyncConnection]:
+        """One transaction under the system role, for work across tenants."""
+        async with self._system_engine.begin() as connection:
+            yield connection
+
+    async def check(self) -> None:
+        """Raise what the driver raises when the database does not answer."""
+        async with self._system_engine.connect() as connection:
+            await connection.execute(text("SELECT 1"))
+
+    async def listen_connection(self) -> asyncpg.Connection:
+        """A raw connection of its own for LISTEN and session locks; the caller closes it."""
+        return await asyncpg.connect(self.system_url.replace("+asyncpg", ""), timeout=5)
+
+    async def close(self) -> None:
+        """Give every connection back."""
+        await self._tenant_engine.dispose()
+        await self._system_engine.dispose()
+
+
+async def driver(connection: AsyncConnection) -> asyncpg.Connection:
+    """The asyncpg connection under a SQLAlchemy one, in the same transaction: for COPY and hot paths."""
+    raw = await connection.get_raw_connection()
+    return raw.driver_connection  # type: ignore[return-value]
+
+
+# --- migrations ----------------------------------------------------------------------------------
+
+
+def migrations_folder(service_package: str) -> Path:
+    """Where a service's Alembic migrations lie: in its package when installed, beside `src` in a checkout.
+
+    Raises:
+        FileNotFoundError: neither place has them.
+    """
+    spec = importlib.util.find_spec(service_package)
+    if spec is None or not spec.submodule_search_locations:
+        raise FileNotFoundError(f"{service_package} is not an installed package")
+    package = Path(next(iter(spec.submodule_search_locations)))
+    for folder in (package / "migrations", package.parent.parent / "migrations"):
+        if (folder / "env.py").exists():
+            return folder
+    raise FileNotFoundError(f"no migrations/env.py for {service_package}")
+
+
+def migrate(owner_url: str, service_package: str) -> None:
+    """Bring a service's database to its newest migration; one migrator at a time, others wait.
+
+    Blocking: call it before the event loop or in a thread.
+    """
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(migrations_folder(service_package)))
+    config.attributes["url"] = owner_url
+    command.upgrade(config, "head")
+
+
+async def is_current(owner_url: str, service_package: str) -> bool:
+    """Whether the database is at the newest migration, told without loading Alembic (start-up time)."""
+    folder = migrations_folder(service_package) / "versions"
+    newest = max((path.name.split("_")[0] for path in folder.glob("[0-9]*.py")), default=None)
+    connection = await asyncpg.connect(owner_url.replace("+asyncpg", ""), timeout=5)
+    try:
+        if await connection.fetchval("SELECT to_regclass('alembic_version')") is None:
+            return False
+        return await connection.fetchval("SELECT version_num FROM alembic_version") == newest
+    finally:
+        await connection.close()

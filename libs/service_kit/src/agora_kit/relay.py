@@ -1,0 +1,139 @@
+"""The outbox relay: copies committed events to JetStream, in order, at least once.
+
+One relay per service is active (a session lock in the database); replicas wait to take over. Woken by
+NOTIFY, with a sweep for what a notification missed. Order is kept per entity as long as publishing
+succeeds; consumers must bear redelivery and late arrival in any case. JetStream drops a second copy of a
+message id within its window.
+"""
+
+import asyncio
+import contextlib
+
+import structlog
+from nats.aio.client import Client
+from nats.js import JetStreamContext
+from nats.js.api import StreamConfig
+from nats.js.errors import NotFoundError
+from sqlalchemy import text
+
+from agora_contracts.subjects import STREAMS, Stream
+from agora_kit.database import Database
+from agora_kit.outbox import RETENTION_DAYS
+
+log = structlog.get_logger()
+
+_LOCK = 7_203_012
+_BATCH = 1000
+_ACK_SECONDS = 5.0
+
+_PENDING = text(
+    f"SELECT seq, message_id, subject, payload FROM outbox WHERE published_at IS NULL ORDER BY seq LIMIT {_BATCH}"
+)
+_DONE = text("UPDATE outbox SET published_at = now() WHERE seq = ANY(CAST(:seqs AS bigint[]))")
+_EXPIRE = text(
+    "DELETE FROM outbox WHERE ctid = ANY(ARRAY(SELECT ctid FROM outbox "
+    "WHERE published_at < now() - make_interval(days => :days) LIMIT 10000))"
+)
+
+
+class Relay:
+    """Publishes a service's outbox.
+
+    Args:
+        database: the service's database.
+        connection: a connected NATS client.
+        sweep_seconds: how long a missed notification can delay an event.
+    """
+
+    def __init__(self, database: Database, connection: Client, *, sweep_seconds: float = 1.0) -> None:
+        self._database = database
+        self._stream = connection.jetstream(timeout=_ACK_SECONDS)
+        self._sweep_seconds = sweep_seconds
+        self._wake = asyncio.Event()
+
+    async def run(self) -> None:
+        """Relay until cancelled; every failure is logged and retried."""
+        while True:
+            try:
+                await self._lead()
+            except Exception as error:
+                log.warning("relay interrupted, trying again", error=repr(error))
+                await asyncio.sleep(0.5)
+
+    async def _lead(self) -> None:
+        session = await self._database.listen_connection()
+        try:
+            while not await session.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):
+                await asyncio.sleep(1.0)
+            await session.add_listener("outbox", self._notified)
+            while not session.is_closed():
+                self._wake.clear()
+                while await self.publish_pending():
+                    pass
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), self._sweep_seconds)
+        finally:
+            with contextlib.suppress(Exception):
+                await session.close(timeout=2)
+
+    def _notified(self, *_: object) -> None:
+        self._wake.set()
+
+    async def publish_pending(self) -> bool:
+        """Publish one batch. Returns whether there may be more at once.
+
+        Raises:
+            Exception: what NATS or the database raised; nothing unacknowledged is marked as published.
+        """
+        async with self._database.system() as connection:
+            rows = (await connection.execute(_PENDING)).all()
+        if not rows:
+            return False
+        acks = [
+            await self._stream.publish_async(row.subject, row.payload, headers={"Nats-Msg-Id": row.message_id})
+            for row in rows
+        ]
+        done, late = await asyncio.wait(acks, timeout=_ACK_SECONDS)
+        for future in late:
+            future.cancel()
+        confirmed = [row.seq for row, ack in zip(rows, acks, strict=True) if ack in done and _stored(ack)]
+        if confirmed:
+            async with self._database.system() as connection:
+                await connection.execute(_DONE, {"seqs": confirmed})
+        if len(confirmed) < len(rows):
+            raise ConnectionError(f"{len(rows) - len(confirmed)} of {len(rows)} events were not acknowledged")
+        return len(rows) == _BATCH
+
+    async def expire(self) -> None:
+        """Delete published events past their retention, a slice at a time."""
+        async with self._database.system() as connection:
+            await connection.execute(_EXPIRE, {"days": RETENTION_DAYS})
+
+
+def _stored(ack: asyncio.Future) -> bool:  # type: ignore[type-arg]
+    return not ack.cancelled() and ack.exception() is None
+
+
+async def ensure_streams(stream: JetStreamContext) -> None:
+    """Create the streams of the catalogue, or bring them to what it says. Safe to call from every service."""
+    for wanted in STREAMS.values():
+        await ensure_stream(stream, wanted)
+
+
+async def ensure_stream(stream: JetStreamContext, wanted: Stream) -> None:
+    """Create one stream, or update it where its configuration differs."""
+    config = StreamConfig(
+        name=wanted.name,
+        subjects=wanted.subjects,
+        max_age=wanted.retention_days * 86_400,
+        duplicate_window=wanted.duplicate_window_seconds,
+    )
+    try:
+        present = (await stream.stream_info(wanted.name)).config
+    except NotFoundError:
+        await stream.add_stream(config)
+        return
+    if (present.subjects, present.max_age) != (config.subjects, config.max_age):
+        await stream.update_stream(config)
+
+
