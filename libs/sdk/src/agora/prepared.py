@@ -1,0 +1,94 @@
+"""What a deployment needs, built once by `prepare` and loaded once per process by `load`.
+
+An artifact is a folder named by a hash of everything it was made from, so any worker may build it, or find
+it built, and all of them hold the same.
+"""
+
+import hashlib
+import shutil
+import tempfile
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from agora.context import PrepareContext
+
+if TYPE_CHECKING:
+    from agora.agent import Agent
+
+LOADED_MAX = 16
+"""How many loaded artifacts a process keeps; the one used longest ago is dropped first."""
+
+_loaded: OrderedDict[tuple[str, str], Any] = OrderedDict()
+_loading = threading.Lock()
+
+
+def artifact_id(package: str, version: str, config: Any, digests: Mapping[str, str], salt: str = "") -> str:
+    """The name of the artifact of a configuration.
+
+    Args:
+        package: The package's id.
+        version: Its version.
+        config: The configuration, typed or as plain JSON types (the two give the same id).
+        digests: SHA-256 of each file that the configuration refers to, by its reference.
+        salt: What else the artifact depends on; alone, a digest of the agent's source.
+    """
+    whole = msgspec.json.encode([package, version, plain(config), dict(digests), salt], order="sorted")
+    return f"art_{hashlib.sha256(whole).hexdigest()[:40]}"
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file, or of a folder's names and contents; links out of the folder are not followed."""
+    if path.is_file():
+        with path.open("rb") as handle:
+            return hashlib.file_digest(handle, "sha256").hexdigest()
+    total = hashlib.sha256()
+    for inner in sorted(item for item in path.rglob("*") if item.is_file() and not item.is_symlink()):
+        total.update(f"{inner.relative_to(path).as_posix()}\0{digest(inner)}\n".encode())
+    return total.hexdigest()
+
+
+async def ensure(agent: "Agent", config: Any, folder: Path, context: PrepareContext) -> Path:
+    """Build the artifact at `folder`, unless it is there already, and return the folder.
+
+    It is built beside and renamed, so a process that dies half-way leaves nothing that looks finished; of
+    two processes that build it at once, one's work is thrown away.
+    """
+    if folder.is_dir() or agent.prepare is None:
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    building = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".building-"))
+    try:
+        await agent.prepare(config, building, context)
+        try:
+            building.rename(folder)
+        except OSError:
+            if not folder.is_dir():
+                raise
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    return folder
+
+
+def load(agent: "Agent", config: Any, folder: Path, artifact: str) -> Any:
+    """What the agent's `load` makes of a built artifact, from this process's cache if it is there."""
+    if agent.load is None:
+        return None
+    key = (agent.id, artifact)
+    # One at a time: two runs that start together must not both load a large model.
+    with _loading:
+        if key not in _loaded:
+            _loaded[key] = agent.load(config, folder)
+            while len(_loaded) > LOADED_MAX:
+                _loaded.popitem(last=False)
+        _loaded.move_to_end(key)
+        return _loaded[key]
+
+
+def plain(value: Any) -> Any:
+    """A Struct as plain JSON types."""
+    return msgspec.to_builtins(value, str_keys=True)
