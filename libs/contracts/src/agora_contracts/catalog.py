@@ -24,6 +24,13 @@ MODEL_COST_METER = "model.cost"
 """Meter of what model calls cost, in whole currency units as a decimal; passed through at cost."""
 
 
+def _check_range(field: str, value: Decimal, *, most: int) -> None:
+    # msgspec bounds int, float and str by Meta, but not Decimal; it turns a ValueError into a ValidationError.
+    exponent = value.as_tuple().exponent
+    if not isinstance(exponent, int) or not 0 <= value <= most or exponent < -9:
+        raise ValueError(f"{field} must be from 0 to {most} with at most nine decimal places, not {value}")
+
+
 class Permissions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What an agent may touch; anything not granted is refused at run time."""
 
@@ -37,15 +44,21 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Bounds of one run: seconds from start to end, and the most that model calls may cost (USD)."""
 
     timeout_seconds: Annotated[int, Meta(ge=1, le=86_400)] = 300
-    model_cost: Annotated[Decimal, Meta(ge=0, le=1000)] = Decimal(0)
+    model_cost: Decimal = Decimal(0)
+
+    def __post_init__(self) -> None:
+        _check_range("model_cost", self.model_cost, most=1000)
 
 
 class OfferedPrice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One basis on offer. `unit_price` is USD per unit of `meter`, at most nine decimal places."""
 
     basis: Basis
-    unit_price: Annotated[Decimal, Meta(ge=0, le=1_000_000)]
+    unit_price: Decimal
     meter: str | None = None
+
+    def __post_init__(self) -> None:
+        _check_range("unit_price", self.unit_price, most=1_000_000)
 
 
 class ChargePolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -55,7 +68,9 @@ class ChargePolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     the full price). `empty` and `failed` are `"nothing"` or `"full"`.
     """
 
-    partial: Annotated[str, Meta(pattern=r"^(delivered_units|share:(0(\.\d{1,6})?|1(\.0{1,6})?))$")] = "delivered_units"
+    partial: Annotated[str, Meta(pattern=r"^(delivered_units|share:(0(\.\d{1,6})?|1(\.0{1,6})?))$")] = (
+        "delivered_units"
+    )
     empty: Literal["nothing", "full"] = "nothing"
     failed: Literal["nothing", "full"] = "nothing"
 
@@ -66,8 +81,12 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     `count_of` is a JSON pointer into the input that names a list.
     """
 
-    fixed: Annotated[Decimal, Meta(ge=0, le=1_000_000)] | None = None
+    fixed: Decimal | None = None
     count_of: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.fixed is not None:
+            _check_range("fixed", self.fixed, most=1_000_000)
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
