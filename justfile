@@ -1,0 +1,69 @@
+# Recipes of the workspace. Run them as ./dev RECIPE, which sets up what they need.
+
+set positional-arguments := true
+
+# List the recipes
+[private]
+default:
+    @just --justfile "{{ justfile() }}" --list --unsorted
+
+# Start the whole platform in the background; prints where it answers (--foreground: stay attached)
+up *arguments:
+    @python -m agora_local up "$@"
+
+# Stop the platform; its data stays
+down *arguments:
+    @python -m agora_local down "$@"
+
+# Show every process: state, process id, restarts, memory (--json)
+status *arguments:
+    @python -m agora_local status "$@"
+
+# Show the log of everything or of NAME (-f: follow)
+logs *arguments:
+    @python -m agora_local logs "$@"
+
+# Delete all data of the platform (asks first; --yes does not)
+reset *arguments:
+    @python -m agora_local reset "$@"
+
+# Run the first agents on real input and check every charge against the ledger (--json)
+demo *arguments:
+    @python -m agora_local demo "$@"
+
+# Everything that can be checked without running the product
+check:
+    ruff check .
+    ruff format --check .
+    mypy
+    lint-imports
+    python -m agora_contracts check
+    python -m agora_kit.migrations_check
+    python -m agora_local.lock_check
+
+# check, then all tests (arguments go to pytest)
+test *arguments: check
+    python -m pytest -n 2 "$@"
+
+# Run a benchmark: prints one JSON line last
+bench *arguments:
+    @python -m benchmarks "$@"
+
+# Kill and cut parts under load: prints one JSON line last
+faults *arguments:
+    @python -m tests.faults "$@"
+
+# Run the agents' evaluations, all or those of one agent
+evals *arguments:
+    @python -m agora.evals "$@"
+
+# Write requirements.lock anew from the pyproject files
+lock:
+    "$AGORA_UV" lock --quiet --python .venv/bin/python
+    "$AGORA_UV" export --quiet --python .venv/bin/python --format requirements-txt --no-emit-workspace \
+        --all-packages --all-extras --all-groups --no-header --no-annotate --output-file requirements.lock
+
+# Format and fix what can be fixed
+format:
+    ruff check --fix-only --quiet .
+    ruff format .
