@@ -17,9 +17,7 @@ class Input(agora.Input):
     delay_ms: Annotated[int, Meta(ge=0, le=30_000, description="How long each visit takes, in ms.")] = 0
     fail: Annotated[
         Literal["none", "rejected", "crash", "retry_once"],
-        Meta(
-            description="How the last visit behaves: works, rejects the input, crashes, crashes once."
-        ),
+        Meta(description="How the last visit behaves: works, rejects the input, crashes, crashes once."),
     ] = "none"
 
 

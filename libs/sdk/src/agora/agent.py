@@ -65,7 +65,7 @@ class Agent:
         self.health = health
         if load is not None and prepare is None:
             raise AgentDefinitionError(
-                f"{self.id} has `load` but no `prepare`: load reads what prepare has written."
+                f"{self.id} has `load` but no `prepare`: load reads what prepare wrote."
             )
         definition.check_types(self)
         self.nodes: dict[str, StepDefinition] = definition.check_graph(self)

@@ -257,7 +257,7 @@ def _failed(definition: StepDefinition, attempts: int, error: Exception) -> RunF
 
 
 def _source_digest(agent: Agent) -> str:
-    """While an author works, the version stands still and the code does not: an old artifact must not be found."""
+    """While an author works, the version stands still and the code does not: no old artifact may be found."""
     total = hashlib.sha256()
     for path in sorted(agent.module_file.parent.rglob("*.py")):
         total.update(path.read_bytes())

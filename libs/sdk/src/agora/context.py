@@ -97,20 +97,14 @@ class PrepareContext:
 
 def _exact(meter: str, quantity: int | Decimal | str) -> Decimal:
     if isinstance(quantity, bool) or not isinstance(quantity, int | Decimal | str):
-        raise TypeError(
-            f"The quantity of meter {meter!r} must be an int, Decimal or string, not {quantity!r}."
-        )
+        raise TypeError(f"The quantity of {meter!r} must be an int, Decimal or string, not {quantity!r}.")
     try:
         exact = Decimal(quantity)
     except InvalidOperation as error:
-        raise ValueError(f"The quantity of meter {meter!r} is no number: {quantity!r}.") from error
+        raise ValueError(f"The quantity of {meter!r} is no number: {quantity!r}.") from error
     if not exact.is_finite() or not 0 <= exact <= QUANTITY_MAX:
-        raise ValueError(
-            f"The quantity of meter {meter!r} must be from 0 to {QUANTITY_MAX}, not {quantity!r}."
-        )
+        raise ValueError(f"The quantity of {meter!r} must be from 0 to {QUANTITY_MAX}, not {quantity!r}.")
     places = -int(exact.as_tuple().exponent)
     if places > QUANTITY_PLACES_MAX:
-        raise ValueError(
-            f"The quantity of meter {meter!r} has more than {QUANTITY_PLACES_MAX} decimal places."
-        )
+        raise ValueError(f"The quantity of {meter!r} has more than {QUANTITY_PLACES_MAX} decimal places.")
     return exact

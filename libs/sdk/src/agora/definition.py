@@ -27,13 +27,11 @@ def check_types(agent: "Agent") -> None:
         ("config", agent.config_type, Config),
     ):
         if not (isinstance(given, type) and issubclass(given, base)):
-            raise AgentDefinitionError(
-                f"{agent.id}: {name} must be a subclass of agora.{base.__name__}, not {given!r}."
-            )
+            raise _fault(agent, f"{name} must be a subclass of agora.{base.__name__}, not {given!r}.")
         try:
             msgspec.json.schema(given)
         except (TypeError, NameError) as error:
-            raise AgentDefinitionError(f"{agent.id}: {given.__name__} has no JSON Schema: {error}") from error
+            raise _fault(agent, f"{given.__name__} has no JSON Schema: {error}") from error
     _check_state(agent)
 
 
@@ -44,87 +42,87 @@ def check_graph(agent: "Agent") -> dict[str, StepDefinition]:
         AgentDefinitionError: the graph breaks a rule or does not compile.
     """
     if not inspect.isfunction(agent.graph):
-        raise AgentDefinitionError(f"{agent.id}: graph must be a function that returns a new StateGraph.")
+        raise _fault(agent, "graph must be a function that returns a new StateGraph.")
     graph = agent.graph()
     if not isinstance(graph, StateGraph):
-        raise AgentDefinitionError(
-            f"{agent.id}: graph() must return a StateGraph, not {type(graph).__name__}."
-        )
+        raise _fault(agent, f"graph() must return a StateGraph, not {type(graph).__name__}.")
     if agent.graph() is graph:
-        raise AgentDefinitionError(f"{agent.id}: graph() must build a new StateGraph at each call.")
+        raise _fault(agent, "graph() must build a new StateGraph at each call.")
     nodes = {name: _check_node(agent, name, spec.runnable) for name, spec in graph.nodes.items()}
     for source, routers in graph.branches.items():
         for name, router in routers.items():
             if getattr(router.path, "func", None) is not None or getattr(router.path, "afunc", None) is None:
-                raise AgentDefinitionError(
-                    f"{agent.id}: the router {name!r} after {source!r} must be `async def`: a sync one would run "
-                    "in a thread and halt the workflow."
+                raise _fault(
+                    agent,
+                    f"the router {name!r} after {source!r} must be `async def`: a sync one would run "
+                    "in a thread and halt the workflow.",
                 )
     try:
         graph.compile()
     except ValueError as error:
-        raise AgentDefinitionError(f"{agent.id}: the graph does not compile: {error}") from error
+        raise _fault(agent, f"the graph does not compile: {error}") from error
     return nodes
 
 
 def _check_state(agent: "Agent") -> None:
     state = agent.state_type
     if not (isinstance(state, type) and dataclasses.is_dataclass(state)):
-        raise AgentDefinitionError(
-            f"{agent.id}: state must be a dataclass: LangGraph gives others to steps as a dict."
-        )
+        raise _fault(agent, "state must be a dataclass: others reach steps as a dict.")
     hints = _hints(agent, state)
     if hints.get("input") is not agent.input_type:
-        raise AgentDefinitionError(
-            f"{agent.id}: {state.__name__} needs the field `input: {agent.input_type.__name__}`."
-        )
+        raise _fault(agent, f"{state.__name__} needs the field `input: {agent.input_type.__name__}`.")
     if set(get_args(hints.get("output"))) != {agent.output_type, type(None)}:
-        raise AgentDefinitionError(
-            f"{agent.id}: {state.__name__} needs the field `output: {agent.output_type.__name__} | None = None`."
+        raise _fault(
+            agent, f"{state.__name__} needs the field `output: {agent.output_type.__name__} | None = None`."
         )
     for field in dataclasses.fields(state):
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         if field.name != "input" and required:
-            raise AgentDefinitionError(
-                f"{agent.id}: the field `{field.name}` of {state.__name__} needs a default: a run starts from its "
-                "input alone."
+            raise _fault(
+                agent,
+                f"the field `{field.name}` of {state.__name__} needs a default: a run starts from its "
+                "input alone.",
             )
 
 
 def _check_node(agent: "Agent", name: str, runnable: Any) -> StepDefinition:
     function = getattr(runnable, "afunc", None) or getattr(runnable, "func", None)
     if not inspect.isfunction(function):
-        raise AgentDefinitionError(
-            f"{agent.id}: the node {name!r} must be a function marked @agora.step, not {type(runnable).__name__}."
+        raise _fault(
+            agent, f"the node {name!r} must be a function marked @agora.step, not {type(runnable).__name__}."
         )
     if not inspect.iscoroutinefunction(function):
-        raise AgentDefinitionError(f"{agent.id}: the node {name!r} must be `async def`.")
+        raise _fault(agent, f"the node {name!r} must be `async def`.")
     step = definition_of(function)
     if step is None:
-        raise AgentDefinitionError(
-            f"{agent.id}: the node {name!r} is not marked with @agora.step(title=...)."
-        )
+        raise _fault(agent, f"the node {name!r} is not marked with @agora.step(title=...).")
     if "<locals>" in function.__qualname__ or "<lambda>" in function.__qualname__:
-        raise AgentDefinitionError(
-            f"{agent.id}: the node {name!r} is defined inside a function: a step is a module-level function, so "
-            "that any worker has it."
+        raise _fault(
+            agent,
+            f"the node {name!r} is defined inside a function: a step is a module-level function, so "
+            "that any worker has it.",
         )
     parameters = list(inspect.signature(function).parameters)
     if len(parameters) != 2:
-        raise AgentDefinitionError(
-            f"{agent.id}: the node {name!r} takes ({', '.join(parameters)}): a step takes (state, context)."
+        raise _fault(
+            agent, f"the node {name!r} takes ({', '.join(parameters)}): a step takes (state, context)."
         )
     wanted = _hints(agent, function).get(parameters[0])
-    if wanted is None or not dataclasses.is_dataclass(wanted) and not _is_struct(wanted):
-        raise AgentDefinitionError(
-            f"{agent.id}: the node {name!r} needs a type on its first parameter: {agent.state_type.__name__}, or "
-            "the dataclass that a Send gives it."
+    if not isinstance(wanted, type) or not (dataclasses.is_dataclass(wanted) or _is_struct(wanted)):
+        raise _fault(
+            agent,
+            f"the node {name!r} needs a type on its first parameter: {agent.state_type.__name__}, or "
+            "the dataclass that a Send gives it.",
         )
     return dataclasses.replace(step, state_type=wanted)
 
 
-def _is_struct(wanted: Any) -> bool:
-    return isinstance(wanted, type) and issubclass(wanted, msgspec.Struct)
+def _fault(agent: "Agent", fault: str) -> AgentDefinitionError:
+    return AgentDefinitionError(f"{agent.id}: {fault}")
+
+
+def _is_struct(wanted: type) -> bool:
+    return issubclass(wanted, msgspec.Struct)
 
 
 def _hints(agent: "Agent", annotated: Any) -> dict[str, Any]:
@@ -132,6 +130,4 @@ def _hints(agent: "Agent", annotated: Any) -> dict[str, Any]:
         return get_type_hints(annotated)
     except NameError as error:
         name = getattr(annotated, "__name__", repr(annotated))
-        raise AgentDefinitionError(
-            f"{agent.id}: an annotation of {name} cannot be resolved: {error}"
-        ) from error
+        raise _fault(agent, f"an annotation of {name} cannot be resolved: {error}") from error

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
-from scipy.special import erf
+from scipy.special import erf as _erf  # type: ignore[import-untyped]
 from tokenizers import Tokenizer
 
 DIMENSIONS = 384
@@ -65,7 +65,8 @@ class MiniLM:
             ids[row, : len(row_ids)] = row_ids
             mask[row, : len(row_ids)] = 1
         state = self._embed_tokens(ids)
-        hidden = (mask - 1)[:, None, None, :] * np.float32(1e9)
+        # Added to attention scores: padding gets a weight of zero.
+        hidden: Matrix = (mask - 1)[:, None, None, :] * np.float32(1e9)
         for layer in range(self._layers):
             state = self._layer(f"encoder.layer.{layer}.", state, hidden)
         mean = (state * mask[..., None]).sum(axis=1) / mask.sum(axis=1, keepdims=True)
@@ -83,7 +84,7 @@ class MiniLM:
         attended = self._linear(self._attend(name, state, hidden), name + "attention.output.dense")
         state = self._normalise(state + attended, name + "attention.output.LayerNorm")
         wide = self._linear(state, name + "intermediate.dense")
-        wide *= np.float32(0.5) * (1 + erf(wide * np.float32(1 / math.sqrt(2))))
+        wide *= np.float32(0.5) * (1 + _erf(wide * np.float32(1 / math.sqrt(2))))
         return self._normalise(state + self._linear(wide, name + "output.dense"), name + "output.LayerNorm")
 
     def _attend(self, name: str, state: Matrix, hidden: Matrix) -> Matrix:
@@ -95,7 +96,9 @@ class MiniLM:
             .transpose(0, 2, 1, 3)
             for part in ("query", "key", "value")
         )
-        scores = query @ key.transpose(0, 1, 3, 2) * np.float32(1 / math.sqrt(size)) + hidden
+        scores: Matrix = query @ key.transpose(0, 1, 3, 2)
+        scores *= np.float32(1 / math.sqrt(size))
+        scores += hidden
         scores -= scores.max(axis=-1, keepdims=True)
         np.exp(scores, out=scores)
         scores /= scores.sum(axis=-1, keepdims=True)

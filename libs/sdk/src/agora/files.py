@@ -13,7 +13,7 @@ NAME_LENGTH_MAX = 255
 
 
 class LocalFiles:
-    """References are paths relative to `base`; what is saved goes to `out` and is referred to by its path there.
+    """References are paths relative to `base`; what is saved goes to `out`, its reference is its name there.
 
     Nothing outside `base` (or `out`, for a file that the run itself has saved) is ever opened: not by `..`,
     not by an absolute path, not through a symbolic link.
@@ -56,16 +56,20 @@ class LocalFiles:
         Raises:
             InputRejected: `file_outside`, `file_not_found` or `not_a_file`.
         """
-        if "\0" in ref or not ref:
-            raise InputRejected("file_not_found", "A file reference must be a path.", repr(ref))
-        for folder in (self._base, self._out):
-            path = (folder / ref).resolve()
-            if path.is_relative_to(folder) and path.exists():
-                return self._checked(path, ref)
-        if not (self._base / ref).resolve().is_relative_to(self._base):
+        try:
+            for folder in (self._base, self._out):
+                path = (folder / ref).resolve()
+                if ref and path.is_relative_to(folder) and path.exists():
+                    return self._checked(path, ref)
+            outside = not (self._base / ref).resolve().is_relative_to(self._base)
+        except (OSError, ValueError) as error:
+            # No file system takes such a name: too long, a zero byte, half a surrogate pair.
             raise InputRejected(
-                "file_outside", "A file must lie inside the folder of the cases or the config.", ref
-            )
+                "file_not_found", "This is not the path of a file.", ascii(ref[:100])
+            ) from error
+        if outside:
+            detail = "A file must lie inside the folder of the cases or of the configuration."
+            raise InputRejected("file_outside", detail, ref)
         raise InputRejected("file_not_found", "There is no such file.", ref)
 
     def _checked(self, path: Path, ref: str) -> Path:

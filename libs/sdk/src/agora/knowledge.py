@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import heapq
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -140,10 +141,9 @@ def _search(loaded: _Collection, query: str, limit: int, filters: dict[str, str]
         if all(loaded.payloads[row].get(name) == value for name, value in filters.items())
     ]
     scores = loaded.vectors[0][rows] @ _embed([query])[0]
-    ranked = sorted(
-        zip(scores.tolist(), rows, strict=True), key=lambda found: (-found[0], loaded.ids[found[1]])
-    )
-    return [
+    found = (
         Hit(id=loaded.ids[row], score=min(max(score, -1.0), 1.0), payload=dict(loaded.payloads[row]))
-        for score, row in ranked[:limit]
-    ]
+        for score, row in zip(scores.tolist(), rows, strict=True)
+    )
+    # By id where scores are equal: the same search gives the same answer.
+    return heapq.nsmallest(limit, found, key=lambda hit: (-hit.score, hit.id))

@@ -4,6 +4,7 @@ An artifact is a folder named by a hash of everything it was made from, so any w
 it built, and all of them hold the same.
 """
 
+import asyncio
 import hashlib
 import shutil
 import tempfile
@@ -58,19 +59,14 @@ async def ensure(agent: "Agent", config: Any, folder: Path, context: PrepareCont
     It is built beside and renamed, so a process that dies half-way leaves nothing that looks finished; of
     two processes that build it at once, one's work is thrown away.
     """
-    if folder.is_dir() or agent.prepare is None:
+    if agent.prepare is None or await asyncio.to_thread(folder.is_dir):
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".building-"))
+    building = await asyncio.to_thread(_new_folder_beside, folder)
     try:
         await agent.prepare(config, building, context)
-        try:
-            building.rename(folder)
-        except OSError:
-            if not folder.is_dir():
-                raise
+        await asyncio.to_thread(_put_in_place, building, folder)
     finally:
-        shutil.rmtree(building, ignore_errors=True)
+        await asyncio.to_thread(shutil.rmtree, building, ignore_errors=True)
     return folder
 
 
@@ -87,6 +83,20 @@ def load(agent: "Agent", config: Any, folder: Path, artifact: str) -> Any:
                 _loaded.popitem(last=False)
         _loaded.move_to_end(key)
         return _loaded[key]
+
+
+def _new_folder_beside(folder: Path) -> Path:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    return Path(tempfile.mkdtemp(dir=folder.parent, prefix=".building-"))
+
+
+def _put_in_place(building: Path, folder: Path) -> None:
+    try:
+        building.rename(folder)
+    except OSError:
+        # Another process was faster, and its folder holds the same; anything else is a real fault.
+        if not folder.is_dir():
+            raise
 
 
 def plain(value: Any) -> Any:

@@ -5,7 +5,7 @@ travel is found by its author and not by a customer.
 """
 
 from collections.abc import Mapping
-from typing import Any, cast, get_type_hints
+from typing import Any, get_type_hints
 
 import msgspec
 
@@ -71,5 +71,5 @@ def _hints(state_type: type) -> dict[str, Any]:
     found = _hints_by_state.get(state_type)
     if found is None:
         # Without extras: a field's reducer (Annotated[list, operator.add]) is LangGraph's business.
-        found = _hints_by_state[state_type] = cast(dict[str, Any], get_type_hints(state_type))
+        found = _hints_by_state[state_type] = get_type_hints(state_type)
     return found

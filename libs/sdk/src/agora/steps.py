@@ -16,8 +16,8 @@ class StepDefinition:
     """One kind of step of an agent.
 
     `title` is shown to customers and operators. A `long` step gets a heartbeat and is seen by an operator
-    while it works; it may take minutes. `timeout_seconds` bounds one attempt. `state_type` is what the step takes:
-    the agent's state, or another dataclass where a `Send` gives it one; the agent fills it in.
+    while it works; it may take minutes. `timeout_seconds` bounds one attempt. `state_type` is what the step
+    takes: the agent's state, or another dataclass where a `Send` gives it one; the agent fills it in.
     """
 
     function: Callable[[Any, Context], Awaitable[StateUpdate]]
