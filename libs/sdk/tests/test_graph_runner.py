@@ -1,7 +1,7 @@
 """Order, joins, loops, routers and branches of a graph, as the shared runner takes them."""
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -172,6 +172,14 @@ def an_agent(graph: Callable[[], StateGraph[State]]) -> agora.Agent:
     return agora.Agent(__file__, input=Input, output=Output, state=State, graph=graph)
 
 
+def a_context() -> agora.Context:
+    """A context for steps that only look at their state."""
+    return agora.Context(
+        run_id="run_1", step_id="run_1/step", attempt=1, config=None, prepared=None,
+        files=None, knowledge=None, models=None,  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
 async def run(graph: Callable[[], StateGraph[State]], folder: Path, *names: str) -> alone.AloneResult:
     """Run a graph alone."""
     given = {"names": list(names)}
@@ -219,15 +227,13 @@ async def test_the_same_run_takes_the_same_steps_in_the_same_calls(tmp_path: Pat
     """
     agent = an_agent(send_graph)
     orders: list[list[tuple[str, int, str]]] = []
+
+    async def call(node: graph_runner.NodeCall, state: object) -> Mapping[str, object] | None:
+        orders[-1].append((node.node, node.visit, node.branch))
+        return await agent.nodes[node.node].function(state, a_context())
+
     for _ in range(2):
         orders.append([])
-
-        async def call(
-            node: graph_runner.NodeCall, state: object, order: list[tuple[str, int, str]] = order
-        ) -> dict[str, object]:
-            order.append((node.node, node.visit, node.branch))
-            return await agent.nodes[node.node].function(state, None)  # type: ignore[arg-type, return-value]
-
         await graph_runner.run(agent, Input(names=["x", "y"]), call)
 
     assert orders[0] == orders[1]
