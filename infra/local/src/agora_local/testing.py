@@ -5,8 +5,6 @@ temporary folder. A test gets a database and a NATS account that nobody else use
 """
 
 import asyncio
-import importlib
-import inspect
 import itertools
 import os
 import shutil
@@ -14,10 +12,9 @@ import signal
 import stat
 import tempfile
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -31,6 +28,7 @@ from agora_kit.provision import (
     urls_of,
 )
 
+from agora_local.blocking import run_in_thread
 from agora_local.parts import Nats, Postgres, Temporal
 from agora_local.parts.postgres import traversable
 from agora_local.ports import free_port, free_ports
@@ -155,11 +153,11 @@ class DatabaseTemplates:
             run_in_thread(self._drop(names))
 
     async def _make_template(self, service: str) -> None:
+        # Here, because it loads SQLAlchemy, which the tests of pure rules need not wait for.
+        from agora_kit.database import migrate
+
         urls = await provision(self._admin_url, service, _PASSWORDS)
-        database = importlib.import_module("agora_kit.database")
-        migrated = database.migrate(urls.owner, f"agora_{service}")
-        if inspect.isawaitable(migrated):
-            await migrated
+        await asyncio.to_thread(migrate, urls.owner, f"agora_{service}")
         async with administrator(self._admin_url) as connection:
             await connection.execute(f'ALTER DATABASE "{database_name(service)}" ALLOW_CONNECTIONS false')
 
@@ -186,25 +184,6 @@ def own_folder() -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def run_in_thread[T](work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end on a loop of its own, whether or not a loop runs in this thread."""
-    results: list[T] = []
-    errors: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            results.append(asyncio.run(work))
-        except BaseException as error:  # noqa: BLE001 - raised below, in the thread that asked
-            errors.append(error)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join()
-    if errors:
-        raise errors[0]
-    return results[0]
 
 
 async def _delete_streams(url: str) -> None:

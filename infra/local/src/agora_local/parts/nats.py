@@ -29,11 +29,12 @@ class Nats(Part):
     """A NATS server on 127.0.0.1 with JetStream, one account AGORA and one user per process.
 
     Args:
-        folder: Keeps `store/`, `passwords.json` (0600), `server.conf` (0600) and `log`.
+        folder: Keeps `store/`, `passwords.json` (0600), `server.conf` (0600).
         port: Port of clients.
         monitor_port: Port of the HTTP monitoring pages.
         permissions: What a user of AGORA may publish and subscribe to; None leaves the user unlimited.
         accounts: How many isolated accounts t0, t1, ... to add, each with one user of its name. For tests.
+        log: Where its output goes; by default `log` in the folder.
     """
 
     name = "nats"
@@ -46,6 +47,7 @@ class Nats(Part):
         *,
         permissions: Callable[[str], Permissions | None] = lambda user: None,
         accounts: int = 0,
+        log: Path | None = None,
     ) -> None:
         self.folder = folder
         self.port = port
@@ -56,7 +58,7 @@ class Nats(Part):
         self._process = ChildProcess(
             self.name,
             [binary_path(), "--config", self._configuration],
-            log=folder / "log",
+            log=log or folder / "log",
             death_signal=signal.SIGTERM,
         )
 

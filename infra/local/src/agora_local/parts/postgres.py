@@ -38,19 +38,21 @@ class Postgres(Part):
     (see `traversable`).
 
     Args:
-        folder: Keeps `data/`, `password` (0600) and `log`.
+        folder: Keeps `data/` and `password` (0600).
         port: TCP port.
         durable: False turns fsync off: survives a kill of the server but not of the machine. For unit tests.
+        log: Where its output goes; by default `log` in the folder.
     """
 
     name = "postgres"
 
-    def __init__(self, folder: Path, port: int, *, durable: bool = True) -> None:
+    def __init__(self, folder: Path, port: int, *, durable: bool = True, log: Path | None = None) -> None:
         self.folder = folder
         self.port = port
         self._data = folder / "data"
         self._password_file = folder / "password"
         self._durable = durable
+        self._log = log or folder / "log"
         self._owner = unprivileged_owner()
         self._binaries = _installed_binaries()
         self._process = self._child()
@@ -96,7 +98,7 @@ class Postgres(Part):
             self.name,
             # The full path also as argv[0]: PostgreSQL finds its share folder from it.
             [self._binaries / "postgres", "-D", self._data, "-p", str(self.port), *options],
-            log=self.folder / "log",
+            log=self._log,
             environment=_environment(),
             owner=self._owner,
             # Fast shutdown: open transactions are rolled back, clients are sent away.

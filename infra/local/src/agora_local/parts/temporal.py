@@ -28,7 +28,7 @@ class Temporal(Part):
     """A Temporal server on 127.0.0.1.
 
     Args:
-        folder: Keeps `temporal.db` and `log`.
+        folder: Keeps `temporal.db`.
         port: gRPC port.
         ui_port: Port of the web UI; None leaves the UI out.
         in_memory: Keep nothing: faster, and empty after a restart. For tests.
@@ -36,6 +36,7 @@ class Temporal(Part):
         search_attributes: Name to type (Keyword, Int, Double, Bool, Datetime, Text, KeywordList).
         dynamic_config: JSON values added to `DYNAMIC_CONFIG`.
         binary: The CLI; None finds or builds it.
+        log: Where its output goes; by default `log` in the folder.
     """
 
     name = "temporal"
@@ -51,6 +52,7 @@ class Temporal(Part):
         search_attributes: Mapping[str, str] | None = None,
         dynamic_config: Mapping[str, str] | None = None,
         binary: Path | None = None,
+        log: Path | None = None,
     ) -> None:
         self.folder = folder
         self.port = port
@@ -60,8 +62,9 @@ class Temporal(Part):
         self._search_attributes = dict(search_attributes or {})
         self._dynamic_config = {**DYNAMIC_CONFIG, **(dynamic_config or {})}
         self._binary = binary
+        self._log = log or folder / "log"
         self._http_port = 0
-        self._process = ChildProcess(self.name, [], log=folder / "log")
+        self._process = ChildProcess(self.name, [], log=self._log)
 
     @property
     def address(self) -> str:
@@ -87,7 +90,7 @@ class Temporal(Part):
         self._process = ChildProcess(
             self.name,
             self._command(self._binary),
-            log=self.folder / "log",
+            log=self._log,
             environment={**os.environ, "GOGC": "800"},
             # It may wait long for open polls; what it acknowledged is in SQLite's log by then.
             stop_signal=signal.SIGTERM,
