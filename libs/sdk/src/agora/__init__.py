@@ -8,7 +8,7 @@ does not pay for it.
 from typing import TYPE_CHECKING, Any
 
 from agora.agent import Agent
-from agora.context import Context, PrepareContext, Progress, Usage
+from agora.context import Context, HealthContext, PrepareContext, Progress, Usage
 from agora.errors import (
     AgentDefinitionError,
     AgoraError,
@@ -45,6 +45,7 @@ __all__ = [
     "FileInfo",
     "FileRef",
     "Files",
+    "HealthContext",
     "Hit",
     "Input",
     "InputRejected",

@@ -10,14 +10,14 @@ from agora_contracts.catalog import Manifest, Schemas
 from langgraph.graph import StateGraph
 
 from agora import definition, manifest_file
-from agora.context import PrepareContext
+from agora.context import HealthContext, PrepareContext
 from agora.errors import AgentDefinitionError, InputRejected
 from agora.schemas import Config, Input, Output
 from agora.steps import StepDefinition
 
 type Prepare = Callable[[Any, Path, PrepareContext], Awaitable[None]]
 type Load = Callable[[Any, Path], Any]
-type Health = Callable[[], Awaitable[dict[str, bool]]]
+type Health = Callable[[HealthContext], Awaitable[dict[str, bool]]]
 
 
 class Agent:
@@ -32,7 +32,7 @@ class Agent:
         config: What a deployment configures, a subclass of `agora.Config`.
         prepare: Writes what a deployment needs (an index, a trained model) into a folder; async.
         load: Turns that folder into the object that steps see as `context.prepared`; sync, once a process.
-        health: Exercises the agent's tools and says of each whether it works; async.
+        health: Exercises the agent's tools and says of each, by name, whether it works; async.
 
     Raises:
         AgentDefinitionError: a rule is broken; the message names the fault and the rule.

@@ -95,6 +95,14 @@ class PrepareContext:
         self.on_progress(Progress(message=message, fraction=bounded))
 
 
+@dataclass(slots=True, kw_only=True)
+class HealthContext:
+    """What an agent's `health` may exercise: the ports that its manifest asks for."""
+
+    knowledge: Knowledge
+    models: Models
+
+
 def _exact(meter: str, quantity: int | Decimal | str) -> Decimal:
     if isinstance(quantity, bool) or not isinstance(quantity, int | Decimal | str):
         raise TypeError(f"The quantity of {meter!r} must be an int, Decimal or string, not {quantity!r}.")
