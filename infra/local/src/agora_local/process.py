@@ -127,6 +127,7 @@ class ChildProcess:
         """Ask the program to end, and kill it when it does not; tell whether it ended by itself."""
         self.signal(self._stop_signal)
         if self.wait(self._stop_timeout_seconds):
+            self.end_group()
             return True
         self.kill()
         return False
@@ -139,6 +140,12 @@ class ChildProcess:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+
+    def end_group(self) -> None:
+        """Kill what an ended program left behind: workers that it had started and that hold its port."""
+        if self._process is not None and self._process.poll() is not None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
 
     def log_tail(self, lines: int = 15) -> str:
         """The last lines that the program wrote, for error messages."""

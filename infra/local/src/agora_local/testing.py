@@ -31,7 +31,9 @@ from agora_kit.provision import (
 from agora_local.blocking import run_in_thread
 from agora_local.parts import Nats, Postgres, Temporal
 from agora_local.parts.postgres import traversable
+from agora_local.platform import Platform
 from agora_local.ports import free_port, free_ports
+from agora_local.settings import Ports
 
 NATS_ACCOUNTS = 100
 _FOLDER_PREFIX = "agora-test-"
@@ -83,6 +85,18 @@ def temporal_server(parts_folder: Path) -> Iterator[Temporal]:
     """A Temporal server in memory, shared: use workflow ids and task queues of your own."""
     with Temporal(parts_folder / "temporal", free_port(), in_memory=True) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def platform() -> Iterator[Platform]:
+    """Everything that `./dev up` runs, ready, on free ports and with empty data. Shared by all its tests.
+
+    `.api_url` and `.operator_token` are the way in; `.kill(name)` and the like are for tests of faults, which
+    leave it ready (`.wait_ready()`).
+    """
+    with own_folder() as folder, Platform(folder / "home", Ports.free()) as running:
+        running.wait_ready()
+        yield running
 
 
 @pytest.fixture

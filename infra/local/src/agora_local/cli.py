@@ -1,0 +1,261 @@
+"""The commands that start, watch and stop the platform of this checkout."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import psutil
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from agora_local.blocking import run_in_thread
+from agora_local.first_tenant import ensure_first_tenant
+from agora_local.logs import follow, last_lines, log_names, sizes
+from agora_local.parts import Nats, PartFailed
+from agora_local.platform import ask_health
+from agora_local.settings import PlatformFailed, Ports, default_home, postgres_folder, secret
+from agora_local.supervisor import State, is_home, prepare_home, read_state, stop_supervisor, supervise
+from agora_local.unit import UnitState
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
+
+
+def say(line: str) -> None:
+    """Progress goes to standard error: standard output is for results."""
+    print(line, file=sys.stderr, flush=True)
+
+
+@app.command()
+def up(
+    foreground: Annotated[bool, typer.Option("--foreground", help="Stay attached; Ctrl-C stops.")] = False,
+) -> None:
+    """Start the platform and wait until it can work; prints where it answers."""
+    home = default_home()
+    if (state := read_state(home)) is not None:
+        say("The platform runs already.")
+        _print_urls(_wait_for_supervisor(home, None, state.pid, sizes(home / "logs")).ports)
+        return
+    ports = Ports.from_environment()
+    if foreground:
+        _run_attached(home, ports)
+    else:
+        start_in_background(home, ports)
+        _announce(home, ports)
+
+
+@app.command()
+def down() -> None:
+    """Stop the platform; its data stays."""
+    say("stopping" if read_state(default_home()) is not None else "The platform does not run.")
+    if stop_supervisor(default_home()):
+        say("stopped")
+
+
+@app.command()
+def status(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
+    """Show every process. Exit code 0 when all can work, else 1."""
+    state = read_state(default_home())
+    rows = [] if state is None else _rows(default_home(), state)
+    ready = (
+        bool(rows)
+        and state is not None
+        and state.phase == "ready"
+        and all(row["health"] == "ready" for row in rows)
+    )
+    if as_json:
+        phase = "stopped" if state is None else state.phase
+        print(json.dumps({"phase": phase, "ready": ready, "processes": rows}))
+    elif state is None:
+        say("The platform does not run. Start it with ./dev up")
+    else:
+        table = Table("name", "state", "health", "process", "restarts", "memory MB")
+        for row in rows:
+            table.add_row(*(str("" if value is None else value) for value in row.values()))
+        Console().print(table)
+    raise typer.Exit(0 if ready else 1)
+
+
+@app.command()
+def logs(
+    name: Annotated[str | None, typer.Argument(help="One part or process; all when left out.")] = None,
+    following: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new lines.")] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="Lines of each log to begin with.")] = 50,
+) -> None:
+    """Show the logs as one stream."""
+    folder = default_home() / "logs"
+    if name is not None and name not in log_names(folder):
+        raise PlatformFailed(
+            f"there is no log of {name}; there are: {', '.join(log_names(folder)) or 'none yet'}"
+        )
+
+    def names() -> list[str]:
+        return log_names(folder) if name is None else [name]
+
+    def show(source: str, line: str) -> None:
+        print(line if name else f"{source:<11} | {line}", flush=True)
+
+    for source, line in last_lines(folder, names(), lines):
+        show(source, line)
+    if following:
+        for source, line in follow(folder, names):
+            show(source, line)
+
+
+@app.command()
+def reset(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
+    """Stop the platform and delete all its data."""
+    home = default_home()
+    if not home.exists():
+        say("There is no data.")
+        return
+    if not is_home(home):
+        raise PlatformFailed(f"{home} is not a data folder of Agora; nothing was deleted")
+    if not yes:
+        if not sys.stdin.isatty():
+            raise PlatformFailed("nobody can be asked here; add --yes to delete all data")
+        typer.confirm(f"Delete all data in {home}?", abort=True)
+    stop_supervisor(home)
+    data = postgres_folder(home)
+    if data.parent != home:
+        shutil.rmtree(data.parent)
+    shutil.rmtree(home)
+    say(f"deleted {home}")
+
+
+@app.command("supervise", hidden=True)
+def _supervise() -> None:
+    supervise(default_home(), Ports.from_environment(), say)
+
+
+def start_in_background(home: Path, ports: Ports) -> None:
+    """Start the supervisor detached from this terminal and wait until everything can work, with progress.
+
+    Raises:
+        PlatformFailed: it did not come up; its messages were printed.
+    """
+    prepare_home(home)
+    ports.require_free()
+    log = home / "logs" / "supervisor.log"
+    log.parent.mkdir(exist_ok=True)
+    begin = sizes(log.parent)
+    with log.open("ab") as output:
+        supervisor = subprocess.Popen(
+            [sys.executable, "-m", "agora_local", "supervise"],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        _wait_for_supervisor(home, supervisor, supervisor.pid, begin)
+    except KeyboardInterrupt:
+        say("stopping")
+        supervisor.send_signal(signal.SIGTERM)
+        supervisor.wait()
+        raise
+
+
+def _wait_for_supervisor(
+    home: Path, process: subprocess.Popen[bytes] | None, pid: int, begin: Mapping[str, int]
+) -> State:
+    """Show the supervisor's messages until it says ready."""
+    ended = threading.Event()
+    found: list[State] = []
+
+    def done() -> bool:
+        state = read_state(home)
+        if state is not None and state.pid == pid and state.phase == "ready":
+            found.append(state)
+            return True
+        if not (psutil.pid_exists(pid) if process is None else process.poll() is None):
+            ended.set()
+        return ended.is_set()
+
+    for _, line in follow(home / "logs", lambda: ["supervisor"], begin=begin, stop=done):
+        say(line)
+    if not found:
+        raise PlatformFailed("The platform did not start; see above.")
+    return found[-1]
+
+
+def _run_attached(home: Path, ports: Ports) -> None:
+    ending = threading.Event()
+
+    def show_logs() -> None:
+        for source, line in follow(home / "logs", lambda: log_names(home / "logs"), stop=ending.is_set):
+            print(f"{source:<11} | {line}", flush=True)
+
+    printer = threading.Thread(target=show_logs, daemon=True)
+    printer.start()
+    try:
+        supervise(home, ports, say, on_ready=lambda platform: _announce(home, platform.ports))
+    finally:
+        ending.set()
+        printer.join()
+
+
+def _announce(home: Path, ports: Ports) -> None:
+    tenant, is_new = ensure_first_tenant(
+        home, f"http://127.0.0.1:{ports.api}", secret(home / "operator-token")
+    )
+    _print_urls(ports)
+    if is_new:
+        print(f"Tenant  {tenant.tenant_id}, with 100 USD of credit")
+        print(f"Key     {tenant.key} (shown only now)", flush=True)
+
+
+def _print_urls(ports: Ports) -> None:
+    print(
+        f"API     http://127.0.0.1:{ports.api}/api/v1\n"
+        f"Docs    http://127.0.0.1:{ports.api}/docs\n"
+        f"Runs    http://127.0.0.1:{ports.temporal_ui} (Temporal)\n"
+        f"NATS    http://127.0.0.1:{ports.nats_monitor} (monitoring)",
+        flush=True,
+    )
+
+
+def _rows(home: Path, state: State) -> list[dict[str, Any]]:
+    parts = ("postgres", "nats", "temporal")
+    ours = [unit.name for unit in state.units if unit.name not in parts]
+    broker = Nats(home / "nats", state.ports.nats, state.ports.nats_monitor)
+    health = run_in_thread(ask_health(broker.url, ours))
+    return [_row(unit, health.get(unit.name)) for unit in state.units]
+
+
+def _row(unit: UnitState, health: str | None) -> dict[str, Any]:
+    answer = health or ("ready" if unit.state == "running" else "away")
+    return {
+        "name": unit.name,
+        "state": unit.state,
+        "health": answer,
+        "pid": unit.pid,
+        "restarts": unit.restarts,
+        "memory_mb": None if unit.pid is None else _memory_mb(unit.pid),
+    }
+
+
+def _memory_mb(pid: int) -> int | None:
+    """Resident memory of a process and its children; pages that they share are counted for each."""
+    try:
+        process = psutil.Process(pid)
+        return sum(each.memory_info().rss for each in (process, *process.children(recursive=True))) // 2**20
+    except psutil.Error:
+        return None
+
+
+def main() -> None:
+    """Run a command; what a person can mend is a message, not a traceback."""
+    try:
+        app()
+    except (PlatformFailed, PartFailed) as error:
+        say(f"Error: {error}")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
