@@ -7,6 +7,7 @@ import asyncio
 import hashlib
 import logging
 import os
+import tempfile
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from typing import Any, cast
 
 from agora import graph_runner, prepared, state_codec
 from agora.agent import Agent
-from agora.context import Context, PrepareContext, Progress, Usage
+from agora.context import Context, HealthContext, PrepareContext, Progress, Usage
 from agora.errors import AgentDefinitionError, InputRejected, PermissionNotGranted, Retryable, RunFailed
 from agora.file_refs import file_refs
 from agora.files import LocalFiles
@@ -75,10 +76,13 @@ class Deployment:
         *,
         base: Path,
         out: Path,
+        subfolder: str = "",
         models: Models | None = None,
         on_progress: OnProgress | None = None,
     ) -> AloneResult:
-        """Run one input, typed or of plain JSON types; its FileRefs start from `base`, results go to `out`.
+        """Run one input, typed or of plain JSON types.
+
+        Its FileRefs start from `base`; files that it delivers go to `subfolder` in `out`.
 
         Raises:
             RunFailed: the input was rejected, a step failed for good, or the run took too long.
@@ -87,7 +91,7 @@ class Deployment:
         limits = self.agent.manifest.limits
         try:
             typed = self.agent.read_input(run_input)
-            files = LocalFiles(base, out)
+            files = LocalFiles(base, out, subfolder=subfolder)
             for ref in file_refs(self.agent.input_schema, prepared.plain(typed)):
                 files.path(ref)
             one = _Run(deployment=self, files=files, models=models or NoModels(), on_progress=on_progress)
@@ -262,3 +266,25 @@ def _source_digest(agent: Agent) -> str:
     for path in sorted(agent.module_file.parent.rglob("*.py")):
         total.update(path.read_bytes())
     return total.hexdigest()
+
+
+async def check_health(agent: Agent) -> dict[str, bool]:
+    """What the agent's own health check says of each of its tools; empty where it has none.
+
+    Raises:
+        AgentDefinitionError: the health check itself failed.
+    """
+    if agent.health is None:
+        return {}
+    with tempfile.TemporaryDirectory(prefix="agora-health-") as folder:
+        _, knowledge, models = granted(
+            agent.manifest.permissions,
+            LocalFiles(Path(folder), Path(folder)),
+            LocalKnowledge(Path(folder)),
+            NoModels(),
+        )
+        try:
+            return await agent.health(HealthContext(knowledge=knowledge, models=models))
+        except Exception as error:
+            fault = f"The health check of {agent.id} failed: {type(error).__name__}: {error}"
+            raise AgentDefinitionError(fault) from error

@@ -86,7 +86,7 @@ def _check_state(agent: "Agent") -> None:
 
 
 def _check_node(agent: "Agent", name: str, runnable: Any) -> StepDefinition:
-    function = getattr(runnable, "afunc", None) or getattr(runnable, "func", None)
+    function = getattr(runnable, "func", None) or getattr(runnable, "afunc", None)
     if not inspect.isfunction(function):
         raise _fault(
             agent, f"the node {name!r} must be a function marked @agora.step, not {type(runnable).__name__}."

@@ -13,7 +13,7 @@ NAME_LENGTH_MAX = 255
 
 
 class LocalFiles:
-    """References are paths relative to `base`; what is saved goes to `out`, its reference is its name there.
+    """References are paths relative to `base`; what is saved goes to `out`, its reference is its path there.
 
     Nothing outside `base` (or `out`, for a file that the run itself has saved) is ever opened: not by `..`,
     not by an absolute path, not through a symbolic link.
@@ -22,12 +22,14 @@ class LocalFiles:
         base: The folder that references start from.
         out: Where saved files go; made when the first is saved.
         folders: Whether a reference may also name a folder, as a configuration's may.
+        subfolder: Where in `out` saved files lie, so that many runs may share it; part of their references.
     """
 
-    def __init__(self, base: Path, out: Path, *, folders: bool = False) -> None:
+    def __init__(self, base: Path, out: Path, *, folders: bool = False, subfolder: str = "") -> None:
         self._base = base.resolve()
         self._out = out.resolve()
         self._folders = folders
+        self._subfolder = subfolder
 
     async def open(self, ref: str) -> Path:
         """The file itself; see `agora.ports.Files.open`."""
@@ -39,9 +41,9 @@ class LocalFiles:
         Raises:
             ValueError: the name is empty, too long, or not a plain file name.
         """
-        safe = _plain_name(name)
-        await asyncio.to_thread(_write, content, self._out / safe)
-        return safe
+        ref = "/".join(filter(None, (self._subfolder, _plain_name(name))))
+        await asyncio.to_thread(_write, content, self._out / ref)
+        return ref
 
     async def info(self, ref: str) -> FileInfo:
         """Name, size and the media type that the name suggests."""

@@ -72,9 +72,19 @@ async def run(agent: "Agent", run_input: Input, call_node: CallNode) -> Output:
     What `call_node` raises comes through unchanged; parallel branches are then cancelled.
 
     Raises:
-        AgentDefinitionError: the graph ended without an output, or did not end within `ROUNDS_MAX` rounds.
+        AgentDefinitionError: the graph ended without an output, did not end within `ROUNDS_MAX` rounds, or
+            failed between its steps (a router that raises, two branches that write one plain field).
     """
-    graph = bind(agent, call_node).compile()
+    raised: list[BaseException] = []
+
+    async def watched(call: NodeCall, state: Any) -> Mapping[str, Any] | None:
+        try:
+            return await call_node(call, state)
+        except BaseException as error:
+            raised.append(error)
+            raise
+
+    graph = bind(agent, watched).compile()
     start = agent.state_type(input=run_input)
     try:
         # LangSmith's tracer works in threads and on the network: never from inside a workflow.
