@@ -46,7 +46,7 @@ def up(
     if foreground:
         _run_attached(home, ports)
     else:
-        start_in_background(home, ports)
+        start_in_background(home)
         _announce(home, ports)
 
 
@@ -134,14 +134,13 @@ def _supervise() -> None:
     supervise(default_home(), Ports.from_environment(), say)
 
 
-def start_in_background(home: Path, ports: Ports) -> None:
+def start_in_background(home: Path) -> None:
     """Start the supervisor detached from this terminal and wait until everything can work, with progress.
 
     Raises:
         PlatformFailed: it did not come up; its messages were printed.
     """
     prepare_home(home)
-    ports.require_free()
     log = home / "logs" / "supervisor.log"
     log.parent.mkdir(exist_ok=True)
     begin = sizes(log.parent)

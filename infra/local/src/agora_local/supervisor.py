@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -80,19 +81,25 @@ def supervise(
     with _lock(home):
         end_leftovers(home, say)
         ports.require_free()
-        platform = Platform(home, ports, environment, processes=processes, say=say)
+        state = _StateFile(home)
+
+        def tell(line: str) -> None:
+            # Something happened: what was started must be on record, should we be killed.
+            state.write()
+            say(line)
+
+        platform = Platform(home, ports, environment, processes=processes, say=tell)
+        state.platform = platform
         _interrupt_once(say)
-        state = _StateFile(home, platform)
         try:
-            state.write("starting")
             platform.start()
-            state.write("starting")
+            state.write()
             platform.wait_ready()
             state.write("ready")
             on_ready(platform)
             while True:
                 time.sleep(_TICK_SECONDS)
-                state.write("ready")
+                state.write()
         except KeyboardInterrupt:
             say("stopping")
         finally:
@@ -154,18 +161,27 @@ def stop_supervisor(home: Path, timeout_seconds: float = 120.0) -> bool:
 class _StateFile:
     """Writes state.json whenever something changed."""
 
-    def __init__(self, home: Path, platform: Platform) -> None:
+    def __init__(self, home: Path) -> None:
+        self.platform: Platform | None = None
         self._path = home / "state.json"
-        self._platform = platform
+        self._phase = "starting"
         self._written = ""
+        self._lock = threading.Lock()
 
-    def write(self, phase: str) -> None:
-        units = self._platform.states()
+    def write(self, phase: str | None = None) -> None:
+        """Write the phase (by default the one before) and what runs. From any thread."""
+        with self._lock:
+            self._phase = phase or self._phase
+            if self.platform is not None:
+                self._write(self.platform)
+
+    def _write(self, platform: Platform) -> None:
+        units = platform.states()
         text = json.dumps(
             {
-                "phase": phase,
+                "phase": self._phase,
                 "pid": os.getpid(),
-                "ports": asdict(self._platform.ports),
+                "ports": asdict(platform.ports),
                 "units": [asdict(unit) for unit in units],
                 "started": [entry for unit in units if unit.pid and (entry := _identity(unit.pid))],
             }
