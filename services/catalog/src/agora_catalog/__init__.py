@@ -1,0 +1,1 @@
+"""The catalog: packages, their versions, schemas and prices as offered."""

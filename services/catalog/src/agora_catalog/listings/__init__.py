@@ -1,0 +1,1 @@
+"""Listings: package versions with their schemas and prices, published once and found again."""
