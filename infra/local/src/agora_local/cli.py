@@ -20,7 +20,7 @@ from agora_local.first_tenant import ensure_first_tenant
 from agora_local.logs import follow, last_lines, log_names, sizes
 from agora_local.parts import Nats, PartFailed
 from agora_local.platform import ask_health
-from agora_local.settings import PlatformFailed, Ports, default_home, postgres_folder, secret
+from agora_local.settings import PlatformFailed, Ports, default_home, operator_token, postgres_folder
 from agora_local.supervisor import State, is_home, prepare_home, read_state, stop_supervisor, supervise
 from agora_local.unit import UnitState
 
@@ -201,9 +201,7 @@ def _run_attached(home: Path, ports: Ports) -> None:
 
 
 def _announce(home: Path, ports: Ports) -> None:
-    tenant, is_new = ensure_first_tenant(
-        home, f"http://127.0.0.1:{ports.api}", secret(home / "operator-token")
-    )
+    tenant, is_new = ensure_first_tenant(home, f"http://127.0.0.1:{ports.api}", operator_token(home))
     _print_urls(ports)
     if is_new:
         print(f"Tenant  {tenant.tenant_id}, with 100 USD of credit")

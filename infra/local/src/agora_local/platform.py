@@ -23,7 +23,7 @@ from agora_local.parts.nats import Permissions
 from agora_local.parts.postgres import write_private
 from agora_local.ports import http_status
 from agora_local.process import ChildProcess
-from agora_local.settings import PlatformFailed, Ports, postgres_folder, secret
+from agora_local.settings import PlatformFailed, Ports, operator_token, postgres_folder
 from agora_local.unit import Unit, UnitState
 
 _LOG_LIMIT_BYTES = 20 * 1024**2
@@ -126,7 +126,7 @@ class Platform:
     @property
     def operator_token(self) -> str:
         """The token of the gateway's operator routes."""
-        return secret(self.folder / "operator-token")
+        return operator_token(self.folder)
 
     def nats_url(self, user: str = "operator") -> str:
         """The NATS URL of one user."""

@@ -117,8 +117,10 @@ def postgres_folder(home: Path) -> Path:
     return folder / "postgres"
 
 
-def secret(path: Path) -> str:
-    """The secret kept in a file that only its owner can read; made when there is none."""
+def operator_token(home: Path) -> str:
+    """The token of the operator routes, from a file that only its owner can read; made when there is none."""
+    path = home / "operator-token"
     if not path.exists():
-        write_private(path, secrets.token_urlsafe(32))
+        # The prefix keeps it from looking like a customer's key.
+        write_private(path, f"op_{secrets.token_urlsafe(32)}")
     return path.read_text().strip()

@@ -97,7 +97,8 @@ class Nats(Part):
 
     def ready(self) -> bool:
         """Whether the server and its JetStream answer."""
-        return http_status(self.monitor_port, "/healthz") == 200
+        # Not the plain check, which also fails while some stream is being made.
+        return http_status(self.monitor_port, "/healthz?js-enabled-only=true") == 200
 
     def _passwords(self) -> dict[str, str]:
         path = self.folder / "passwords.json"
