@@ -53,11 +53,19 @@ class CommandSpec(msgspec.Struct, frozen=True, kw_only=True):
         return command_subject(self.service, self.verb)
 
 
-def _event(data: Struct, path: str, producer: str, consumers: tuple[str, ...], stream: Stream) -> EventSpec:
-    """An event of version 1, named after its path: `agora.run.finished.v1`."""
+def _event(
+    data: Struct,
+    path: str,
+    producer: str,
+    consumers: tuple[str, ...],
+    stream: Stream,
+    *,
+    type_name: str | None = None,
+) -> EventSpec:
+    """An event of version 1, named after its entity and fact: `agora.run.finished.v1`."""
     return EventSpec(
         data=data,
-        type=f"agora.{path.split('.', 1)[1]}.v1",
+        type=type_name or f"agora.{path.split('.', 1)[1]}.v1",
         path=path,
         producer=producer,
         consumers=consumers,
@@ -69,7 +77,11 @@ EVENTS: dict[Struct, EventSpec] = {
     spec.data: spec
     for spec in (
         _event(
-            catalog.PackagePublished, "catalog.package.published", "catalog", ("execution", "gateway"), CATALOG_STREAM
+            catalog.PackagePublished,
+            "catalog.package.published",
+            "catalog",
+            ("execution", "gateway"),
+            CATALOG_STREAM,
         ),
         _event(
             catalog.ListingStateChanged,
@@ -78,20 +90,45 @@ EVENTS: dict[Struct, EventSpec] = {
             ("execution", "gateway"),
             CATALOG_STREAM,
         ),
-        _event(catalog.PriceVersionPublished, "catalog.price.published", "catalog", ("billing",), CATALOG_STREAM),
-        _event(execution.RunAccepted, "execution.run.accepted", "execution", ("billing", "gateway"), RUNS_STREAM),
+        _event(
+            catalog.PriceVersionPublished, "catalog.price.published", "catalog", ("billing",), CATALOG_STREAM
+        ),
+        _event(
+            execution.RunAccepted, "execution.run.accepted", "execution", ("billing", "gateway"), RUNS_STREAM
+        ),
         _event(execution.RunStarted, "execution.run.started", "execution", ("gateway",), RUNS_STREAM),
         _event(execution.StepRecorded, "execution.step.recorded", "execution", ("gateway",), RUNS_STREAM),
-        _event(execution.RunFinished, "execution.run.finished", "execution", ("metering", "gateway"), RUNS_STREAM),
+        _event(
+            execution.RunFinished, "execution.run.finished", "execution", ("metering", "gateway"), RUNS_STREAM
+        ),
         _event(execution.RunCharged, "execution.run.charged", "execution", ("gateway",), RUNS_STREAM),
-        _event(execution.DeploymentStarted, "execution.deployment.started", "execution", ("billing",), RUNS_STREAM),
-        _event(execution.DeploymentEnded, "execution.deployment.ended", "execution", ("billing",), RUNS_STREAM),
-        _event(execution.UsageRecorded, "usage.event.recorded", "execution", ("metering",), USAGE_STREAM),
+        _event(
+            execution.DeploymentStarted,
+            "execution.deployment.started",
+            "execution",
+            ("billing",),
+            RUNS_STREAM,
+        ),
+        _event(
+            execution.DeploymentEnded, "execution.deployment.ended", "execution", ("billing",), RUNS_STREAM
+        ),
+        _event(
+            execution.UsageRecorded,
+            "usage.event.recorded",
+            "execution",
+            ("metering",),
+            USAGE_STREAM,
+            type_name="agora.usage.recorded.v1",
+        ),
         _event(metering.RunUsageClosed, "metering.usage.closed", "metering", ("billing",), METERING_STREAM),
-        _event(metering.UsageIncomplete, "metering.usage.incomplete", "metering", ("operators",), METERING_STREAM),
+        _event(
+            metering.UsageIncomplete, "metering.usage.incomplete", "metering", ("operators",), METERING_STREAM
+        ),
         _event(billing.ChargeSettled, "billing.charge.settled", "billing", ("execution",), BILLING_STREAM),
         _event(billing.ChargeAdjusted, "billing.charge.adjusted", "billing", ("execution",), BILLING_STREAM),
-        _event(billing.CreditToppedUp, "billing.credit.topped_up", "billing", ("integrators",), BILLING_STREAM),
+        _event(
+            billing.CreditToppedUp, "billing.credit.topped_up", "billing", ("integrators",), BILLING_STREAM
+        ),
     )
 }
 

@@ -56,7 +56,9 @@ def parse_amount(text: str) -> int:
         ValueError: not a plain decimal number with at most six places.
     """
     if not _PUBLIC_AMOUNT.fullmatch(text):
-        raise ValueError(f"amount must be a decimal number with at most 6 places, such as 12.50; got {text[:40]!r}")
+        raise ValueError(
+            f"amount must be a decimal number with at most 6 places, such as 12.50; got {text[:40]!r}"
+        )
     amount = int(Decimal(text) * MICRO)
     if abs(amount) > MAX_MICRO:
         raise ValueError("amount is beyond what an account can hold")

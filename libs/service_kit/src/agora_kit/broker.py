@@ -43,8 +43,9 @@ def _decoder(kind: Any) -> msgspec.json.Decoder:
     return msgspec.json.Decoder(kind)
 
 
-async def _raw(message: NatsMessage) -> bytes:
-    return message.body
+async def _undecoded(message: NatsMessage) -> NatsMessage:
+    """Hand the message itself to the handler, which decodes it by its contract."""
+    return message
 
 
 class Broker:
@@ -66,7 +67,7 @@ class Broker:
             url,
             name=f"agora-{process}",
             logger=cast(Any, None),
-            decoder=cast(Any, _raw),
+            decoder=cast(Any, _undecoded),
             middlewares=middlewares,
             apply_types=False,
             graceful_timeout=10.0,
@@ -145,8 +146,7 @@ class Broker:
             queue=self.process,
             max_workers=_IN_FLIGHT_MAX,
             ack_policy=AckPolicy.MANUAL,
-            parser=None,
-        )(_as_raw_handler(handle))
+        )(handle)
 
     # --- life ------------------------------------------------------------------------------------
 
@@ -235,15 +235,6 @@ class Broker:
 
 def _refusal(error: AgoraError) -> NatsResponse:
     return NatsResponse(_encoder.encode(error.problem), headers={PROBLEM_HEADER: "1"})
-
-
-def _as_raw_handler(handle: Callable[[NatsMessage], Awaitable[NatsResponse]]) -> Any:
-    from faststream import context
-
-    async def handler(_: bytes) -> NatsResponse:
-        return await handle(context.get_local("message"))
-
-    return handler
 
 
 async def _log_connection_error(error: Exception) -> None:

@@ -30,9 +30,12 @@ from agora_kit.dead_letters import Refused
 
 log = structlog.get_logger()
 
-type Handler = Callable[[AsyncConnection, Sequence[Envelope]], Awaitable[None]]
+type AfterCommit = Callable[[], None]
+
+type Handler = Callable[[AsyncConnection, Sequence[Envelope]], Awaitable[AfterCommit | None]]
 """Applies a batch inside the given transaction. May see an event late, out of order, or, without an inbox,
-again; raises `AgoraError` or `ValueError` for what it will never accept."""
+again; raises `AgoraError` or `ValueError` for what it will never accept. What it returns is called once the
+transaction is committed."""
 
 _TRIES = 5
 _NAK_SECONDS = (0.2, 1.0, 5.0, 15.0)
@@ -146,7 +149,7 @@ class EventConsumer:
         try:
             async with database.system() as connection:
                 await dead_letters.bury(connection, [self._refusal(m, reason) for m, reason in refused])
-                await self._hand_over(connection, [envelope for _, envelope in good])
+                committed = await self._hand_over(connection, [envelope for _, envelope in good])
         except Exception as error:
             if is_transient(error):
                 log.warning("batch handed back", consumer=self.name, messages=len(messages), error=repr(error))
@@ -154,6 +157,8 @@ class EventConsumer:
                 return
             await self._apply_singly(good, refused, database)
             return
+        if committed is not None:
+            committed()
         for message in messages:
             await message.ack()
 
@@ -168,7 +173,9 @@ class EventConsumer:
         for message, envelope in good:
             try:
                 async with database.system() as connection:
-                    await self._hand_over(connection, [envelope])
+                    committed = await self._hand_over(connection, [envelope])
+                if committed is not None:
+                    committed()
             except Exception as error:
                 final = isinstance(error, AgoraError | ValueError) or message.metadata.num_delivered >= _TRIES
                 if is_transient(error) or not final:
@@ -180,7 +187,7 @@ class EventConsumer:
                     await dead_letters.bury(connection, [self._refusal(message, str(error) or repr(error))])
             await message.ack()
 
-    async def _hand_over(self, connection: AsyncConnection, envelopes: list[Envelope]) -> None:
+    async def _hand_over(self, connection: AsyncConnection, envelopes: list[Envelope]) -> AfterCommit | None:
         if self._inbox and envelopes:
             ids = [f"{envelope.source}:{envelope.id}" for envelope in envelopes]
             # Sorted, so that two consumers of one durable cannot lock the same keys crosswise.
@@ -194,14 +201,13 @@ class EventConsumer:
                     unseen.append(envelope)
             envelopes = unseen
         if not envelopes:
-            return
+            return None
         if not telemetry.tracing_enabled():
-            await self._handler(connection, envelopes)
-            return
+            return await self._handler(connection, envelopes)
         parent = telemetry.remote_context(envelopes[0].traceparent)
         with telemetry.tracer().start_as_current_span(f"consume {self.name}", context=parent) as span:
             span.set_attribute("messaging.batch.message_count", len(envelopes))
-            await self._handler(connection, envelopes)
+            return await self._handler(connection, envelopes)
 
     def decode(self, data: bytes) -> Envelope | None:
         """Read a message; None when its type is none of ours.
@@ -220,7 +226,9 @@ class EventConsumer:
             envelope = self.decode(refused.payload)
             if envelope is not None:
                 async with database.system() as connection:
-                    await self._hand_over(connection, [envelope])
+                    committed = await self._hand_over(connection, [envelope])
+                if committed is not None:
+                    committed()
         except Exception as error:
             if is_transient(error):
                 raise

@@ -1,0 +1,159 @@
+"""The broker on a real NATS server: commands answered, refused, timed out and retried."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+from agora_contracts.billing import Balance, GetBalance
+from agora_contracts.platform import GetHealth, Health
+from agora_contracts.problems import AgoraError
+from agora_kit.broker import Broker
+from agora_kit.health import HealthReport
+
+A_BALANCE = Balance(account="acc_1", currency="USD", credit=5, held=2, available=3, receivable=0)
+
+
+@pytest.fixture
+async def asker(nats_url: str) -> AsyncIterator[Broker]:
+    """A broker that only asks."""
+    broker = Broker(nats_url, "gateway")
+    await broker.start()
+    yield broker
+    await broker.stop()
+
+
+async def test_a_command_is_answered(nats_url: str, asker: Broker):
+    """
+    What the handler returns arrives decoded at the asker.
+    """
+    billing = Broker(nats_url, "billing")
+
+    async def balance(_: GetBalance) -> Balance:
+        return A_BALANCE
+
+    billing.answer(GetBalance, balance)
+    await billing.start()
+    try:
+        answer = await asker.ask(GetBalance(account="acc_1", tenant="ten_1"))
+    finally:
+        await billing.stop()
+
+    assert A_BALANCE == answer
+
+
+async def test_a_refusal_arrives_as_the_same_error(nats_url: str, asker: Broker):
+    """
+    An AgoraError raised by the handler is raised at the asker with slug, detail and fields.
+    """
+    billing = Broker(nats_url, "billing")
+
+    async def balance(_: GetBalance) -> Balance:
+        raise AgoraError("not_found", "no account acc_1")
+
+    billing.answer(GetBalance, balance)
+    await billing.start()
+    try:
+        with pytest.raises(AgoraError, match="no account acc_1") as refused:
+            await asker.ask(GetBalance(account="acc_1", tenant="ten_1"))
+    finally:
+        await billing.stop()
+
+    assert "not_found" == refused.value.slug
+
+
+async def test_requests_are_answered_side_by_side(nats_url: str, asker: Broker):
+    """
+    A slow answer does not hold the next ones back.
+    """
+    billing = Broker(nats_url, "billing")
+    together = asyncio.Barrier(20)
+
+    async def balance(_: GetBalance) -> Balance:
+        await together.wait()
+        return A_BALANCE
+
+    billing.answer(GetBalance, balance)
+    await billing.start()
+    try:
+        asks = (asker.ask(GetBalance(account="acc_1", tenant="ten_1")) for _ in range(20))
+        answers = await asyncio.wait_for(asyncio.gather(*asks), 10)
+    finally:
+        await billing.stop()
+
+    assert [A_BALANCE] * 20 == answers
+
+
+async def test_a_request_waits_for_a_service_that_restarts(nats_url: str, asker: Broker):
+    """
+    Nobody there to answer is not an error before the deadline: the request is sent again.
+    """
+    billing = Broker(nats_url, "billing")
+
+    async def balance(_: GetBalance) -> Balance:
+        return A_BALANCE
+
+    billing.answer(GetBalance, balance)
+    asking = asyncio.create_task(asker.ask(GetBalance(account="acc_1", tenant="ten_1")))
+    await asyncio.sleep(0.3)
+    await billing.start()
+    try:
+        answer = await asking
+    finally:
+        await billing.stop()
+
+    assert A_BALANCE == answer
+
+
+async def test_nobody_answers_until_the_deadline(asker: Broker):
+    """
+    Without anybody to answer the asker is told so after the deadline, with when to try again.
+    """
+    started = time.monotonic()
+    with pytest.raises(AgoraError) as refused:
+        await asker.ask(GetBalance(account="acc_1", tenant="ten_1"), deadline_seconds=0.3)
+
+    assert "unavailable" == refused.value.slug
+    assert refused.value.problem.retry_after_seconds is not None
+    assert time.monotonic() - started >= 0.3
+
+
+async def test_unreadable_bytes_are_refused(nats_url: str, asker: Broker):
+    """
+    A body that is not the command gets a problem, and the handler never sees it.
+    """
+    billing = Broker(nats_url, "billing")
+
+    async def balance(_: GetBalance) -> Balance:
+        raise AssertionError("the handler must not be called")
+
+    billing.answer(GetBalance, balance)
+    await billing.start()
+    try:
+        reply = await asker.client.request("agora.cmd.billing.get_balance", b'{"account": 1}', timeout=5)
+    finally:
+        await billing.stop()
+
+    assert b"malformed_request" in reply.data
+
+
+async def test_health_names_the_dependency_that_fails(nats_url: str, asker: Broker):
+    """
+    A failing check turns a ready process into a degraded one and says which.
+    """
+    report = HealthReport("billing")
+    report.status = "ready"
+
+    async def broken() -> None:
+        raise ConnectionError("no route")
+
+    report.add("database", broken)
+    billing = Broker(nats_url, "billing")
+    billing.answer_shared(GetHealth, report.report)
+    await billing.start()
+    try:
+        health = await asker.ask_shared(GetHealth(), "billing")
+    finally:
+        await billing.stop()
+
+    assert Health(service="billing", status="degraded", checks={"database": "no route"}) == health

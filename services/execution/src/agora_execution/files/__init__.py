@@ -1,0 +1,1 @@
+"""Files of tenants: records, quota, retention; the bytes lie in the object store."""

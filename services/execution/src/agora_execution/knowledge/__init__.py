@@ -1,0 +1,1 @@
+"""Vectors: one process owns them and answers over NATS."""

@@ -1,0 +1,1 @@
+"""What execution knows of the catalogue: a read model fed by its events."""

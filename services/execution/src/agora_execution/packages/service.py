@@ -1,0 +1,86 @@
+"""Use cases of packages: take up the catalogue's events, find a version, check a document against its schema."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import jsonschema_rs
+from agora_contracts.catalog import ListingStateChanged, PackagePublished
+from agora_contracts.envelope import Envelope
+from agora_contracts.problems import AgoraError, FieldError
+from agora_kit.database import Database
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from agora_execution.packages import store
+from agora_execution.packages.model import PackageVersion, newest
+
+_CACHE_SECONDS = 2.0
+_ERRORS_SHOWN = 20
+
+
+class Packages:
+    """Finds package versions. What it found is kept for two seconds: a listing may be that much behind."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._found: dict[str, tuple[float, list[PackageVersion]]] = {}
+        self._validators: dict[tuple[str, str, str, str], Any] = {}
+
+    async def take_up(self, connection: AsyncConnection, envelopes: Sequence[Envelope]) -> None:
+        """Apply the catalogue's events in the consumer's transaction."""
+        for envelope in envelopes:
+            event = envelope.data
+            if isinstance(event, PackagePublished):
+                await store.save(connection, event)
+            elif isinstance(event, ListingStateChanged):
+                await store.set_state(connection, event.package, event.version, event.state)
+            self._found.pop(event.package, None)
+
+    async def find(self, package: str, version: str | None = None) -> PackageVersion:
+        """One version of a package: the named one, or the newest that can be executed.
+
+        Raises:
+            AgoraError: `not_found`, when it is not listed.
+        """
+        versions = await self._versions(package)
+        chosen = newest(versions) if version is None else next((v for v in versions if v.version == version), None)
+        if chosen is None or chosen.state in ("draft", "retired"):
+            which = package if version is None else f"{package} {version}"
+            raise AgoraError("not_found", f"no package {which} is listed")
+        return chosen
+
+    async def _versions(self, package: str) -> list[PackageVersion]:
+        known = self._found.get(package)
+        if known is not None and time.monotonic() - known[0] < _CACHE_SECONDS:
+            return known[1]
+        async with self._database.system() as connection:
+            versions = await store.versions_of(connection, package)
+        if versions:
+            self._found[package] = (time.monotonic(), versions)
+        return versions
+
+    def check(self, version: PackageVersion, which: str, document: dict[str, Any]) -> None:
+        """Check an input (`which` is "input") or a configuration ("config") against the version's schema.
+
+        Raises:
+            AgoraError: `invalid_input` or `invalid_config` with every fault's place and rule.
+        """
+        # The price version is in the key because it changes with any change of a draft's contents.
+        key = (version.package, version.version, version.price_version, which)
+        validator = self._validators.get(key)
+        if validator is None:
+            schema = version.schemas.input if which == "input" else version.schemas.config
+            validator = self._validators[key] = jsonschema_rs.validator_for(schema)
+        if validator.is_valid(document):
+            return
+        faults = [
+            FieldError(
+                field="/" + "/".join(str(part) for part in error.instance_path), detail=error.message[:500]
+            )
+            for error, _ in zip(validator.iter_errors(document), range(_ERRORS_SHOWN), strict=False)
+        ]
+        raise AgoraError(
+            f"invalid_{which}",
+            f"the {which} does not fit the schema of {version.package} {version.version}; see errors",
+            errors=faults,
+        )

@@ -1,0 +1,1 @@
+"""Runs: admission, the durable workflow, the journal, and every way to end."""

@@ -1,0 +1,223 @@
+"""What the run's workflow does to the world: confirm, call a node, record, end."""
+
+import asyncio
+from datetime import timedelta
+from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import msgspec
+import structlog
+import stamina
+from agora import Context, InputRejected, PermissionNotGranted, Progress, Retryable, state_codec
+from agora.errors import AgentDefinitionError
+from agora.retries import POLICIES
+from agora.steps import StepDefinition
+from agora_contracts.billing import ConfirmHold
+from agora_contracts.envelope import utc_now
+from agora_contracts.execution import RunError, RunProgress
+from agora_contracts.problems import AgoraError
+from agora_contracts.subjects import live_subject
+from agora_kit.broker import Broker
+from agora_kit.database import is_transient
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from agora_execution import agents
+from agora_execution.runs.model import Ending, StepResult, UsageItem, usage_id
+from agora_execution.runs.ports import StepPorts
+from agora_execution.runs.recording import Recorder
+from agora_execution.runs.workflows import RunEnding, RunTask, StepTask
+
+log = structlog.get_logger()
+
+_HEARTBEAT_SECONDS = 5.0
+_PROGRESS_WAITING_MAX = 100
+_PATIENCE_SECONDS = 25.0
+
+
+class RunActivities:
+    """The activities of runs, on the worker's connections."""
+
+    def __init__(self, recorder: Recorder, broker: Broker, ports: StepPorts) -> None:
+        self._recorder = recorder
+        self._broker = broker
+        self._ports = ports
+        self._live: set[asyncio.Task[None]] = set()
+
+    @property
+    def all(self) -> list[Any]:
+        """Every activity, to be registered with a worker."""
+        return [self.begin_run, self.run_step, self.end_run]
+
+    @activity.defn
+    async def begin_run(self, task: RunTask) -> str:
+        """Make the hold firm and mark the run as running: `begun`, `known`, `ended` or `hold_lost`."""
+        try:
+            await self._broker.ask(ConfirmHold(run=task.run, tenant=task.tenant))
+        except AgoraError as error:
+            if error.slug in ("insufficient_credit", "budget_exhausted", "hold_closed", "not_found"):
+                log.warning("hold lost", run=task.run, reason=str(error))
+                return "hold_lost"
+            raise
+        return await self._recorder.begin(task.run)
+
+    @activity.defn
+    async def run_step(self, step: StepTask) -> msgspec.Raw:
+        """Call a node once, and record what it brought; a step that is recorded already is not called."""
+        known = await _patiently(self._ports.known_result, step.task.run, step.step)
+        if known is not None:
+            return msgspec.Raw(known)
+        agent = agents.get(step.task.package)
+        definition = agent.nodes[step.node]
+        try:
+            async with self._heartbeat(definition):
+                result = await self._attempt(agent, definition, step)
+        except Exception as error:
+            raise _failure(definition, step, error) from error
+        record = await _patiently(self._recorder.record, result)
+        if record.state == "ended":
+            reason = RunError(code="run_ended", detail="the run has ended")
+            raise ApplicationError(reason.detail, reason, non_retryable=True)
+        return msgspec.Raw(record.update)
+
+    @activity.defn
+    async def end_run(self, ending: RunEnding) -> str:
+        """Write the run's end, once."""
+        await self._recorder.end(
+            Ending(
+                run=ending.run,
+                outcome=ending.outcome,  # type: ignore[arg-type]
+                at=utc_now(),
+                deliverable=ending.deliverable,  # type: ignore[arg-type]
+                delivered_units=ending.delivered_units,
+                output=ending.output,
+                error=ending.error,
+            )
+        )
+        return ending.outcome
+
+    async def _attempt(self, agent: Any, definition: StepDefinition, step: StepTask) -> StepResult:
+        attempt = activity.info().attempt
+        context = await _patiently(self._ports.context, agent, step, attempt)
+        context.on_progress = lambda progress: self._publish(step, progress)
+        state = state_codec.decode_state(definition.state_type, bytes(step.state))
+        started_at = utc_now()
+        async with asyncio.timeout(definition.timeout_seconds):
+            returned = await definition.function(state, context)
+        update = state_codec.encode(returned, f"the step {step.node!r}")
+        state_codec.decode_update(agent.state_type, update, f"the step {step.node!r}")
+        return StepResult(
+            run=step.task.run,
+            step=step.step,
+            node=step.node,
+            title=definition.title,
+            visit=step.visit,
+            branch=step.branch,
+            attempt=attempt,
+            started_at=started_at,
+            finished_at=utc_now(),
+            update=update,
+            usage=_usage(step.step, context),
+        )
+
+    @asynccontextmanager
+    async def _heartbeat(self, definition: StepDefinition) -> AsyncIterator[None]:
+        if not definition.long:
+            yield
+            return
+
+        async def beat() -> None:
+            while True:
+                activity.heartbeat()
+                await asyncio.sleep(_HEARTBEAT_SECONDS)
+
+        beating = asyncio.create_task(beat())
+        try:
+            yield
+        finally:
+            beating.cancel()
+            with suppress(asyncio.CancelledError):
+                await beating
+
+    def _publish(self, step: StepTask, progress: Progress) -> None:
+        """Live only: what cannot be sent at once is dropped, and never fails or delays the step."""
+        if len(self._live) >= _PROGRESS_WAITING_MAX:
+            return
+        message = RunProgress(
+            run=step.task.run,
+            step=step.step,
+            node=step.node,
+            message=progress.message[:500],
+            fraction=progress.fraction,
+        )
+        sending = asyncio.get_running_loop().create_task(
+            self._broker.publish_live(live_subject(step.task.tenant, step.task.run), message)
+        )
+        self._live.add(sending)
+        sending.add_done_callback(self._live.discard)
+
+
+def _usage(step: str, context: Context) -> list[UsageItem]:
+    return [
+        UsageItem(
+            id=usage_id(step, sequence, used.meter),
+            meter=used.meter,
+            quantity=used.quantity,
+            dimensions=used.dimensions,
+        )
+        for sequence, used in enumerate(context.recorded)
+    ]
+
+
+class PlatformAway(Exception):
+    """A part of the platform did not answer for too long; the agent is not to blame."""
+
+
+async def _patiently[**P, R](call: Callable[P, Awaitable[R]], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Wait out a database that is away: the node's work must not be lost, nor its attempts used up."""
+    try:
+        async for attempt in stamina.retry_context(
+            on=is_transient, attempts=None, timeout=_PATIENCE_SECONDS, wait_initial=0.1, wait_max=2.0
+        ):
+            with attempt:
+                return await call(*args, **kwargs)
+    except Exception as error:
+        if is_transient(error):
+            raise PlatformAway(repr(error)) from error
+        raise
+    raise AssertionError("a retry ends by returning or raising")
+
+
+def _failure(definition: StepDefinition, step: StepTask, error: Exception) -> ApplicationError:
+    """How Temporal should take a failed attempt: for good, or to be tried again by the step's policy."""
+    if isinstance(error, InputRejected):
+        reason = RunError(code=error.code, detail=error.detail, place=error.place)
+        return ApplicationError(error.detail, reason, type="rejected", non_retryable=True)
+    if isinstance(error, AgentDefinitionError | PermissionNotGranted):
+        log.error("agent at fault", run=step.task.run, step=step.step, error=str(error))
+        reason = RunError(code="agent_error", detail=f"the agent broke a rule of the platform: {error}")
+        return ApplicationError(str(error), reason, type="agent_error", non_retryable=True)
+    attempts = POLICIES[definition.retry].attempts_max
+    attempt = activity.info().attempt
+    log.warning(
+        "step attempt failed",
+        run=step.task.run,
+        step=step.step,
+        attempt=attempt,
+        exc_info=error,
+    )
+    what = "took longer than its limit" if isinstance(error, TimeoutError) else "failed"
+    times = "once" if attempt == 1 else f"{attempt} times"
+    reason = RunError(code="step_failed", detail=f"the step {definition.title!r} was tried {times} and {what}")
+    delay = error.after_seconds if isinstance(error, Retryable) else None
+    platform = isinstance(error, PlatformAway)
+    from datetime import timedelta
+
+    return ApplicationError(
+        reason.detail,
+        reason,
+        type="step_failed",
+        non_retryable=attempt >= attempts and not platform,
+        next_retry_delay=None if delay is None else timedelta(seconds=delay),
+    )

@@ -1,0 +1,198 @@
+"""Admission: a request becomes a run exactly once, covered by a hold, with no transaction open across a call.
+
+1. Known already: the same fingerprint gets that run, another one a conflict.
+2. Billing sets the quote aside as a tentative hold. No funds: refused, nothing is stored.
+3. One transaction writes the run and `RunAccepted`; a concurrent twin loses on the primary key.
+4. The workflow starts under the run's id. What dies between these is healed by the sweep.
+"""
+
+from typing import Any
+
+import msgspec
+import stamina
+from agora_contracts.billing import Hold, PlaceHold, QuoteRun
+from agora_contracts.envelope import utc_now
+from agora_contracts.execution import EstimateRun, Run, RunEstimate, StartRun
+from agora_contracts.problems import AgoraError, FieldError
+from agora_kit.broker import Broker
+from agora_kit.database import Database
+
+from agora_execution.deployments.model import Target
+from agora_execution.deployments.service import Deployments
+from agora_execution.files.service import Files
+from agora_execution.packages import model as packages_model
+from agora_execution.packages.service import Packages
+from agora_execution.runs import queries
+from agora_execution.runs.model import NewRun
+from agora_execution.runs.recording import Recorder
+from agora_execution.runs.starting import Starter
+from agora_execution.runs.workflows import RunTask
+
+INPUT_BYTES_MAX = 512 * 1024
+
+
+class Admission:
+    """Accepts runs and prices them beforehand."""
+
+    def __init__(
+        self,
+        database: Database,
+        broker: Broker,
+        recorder: Recorder,
+        packages: Packages,
+        deployments: Deployments,
+        files: Files,
+        starter: Starter,
+        *,
+        models_configured: bool,
+    ) -> None:
+        self._database = database
+        self._broker = broker
+        self._recorder = recorder
+        self._packages = packages
+        self._deployments = deployments
+        self._files = files
+        self._starter = starter
+        self._models_configured = models_configured
+
+    async def start(self, command: StartRun) -> Run:
+        """Accept a run, or return the one that this command was accepted as before.
+
+        Raises:
+            AgoraError: `idempotency_conflict`, `invalid_input`, `not_found`, `not_executable`,
+                `insufficient_credit`, or that billing does not answer. Nothing is stored then.
+        """
+        async with self._database.system() as connection:
+            known = await queries.run_with_fingerprint(connection, command.run_id)
+        if known is not None:
+            return _same(command, known)
+        target = await self._target(command)
+        await self._check_input(target, command.tenant, command.input)
+        hold = await self._hold(command, target)
+        run = await self._recorder.accept(_new_run(command, target, hold))
+        if run.status == "accepted":
+            await self._starter.start(_task(command, target))
+        return run
+
+    async def estimate(self, query: EstimateRun) -> RunEstimate:
+        """Price a run before it; nothing is set aside and nothing stored.
+
+        Raises:
+            AgoraError: as for `start`.
+        """
+        target = await self._target(query)
+        await self._check_input(target, query.tenant, query.input)
+        estimates = packages_model.estimate(
+            target.package, target.basis, query.input, models=self._models_configured
+        )
+        quote = await self._broker.ask(
+            QuoteRun(
+                tenant=query.tenant,
+                price_version=target.price_version,
+                basis=target.basis,
+                estimates=estimates,
+            )
+        )
+        return RunEstimate(estimates=estimates, quote=quote)
+
+    async def _target(self, asked: StartRun | EstimateRun) -> Target:
+        if (asked.package is None) == (asked.deployment is None):
+            raise AgoraError("invalid_input", "exactly one of package and deployment is needed")
+        if asked.deployment is not None:
+            return await self._deployments.target(asked.tenant, asked.deployment)
+        package = await self._packages.find(asked.package or "", asked.version)
+        packages_model.require_executable(package)
+        return Target(
+            package=package,
+            basis=packages_model.per_unit_basis(package),
+            price_version=package.price_version,
+        )
+
+    async def _check_input(self, target: Target, tenant: str, document: dict[str, Any]) -> None:
+        if len(msgspec.json.encode(document)) > INPUT_BYTES_MAX:
+            raise AgoraError(
+                "payload_too_large", f"the input is larger than {INPUT_BYTES_MAX} bytes; upload it as a file"
+            )
+        self._packages.check(target.package, "input", document)
+        missing = await self._files.missing(tenant, target.package.schemas.input, document)
+        if missing:
+            raise AgoraError(
+                "invalid_input",
+                "the input names files that are not there; upload them first",
+                errors=[FieldError(field=ref, detail="no such file") for ref in missing],
+            )
+
+    async def _hold(self, command: StartRun, target: Target) -> Hold:
+        estimates = packages_model.estimate(
+            target.package, target.basis, command.input, models=self._models_configured
+        )
+        place = PlaceHold(
+            run=command.run_id,
+            fingerprint=command.fingerprint,
+            tenant=command.tenant,
+            account=command.account,
+            price_version=target.price_version,
+            basis=target.basis,
+            estimates=estimates,
+            deployment=command.deployment,
+        )
+        # A price version that was published a moment ago may not have reached billing yet.
+        async for attempt in stamina.retry_context(
+            on=lambda error: isinstance(error, AgoraError) and error.slug == "unavailable",
+            attempts=4,
+            timeout=6.0,
+            wait_initial=0.2,
+        ):
+            with attempt:
+                return await self._broker.ask(place)
+        raise AssertionError("a retry ends by returning or raising")
+
+
+def _same(command: StartRun, known: tuple[Run, str]) -> Run:
+    run, fingerprint = known
+    if run.tenant != command.tenant or fingerprint != command.fingerprint:
+        raise AgoraError(
+            "idempotency_conflict", "this Idempotency-Key was used for another request; use a new key"
+        )
+    return run
+
+
+def _new_run(command: StartRun, target: Target, hold: Hold) -> NewRun:
+    model_cost = sum(
+        (int(line.amount * 1_000_000) for line in hold.quote.lines if line.meter == "model.cost"), start=0
+    )
+    return NewRun(
+        id=command.run_id,
+        tenant=command.tenant,
+        account=command.account,
+        fingerprint=command.fingerprint,
+        requested_by=command.requested_by,
+        input=command.input,
+        package=target.package.package,
+        version=target.package.version,
+        price_version=target.price_version,
+        basis=target.basis,
+        quoted=hold.amount.amount,
+        currency=hold.amount.currency,
+        hold_epoch=hold.epoch,
+        timeout_seconds=target.package.manifest.limits.timeout_seconds,
+        model_cost=model_cost,
+        accepted_at=utc_now(),
+        deployment=command.deployment,
+        config=target.config,
+        artifact=target.artifact,
+    )
+
+
+def _task(command: StartRun, target: Target) -> RunTask:
+    return RunTask(
+        run=command.run_id,
+        tenant=command.tenant,
+        package=target.package.package,
+        version=target.package.version,
+        input=command.input,
+        timeout_seconds=target.package.manifest.limits.timeout_seconds,
+        config=target.config,
+        artifact=target.artifact,
+        deployment=command.deployment,
+    )

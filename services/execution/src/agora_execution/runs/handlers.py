@@ -1,0 +1,33 @@
+"""NATS in: commands and queries of runs, and billing's charges."""
+
+from agora_contracts.billing import ChargeAdjusted, ChargeSettled
+from agora_contracts.execution import (
+    CancelRun,
+    EstimateRun,
+    GetRun,
+    ListRunEvents,
+    ListRuns,
+    ListRunUsage,
+    ListSteps,
+    ReplayRunUsage,
+    StartRun,
+)
+from agora_kit.service import Service
+
+from agora_execution.runs.admission import Admission
+from agora_execution.runs.service import Runs
+
+
+def register(service: Service, admission: Admission, runs: Runs) -> None:
+    """Answer everything about runs; take charges up."""
+    broker = service.broker
+    broker.answer(StartRun, admission.start)
+    broker.answer(EstimateRun, admission.estimate)
+    broker.answer(GetRun, runs.get)
+    broker.answer(ListRuns, runs.list)
+    broker.answer(ListSteps, runs.steps)
+    broker.answer(ListRunEvents, runs.events)
+    broker.answer(CancelRun, runs.cancel)
+    broker.answer(ListRunUsage, runs.usage_ids)
+    broker.answer(ReplayRunUsage, runs.replay_usage)
+    broker.consume("charges", [ChargeSettled, ChargeAdjusted], runs.take_up_charges)

@@ -1,0 +1,144 @@
+"""The rules of a run: its states, what a step adds, how it ends. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+from agora_contracts.billing import Quantity
+from agora_contracts.execution import ENDED, Deliverable, Outcome, RunError
+
+JOURNAL_TYPES = ("run.accepted", "run.started", "step.recorded", "run.finished", "run.charged")
+"""Types of the entries in a run's journal, as the customer's stream shows them."""
+
+
+class UsageItem(msgspec.Struct, frozen=True, kw_only=True):
+    """One usage event of a step. `id` is made of step, place in the step and meter, so a retry repeats it."""
+
+    id: str
+    meter: str
+    quantity: Decimal
+    dimensions: dict[str, str] = {}
+
+
+class NewRun(msgspec.Struct, frozen=True, kw_only=True):
+    """A run that has been checked, priced and covered, ready to be accepted."""
+
+    id: str
+    tenant: str
+    account: str
+    fingerprint: str
+    requested_by: str
+    input: dict[str, Any]
+    package: str
+    version: str
+    price_version: str
+    basis: str
+    quoted: int
+    currency: str
+    hold_epoch: int
+    timeout_seconds: int
+    model_cost: int
+    accepted_at: datetime
+    deployment: str | None = None
+    config: dict[str, Any] = {}
+    artifact: str | None = None
+
+
+class StepResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What one attempt at a logical step brought."""
+
+    run: str
+    step: str
+    node: str
+    title: str
+    visit: int
+    branch: str
+    attempt: int
+    started_at: datetime
+    finished_at: datetime
+    update: bytes
+    usage: list[UsageItem]
+    summary: str = ""
+
+
+class StepRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of recording a step.
+
+    `state` is `recorded` for the attempt that counts, `known` for one that came second (then `update` is
+    the first one's), and `ended` when the run was over: what it used is platform cost.
+    """
+
+    state: str
+    update: bytes = b""
+
+
+class Ending(msgspec.Struct, frozen=True, kw_only=True):
+    """How a run ends, whoever found out."""
+
+    run: str
+    outcome: Outcome
+    at: datetime
+    deliverable: Deliverable = "empty"
+    delivered_units: int | None = None
+    output: dict[str, Any] | None = None
+    error: RunError | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class LockedRun:
+    """What recording needs of a run's row while it is locked."""
+
+    id: str
+    tenant: str
+    account: str
+    status: str
+    package: str
+    version: str
+    deployment: str | None
+    next_seq: int
+    steps: int
+    usage_count: int
+    usage: dict[str, Decimal]
+    hold_confirmed: bool = False
+
+    @property
+    def ended(self) -> bool:
+        """Whether the run is over."""
+        return self.status in ENDED
+
+    def take_seq(self) -> int:
+        """The next sequence number of this run's journal."""
+        seq = self.next_seq
+        self.next_seq += 1
+        return seq
+
+    def add_usage(self, items: Sequence[UsageItem]) -> None:
+        """Count a step's usage."""
+        self.usage_count += len(items)
+        for item in items:
+            self.usage[item.meter] = self.usage.get(item.meter, Decimal(0)) + item.quantity
+
+
+def step_id(run: str, node: str, visit: int, branch: str) -> str:
+    """The id of a logical step: the same for every attempt at it."""
+    return f"{run}/{node}/{visit}" + (f"/{branch}" if branch else "")
+
+
+def usage_id(step: str, sequence: int, meter: str) -> str:
+    """The id of a step's usage event: the same whichever attempt recorded it."""
+    return f"{step}#{sequence}:{meter}"
+
+
+def totals(usage: dict[str, Decimal]) -> list[Quantity]:
+    """Usage by meter, in the meters' order."""
+    return [Quantity(meter=meter, quantity=quantity) for meter, quantity in sorted(usage.items())]
+
+
+HOLD_LOST = RunError(code="hold_lost", detail="the credit set aside for this run had lapsed and there was not enough left")
+TERMINATED = RunError(code="terminated", detail="an operator terminated the run")
+TIMED_OUT = RunError(code="timed_out", detail="the run took longer than its limit")
+CANCELLED = RunError(code="cancelled", detail="the run was cancelled")
+INTERNAL = RunError(code="internal", detail="the run failed for a reason on our side; it has been logged")

@@ -1,0 +1,172 @@
+"""SQL that reads runs for their tenants and for the sweeps."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+from agora_contracts.billing import Quantity
+from agora_contracts.execution import ListRuns, Run, RunError, RunEvent, RunPage, Step
+from agora_contracts.money import Money
+from agora_kit.cursor import decode_cursor, encode_cursor
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+_COLUMNS = """
+    id, tenant_id, status, waiting_for, package, version, basis, deployment_id, accepted_at, started_at, finished_at,
+    output, deliverable, error, usage, steps, quoted, currency, cost, requested_by, fingerprint
+"""
+
+
+def _quantities(usage: dict[str, str]) -> list[Quantity]:
+    return [Quantity(meter=meter, quantity=Decimal(quantity)) for meter, quantity in sorted(usage.items())]
+
+
+def _run(row: Row[Any]) -> Run:
+    # What a customer has not paid for is not shown: only a run that succeeded has an output.
+    output = row.output if row.status == "succeeded" else None
+    return Run(
+        id=row.id,
+        tenant=row.tenant_id,
+        status=row.status,
+        package=row.package,
+        version=row.version,
+        basis=row.basis,
+        accepted_at=row.accepted_at,
+        quoted=Money(amount=row.quoted, currency=row.currency),
+        deployment=row.deployment_id,
+        waiting_for=row.waiting_for,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        output=output,
+        deliverable=row.deliverable,
+        error=None if row.error is None else msgspec.convert(row.error, RunError),
+        usage=_quantities(row.usage),
+        steps=row.steps,
+        cost=None if row.cost is None else Money(amount=row.cost, currency=row.currency),
+        requested_by=row.requested_by,
+    )
+
+
+async def run_with_fingerprint(connection: AsyncConnection, run: str) -> tuple[Run, str] | None:
+    """A run and the fingerprint it was asked for with."""
+    row = (await connection.execute(text(f"SELECT {_COLUMNS} FROM runs WHERE id = :id"), {"id": run})).first()
+    return None if row is None else (_run(row), row.fingerprint)
+
+
+async def runs_with_fingerprints(connection: AsyncConnection, ids: list[str]) -> dict[str, tuple[Run, str]]:
+    """Several runs and their fingerprints."""
+    rows = await connection.execute(
+        text(f"SELECT {_COLUMNS} FROM runs WHERE id = ANY(CAST(:ids AS text[]))"), {"ids": ids}
+    )
+    return {row.id: (_run(row), row.fingerprint) for row in rows}
+
+
+async def page(connection: AsyncConnection, query: ListRuns) -> RunPage:
+    """A tenant's runs, newest first; the caller's transaction is the tenant's."""
+    before = decode_cursor(query.cursor, tuple[datetime, str]) if query.cursor else None
+    rows = (
+        await connection.execute(
+            text(f"""
+                SELECT {_COLUMNS} FROM runs
+                WHERE tenant_id = :tenant
+                  AND (CAST(:status AS text) IS NULL OR status = :status)
+                  AND (CAST(:package AS text) IS NULL OR package = :package)
+                  AND (CAST(:deployment AS text) IS NULL OR deployment_id = :deployment)
+                  AND (CAST(:before_at AS timestamptz) IS NULL OR (accepted_at, id) < (:before_at, :before_id))
+                ORDER BY accepted_at DESC, id DESC LIMIT :limit
+            """),
+            {
+                "tenant": query.tenant,
+                "status": query.status,
+                "package": query.package,
+                "deployment": query.deployment,
+                "before_at": before[0] if before else None,
+                "before_id": before[1] if before else "",
+                "limit": query.limit + 1,
+            },
+        )
+    ).all()
+    shown = rows[: query.limit]
+    more = len(rows) > query.limit
+    return RunPage(
+        items=[_run(row) for row in shown],
+        next_cursor=encode_cursor(shown[-1].accepted_at.isoformat(), shown[-1].id) if more else None,
+    )
+
+
+async def steps_of(connection: AsyncConnection, run: str) -> list[Step]:
+    """A run's steps in the order of its journal."""
+    rows = await connection.execute(
+        text("""
+            SELECT id, node, title, visit, branch, seq, attempt, started_at, finished_at, usage, summary
+            FROM steps WHERE run_id = :run ORDER BY seq
+        """),
+        {"run": run},
+    )
+    return [
+        Step(
+            id=row.id,
+            node=row.node,
+            title=row.title,
+            visit=row.visit,
+            branch=row.branch,
+            seq=row.seq,
+            attempt=row.attempt,
+            started_at=row.started_at,
+            finished_at=row.finished_at,
+            usage=[Quantity(meter=one["meter"], quantity=Decimal(one["quantity"])) for one in row.usage],
+            summary=row.summary,
+        )
+        for row in rows
+    ]
+
+
+async def events_after(connection: AsyncConnection, run: str, after: int, limit: int) -> list[RunEvent]:
+    """A run's journal after a sequence number."""
+    rows = await connection.execute(
+        text("""
+            SELECT seq, type, at, data FROM run_events WHERE run_id = :run AND seq > :after ORDER BY seq LIMIT :limit
+        """),
+        {"run": run, "after": after, "limit": limit},
+    )
+    return [RunEvent(seq=row.seq, type=row.type, time=row.at, data=row.data) for row in rows]
+
+
+async def usage_ids(connection: AsyncConnection, run: str) -> list[str]:
+    """Ids of every usage event a run recorded."""
+    rows = await connection.execute(
+        text("""
+            SELECT item->>'id' AS id FROM steps, jsonb_array_elements(usage) AS item
+            WHERE run_id = :run ORDER BY seq
+        """),
+        {"run": run},
+    )
+    return [row.id for row in rows]
+
+
+class Unfinished(msgspec.Struct, frozen=True, kw_only=True):
+    """A run that the sweep looks after."""
+
+    id: str
+    tenant: str
+    status: str
+    cancel_requested: bool
+
+
+async def unfinished(connection: AsyncConnection, older_than_seconds: float, limit: int) -> list[Unfinished]:
+    """Unfinished runs that nobody has looked at lately, and mark them as looked at."""
+    rows = await connection.execute(
+        text("""
+            UPDATE runs SET checked_at = now() WHERE id IN (
+                SELECT id FROM runs WHERE finished_at IS NULL
+                    AND checked_at < now() - make_interval(secs => :seconds)
+                ORDER BY checked_at LIMIT :limit FOR UPDATE SKIP LOCKED)
+            RETURNING id, tenant_id, status, cancel_requested_at IS NOT NULL AS cancel_requested
+        """),
+        {"seconds": older_than_seconds, "limit": limit},
+    )
+    return [
+        Unfinished(id=row.id, tenant=row.tenant_id, status=row.status, cancel_requested=row.cancel_requested)
+        for row in rows
+    ]

@@ -1,0 +1,290 @@
+"""What changes a run, each as a group commit: accepted, begun, a step recorded, ended, charged.
+
+Each writer takes a batch in one transaction with the runs' rows locked in the order of their ids. Coming
+second changes nothing: a recorded step, an ended run and a charge are what they were.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from agora_contracts.billing import ChargeAdjusted, ChargeSettled
+from agora_contracts.envelope import Envelope, utc_now
+from agora_contracts.execution import (
+    RunAccepted,
+    RunCharged,
+    RunFinished,
+    RunStarted,
+    StepRecorded,
+    UsageRecorded,
+)
+from agora_contracts.money import Money
+from agora_contracts.problems import AgoraError
+from agora_kit.database import Database
+from agora_kit.group_commit import GroupCommit
+from agora_kit.outbox import Event, emit
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from agora_execution.runs import queries, store
+from agora_execution.runs.model import Ending, LockedRun, NewRun, StepRecord, StepResult, totals
+from agora_execution.runs.store import JournalEntry
+
+
+class Recorder:
+    """The writers of one process."""
+
+    def __init__(self, database: Database) -> None:
+        self._accept = GroupCommit(database, accept_runs)
+        self._begin = GroupCommit(database, begin_runs)
+        self._record = GroupCommit(database, record_steps)
+        self._end = GroupCommit(database, end_runs)
+
+    async def accept(self, run: NewRun) -> queries.Run:
+        """Accept a run, or return the one that has its id already.
+
+        Raises:
+            AgoraError: `idempotency_conflict`, when that one was asked for differently.
+        """
+        return await self._accept.submit(run)
+
+    async def begin(self, run: str) -> str:
+        """Mark a run as running. Returns `begun`, `known` (begun before) or `ended`."""
+        return await self._begin.submit(run)
+
+    async def record(self, result: StepResult) -> StepRecord:
+        """Record a step's result and usage together, once per logical step."""
+        return await self._record.submit(result)
+
+    async def end(self, ending: Ending) -> bool:
+        """End a run, once. Returns whether this call ended it."""
+        return await self._end.submit(ending)
+
+
+async def accept_runs(connection: AsyncConnection, new: Sequence[NewRun]) -> list[queries.Run | AgoraError]:
+    """Write accepted runs with their first journal entry and `RunAccepted`."""
+    first = {run.id: run for run in reversed(new)}
+    inserted = await store.insert_runs(connection, list(first.values()))
+    fresh = [run for run_id, run in first.items() if run_id in inserted]
+    facts = [
+        RunAccepted(
+            run=run.id,
+            account=run.account,
+            package=run.package,
+            version=run.version,
+            price_version=run.price_version,
+            basis=run.basis,
+            hold_epoch=run.hold_epoch,
+            quoted=Money(amount=run.quoted, currency=run.currency),
+            deployment=run.deployment,
+            seq=1,
+        )
+        for run in fresh
+    ]
+    await store.journal(
+        connection,
+        [
+            _entry(run.id, run.tenant, 1, "run.accepted", run.accepted_at, fact)
+            for run, fact in zip(fresh, facts, strict=True)
+        ],
+    )
+    await emit(
+        connection,
+        [
+            _event(run.id, run.tenant, fact, 1, run.accepted_at)
+            for run, fact in zip(fresh, facts, strict=True)
+        ],
+    )
+    written = await queries.runs_with_fingerprints(connection, list(first))
+    return [_accepted(run, written[run.id]) for run in new]
+
+
+def _accepted(asked: NewRun, written: tuple[queries.Run, str]) -> queries.Run | AgoraError:
+    run, fingerprint = written
+    if fingerprint != asked.fingerprint or run.tenant != asked.tenant:
+        return AgoraError(
+            "idempotency_conflict", "this Idempotency-Key was used for another request; use a new key"
+        )
+    return run
+
+
+async def begin_runs(connection: AsyncConnection, ids: Sequence[str]) -> list[str | AgoraError]:
+    """Mark runs as running."""
+    locked = await store.lock_runs(connection, ids)
+    at = utc_now()
+    fresh = [run for run in locked.values() if run.status == "accepted"]
+    entries, events = [], []
+    for run in fresh:
+        fact = RunStarted(run=run.id, seq=run.take_seq())
+        entries.append(_entry(run.id, run.tenant, fact.seq, "run.started", at, fact))
+        events.append(_event(run.id, run.tenant, fact, fact.seq, at))
+    if fresh:
+        await store.save_started(connection, fresh, at)
+        await store.journal(connection, entries)
+        await emit(connection, events)
+    return [_begun(locked.get(run_id), fresh) for run_id in ids]
+
+
+def _begun(run: LockedRun | None, fresh: Sequence[LockedRun]) -> str | AgoraError:
+    if run is None:
+        return AgoraError("not_found", "no such run")
+    if run.ended:
+        return "ended"
+    return "begun" if run in fresh else "known"
+
+
+async def record_steps(
+    connection: AsyncConnection, results: Sequence[StepResult]
+) -> list[StepRecord | AgoraError]:
+    """Write steps, their journal entries and their usage events."""
+    locked = await store.lock_runs(connection, (one.run for one in results))
+    known = await store.known_steps(connection, results)
+    answers: list[StepRecord | AgoraError] = []
+    recorded: list[tuple[StepResult, LockedRun, int]] = []
+    entries: list[JournalEntry] = []
+    events: list[Event] = []
+    for result in results:
+        run = locked.get(result.run)
+        if run is None:
+            answers.append(AgoraError("not_found", f"no run {result.run}"))
+        elif result.step in known:
+            await store.record_platform_cost(connection, result, run, "repeated")
+            answers.append(StepRecord(state="known", update=known[result.step]))
+        elif run.ended:
+            await store.record_platform_cost(connection, result, run, "late")
+            answers.append(StepRecord(state="ended"))
+        else:
+            known[result.step] = result.update
+            fact = _take_up(run, result)
+            recorded.append((result, run, fact.seq))
+            entries.append(_entry(run.id, run.tenant, fact.seq, "step.recorded", result.finished_at, fact))
+            events.append(_event(run.id, run.tenant, fact, fact.seq, result.finished_at))
+            events.extend(_usage_events(run, result))
+            answers.append(StepRecord(state="recorded", update=result.update))
+    if recorded:
+        await store.insert_steps(connection, recorded)
+        await store.journal(connection, entries)
+        await store.save_progress(connection, list({run.id: run for _, run, _ in recorded}.values()))
+        await emit(connection, events)
+    return answers
+
+
+def _take_up(run: LockedRun, result: StepResult) -> StepRecorded:
+    run.steps += 1
+    run.add_usage(result.usage)
+    by_meter: dict[str, Any] = {}
+    for item in result.usage:
+        by_meter[item.meter] = by_meter.get(item.meter, 0) + item.quantity
+    return StepRecorded(
+        run=run.id,
+        step=result.step,
+        seq=run.take_seq(),
+        node=result.node,
+        title=result.title,
+        visit=result.visit,
+        branch=result.branch,
+        usage=totals(by_meter),
+        summary=result.summary,
+    )
+
+
+def _usage_events(run: LockedRun, result: StepResult) -> list[Event]:
+    return [
+        Event(
+            tenant=run.tenant,
+            entity=run.id,
+            id=item.id,
+            at=result.finished_at,
+            data=UsageRecorded(
+                meter=item.meter,
+                quantity=item.quantity,
+                run=run.id,
+                deployment=run.deployment,
+                package=run.package,
+                step=result.step,
+                dimensions=item.dimensions,
+            ),
+        )
+        for item in result.usage
+    ]
+
+
+async def end_runs(connection: AsyncConnection, endings: Sequence[Ending]) -> list[bool | AgoraError]:
+    """End runs with `RunFinished`; one that has ended stays as it ended."""
+    locked = await store.lock_runs(connection, (one.run for one in endings))
+    ended: list[tuple[Ending, LockedRun]] = []
+    answers: list[bool | AgoraError] = []
+    entries: list[JournalEntry] = []
+    events: list[Event] = []
+    for ending in endings:
+        run = locked.get(ending.run)
+        if run is None:
+            answers.append(AgoraError("not_found", f"no run {ending.run}"))
+            continue
+        if run.ended:
+            answers.append(False)
+            continue
+        fact = _finished(run, ending)
+        run.status = ending.outcome
+        ended.append((ending, run))
+        entries.append(_entry(run.id, run.tenant, fact.seq, "run.finished", ending.at, fact))
+        events.append(_event(run.id, run.tenant, fact, fact.seq, ending.at))
+        answers.append(True)
+    if ended:
+        await store.save_ended(connection, ended)
+        await store.journal(connection, entries)
+        await emit(connection, events)
+    return answers
+
+
+def _finished(run: LockedRun, ending: Ending) -> RunFinished:
+    return RunFinished(
+        run=run.id,
+        outcome=ending.outcome,
+        deliverable=ending.deliverable,
+        usage_count=run.usage_count,
+        at=ending.at,
+        package=run.package,
+        version=run.version,
+        delivered_units=ending.delivered_units,
+        deployment=run.deployment,
+        error=ending.error,
+        seq=run.take_seq(),
+    )
+
+
+async def take_up_charges(connection: AsyncConnection, envelopes: Sequence[Envelope]) -> list[str]:
+    """Journal what billing settled or adjusted. Returns the runs whose charge was taken up."""
+    charges: list[ChargeSettled | ChargeAdjusted] = [envelope.data for envelope in envelopes]
+    locked = await store.lock_runs(connection, (charge.run for charge in charges))
+    taken: list[str] = []
+    entries: list[JournalEntry] = []
+    events: list[Event] = []
+    for charge in sorted(charges, key=lambda one: one.revision):
+        run = locked.get(charge.run)
+        if run is None:
+            raise AgoraError("not_found", f"a charge for the unknown run {charge.run}")
+        seq = run.take_seq()
+        if not await store.save_charge(connection, run, charge.revision, charge.amount.amount):
+            run.next_seq -= 1
+            continue
+        fact = RunCharged(
+            run=run.id, seq=seq, revision=charge.revision, amount=charge.amount, lines=charge.lines
+        )
+        entries.append(_entry(run.id, run.tenant, seq, "run.charged", charge.at, fact))
+        events.append(_event(run.id, run.tenant, fact, seq, charge.at))
+        taken.append(run.id)
+    await store.journal(connection, entries)
+    await emit(connection, events)
+    return taken
+
+
+def _entry(run: str, tenant: str, seq: int, kind: str, at: datetime, fact: msgspec.Struct) -> JournalEntry:
+    return JournalEntry(
+        run=run, seq=seq, tenant=tenant, type=kind, at=at, data=msgspec.to_builtins(fact, str_keys=True)
+    )
+
+
+def _event(run: str, tenant: str, fact: msgspec.Struct, seq: int, at: datetime) -> Event:
+    # The id is the place in the journal: the same fact can never be published under two ids.
+    return Event(tenant=tenant, entity=run, data=fact, id=f"{run}.{seq}", sequence=seq, at=at)

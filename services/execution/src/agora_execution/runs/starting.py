@@ -1,0 +1,110 @@
+"""Starting, cancelling and looking at a run's workflow. The run's id is the workflow's id."""
+
+from datetime import timedelta
+from typing import Any
+
+import structlog
+from agora_kit.database import Database
+from sqlalchemy import text
+from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.common import WorkflowIDReusePolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from agora_execution.runs.workflows import (
+    END_MARGIN_SECONDS,
+    TASK_QUEUE,
+    WORKFLOW_TASK_TIMEOUT,
+    AgentRun,
+    RunTask,
+)
+
+log = structlog.get_logger()
+
+_RPC_TIMEOUT = timedelta(seconds=3)
+
+
+class Starter:
+    """Execution's hands on Temporal."""
+
+    def __init__(self, client: Client, database: Database) -> None:
+        self._client = client
+        self._database = database
+
+    async def start(self, task: RunTask) -> None:
+        """Start a run's workflow. Already started is success; a closed one is never started again.
+
+        A Temporal that does not answer is left to the sweep: the run is accepted either way.
+        """
+        try:
+            await self._start(task)
+        except (RPCError, RuntimeError) as error:
+            log.warning("workflow not started, the sweep will", run=task.run, error=repr(error))
+
+    async def start_again(self, run: str) -> None:
+        """Start the workflow of an accepted run from what its row says.
+
+        Raises:
+            RPCError: Temporal does not answer.
+        """
+        async with self._database.system() as connection:
+            row = (
+                await connection.execute(
+                    text("""
+                        SELECT id, tenant_id, package, version, input, timeout_seconds, config, artifact, deployment_id
+                        FROM runs WHERE id = :id AND finished_at IS NULL
+                    """),
+                    {"id": run},
+                )
+            ).first()
+        if row is not None:
+            await self._start(
+                RunTask(
+                    run=row.id,
+                    tenant=row.tenant_id,
+                    package=row.package,
+                    version=row.version,
+                    input=row.input,
+                    timeout_seconds=row.timeout_seconds,
+                    config=row.config,
+                    artifact=row.artifact,
+                    deployment=row.deployment_id,
+                )
+            )
+
+    async def _start(self, task: RunTask) -> None:
+        try:
+            await self._client.start_workflow(
+                AgentRun.run,
+                task,
+                id=task.run,
+                task_queue=TASK_QUEUE,
+                execution_timeout=timedelta(seconds=task.timeout_seconds + END_MARGIN_SECONDS),
+                task_timeout=WORKFLOW_TASK_TIMEOUT,
+                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                static_summary=f"{task.package} {task.version} for {task.tenant}",
+                rpc_timeout=_RPC_TIMEOUT,
+            )
+        except WorkflowAlreadyStartedError:
+            return
+
+    async def cancel(self, run: str) -> None:
+        """Ask a run's workflow to cancel; one that is gone or closed is left to the sweep."""
+        try:
+            await self._client.get_workflow_handle(run).cancel(rpc_timeout=_RPC_TIMEOUT)
+        except (RPCError, RuntimeError) as error:
+            log.warning("cancellation not delivered, the sweep will", run=run, error=repr(error))
+
+    async def status(self, run: str) -> WorkflowExecutionStatus | None:
+        """How a run's workflow stands; None when Temporal knows no such workflow.
+
+        Raises:
+            RPCError: Temporal does not answer.
+        """
+        try:
+            description: Any = await self._client.get_workflow_handle(run).describe(rpc_timeout=_RPC_TIMEOUT)
+        except RPCError as error:
+            if error.status == RPCStatusCode.NOT_FOUND:
+                return None
+            raise
+        return description.status

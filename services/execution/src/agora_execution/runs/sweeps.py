@@ -1,0 +1,65 @@
+"""The sweep over unfinished runs: whatever died between two of a run's acts is put right here.
+
+An accepted run without a workflow is started; a closed workflow whose run has not ended ends it (an
+operator's Terminate, Temporal's own timeout); a cancellation that did not arrive is sent again.
+"""
+
+import structlog
+from agora_contracts.envelope import utc_now
+from agora_kit.database import Database
+from temporalio.client import WorkflowExecutionStatus
+
+from agora_execution.runs import queries
+from agora_execution.runs.model import CANCELLED, INTERNAL, TERMINATED, TIMED_OUT, Ending
+from agora_execution.runs.queries import Unfinished
+from agora_execution.runs.recording import Recorder
+from agora_execution.runs.starting import Starter
+
+log = structlog.get_logger()
+
+_QUIET_SECONDS = 5.0
+_BATCH = 200
+
+_ENDINGS = {
+    WorkflowExecutionStatus.TERMINATED: ("failed", TERMINATED),
+    WorkflowExecutionStatus.TIMED_OUT: ("timed_out", TIMED_OUT),
+    WorkflowExecutionStatus.CANCELED: ("cancelled", CANCELLED),
+    WorkflowExecutionStatus.FAILED: ("failed", INTERNAL),
+    WorkflowExecutionStatus.COMPLETED: ("failed", INTERNAL),
+}
+
+
+class RunSweep:
+    """Looks after runs that have been quiet for a while."""
+
+    def __init__(
+        self, database: Database, recorder: Recorder, starter: Starter, *, quiet_seconds: float = _QUIET_SECONDS
+    ) -> None:
+        self._database = database
+        self._recorder = recorder
+        self._starter = starter
+        self._quiet_seconds = quiet_seconds
+
+    async def sweep(self) -> int:
+        """Look at quiet runs once. Returns how many were looked at.
+
+        Raises:
+            RPCError: Temporal does not answer; the next sweep goes on.
+        """
+        async with self._database.system() as connection:
+            quiet = await queries.unfinished(connection, self._quiet_seconds, _BATCH)
+        for run in quiet:
+            await self._look_after(run)
+        return len(quiet)
+
+    async def _look_after(self, run: Unfinished) -> None:
+        status = await self._starter.status(run.id)
+        if status is None:
+            log.info("starting a run's workflow", run=run.id)
+            await self._starter.start_again(run.id)
+        elif status in _ENDINGS:
+            outcome, error = _ENDINGS[status]
+            if await self._recorder.end(Ending(run=run.id, outcome=outcome, at=utc_now(), error=error)):  # type: ignore[arg-type]
+                log.warning("ended a run whose workflow was closed", run=run.id, workflow=status.name)
+        elif run.cancel_requested:
+            await self._starter.cancel(run.id)

@@ -1,0 +1,196 @@
+"""The durable run: it reads as the business process, and Temporal makes it survive everything.
+
+Only our own code runs here, unsandboxed; the replay tests guard its determinism. A node of the agent's graph
+is a local activity when it is short and an activity with a heartbeat when it is long; pure routing happens
+in the workflow itself.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+from agora import graph_runner, state_codec
+from agora.graph_runner import NodeCall
+from agora.retries import POLICIES
+from agora.steps import StepDefinition
+from agora_contracts.execution import RunError
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError, ApplicationError, TimeoutError as TemporalTimeout, is_cancelled_exception
+
+from agora_execution import agents
+from agora_execution.runs.model import CANCELLED, HOLD_LOST, INTERNAL, TIMED_OUT, Ending, step_id
+
+TASK_QUEUE = "agent-runs"
+WORKFLOW_TASK_TIMEOUT = timedelta(seconds=10)
+END_MARGIN_SECONDS = 300
+"""How much longer than the run's own limit Temporal waits before it closes the workflow itself."""
+
+_RECORDING = RetryPolicy(initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=5))
+"""For what must happen in the end: recording goes on until the database answers."""
+
+_HEARTBEAT = timedelta(seconds=20)
+_OVERHEAD_SECONDS = 30
+"""On top of a step's own limit: to find the agent, load what it prepared, and record the result."""
+
+
+class RunTask(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run's workflow is started with."""
+
+    run: str
+    tenant: str
+    package: str
+    version: str
+    input: dict[str, Any]
+    timeout_seconds: int
+    config: dict[str, Any] = {}
+    artifact: str | None = None
+    deployment: str | None = None
+
+
+class StepTask(msgspec.Struct, frozen=True, kw_only=True):
+    """One attempt at a logical step."""
+
+    task: RunTask
+    step: str
+    node: str
+    visit: int
+    branch: str
+    state: msgspec.Raw
+
+
+class RunEnding(msgspec.Struct, frozen=True, kw_only=True):
+    """The ending as the workflow knows it; the activity adds the time."""
+
+    run: str
+    outcome: str
+    deliverable: str = "empty"
+    delivered_units: int | None = None
+    output: dict[str, Any] | None = None
+    error: RunError | None = None
+
+
+class Refused(Exception):
+    """The run cannot go on, for a reason that its customer is told."""
+
+    def __init__(self, error: RunError) -> None:
+        super().__init__(error.detail)
+        self.error = error
+
+
+@workflow.defn(name="AgentRun")
+class AgentRun:
+    """One run of an agent, from its confirmed hold to its end."""
+
+    @workflow.run
+    async def run(self, task: RunTask) -> str:
+        """Confirm the hold, follow the agent's graph, end the run. Returns the outcome."""
+        try:
+            ending = await self._follow(task)
+        except BaseException as error:
+            ending = _ending_of(task, error)
+            if ending is None:
+                raise
+        await self._end(ending)
+        return ending.outcome
+
+    async def _follow(self, task: RunTask) -> RunEnding:
+        agent = agents.get(task.package)
+        begun = await self._recording("begin_run", task)
+        if begun == "ended":
+            return RunEnding(run=task.run, outcome="failed", error=INTERNAL)
+        if begun == "hold_lost":
+            raise Refused(HOLD_LOST)
+
+        async def call_node(call: NodeCall, state: Any) -> Mapping[str, Any]:
+            return await self._step(task, agent.nodes[call.node], agent.state_type, call, state)
+
+        async with asyncio.timeout(task.timeout_seconds):
+            output = await graph_runner.run(agent, agent.read_input(task.input), call_node)
+        return RunEnding(
+            run=task.run,
+            outcome="succeeded",
+            deliverable=output.deliverable,
+            delivered_units=output.delivered_units,
+            output=msgspec.to_builtins(output, str_keys=True),
+        )
+
+    async def _step(
+        self, task: RunTask, definition: StepDefinition, state_type: type, call: NodeCall, state: Any
+    ) -> Mapping[str, Any]:
+        step = StepTask(
+            task=task,
+            step=step_id(task.run, call.node, call.visit, call.branch),
+            node=call.node,
+            visit=call.visit,
+            branch=call.branch,
+            state=msgspec.Raw(state_codec.encode(state)),
+        )
+        policy = POLICIES[definition.retry]
+        retry = RetryPolicy(
+            # The policy's own end is kept by the activity, which tells the agent's failures from the
+            # platform's: a database that is away for a minute must not use a step's attempts up.
+            initial_interval=timedelta(seconds=max(policy.first_delay_seconds, 0.1)),
+            backoff_coefficient=policy.factor,
+            maximum_interval=timedelta(seconds=max(policy.delay_seconds_max, 1)),
+        )
+        limit = timedelta(seconds=definition.timeout_seconds + _OVERHEAD_SECONDS)
+        if definition.long:
+            update = await workflow.execute_activity(
+                "run_step",
+                step,
+                result_type=msgspec.Raw,
+                start_to_close_timeout=limit,
+                heartbeat_timeout=_HEARTBEAT,
+                retry_policy=retry,
+                summary=definition.title,
+            )
+        else:
+            update = await workflow.execute_local_activity(
+                "run_step", step, result_type=msgspec.Raw, start_to_close_timeout=limit, retry_policy=retry
+            )
+        return state_codec.decode_update(state_type, bytes(update), f"the step {call.node!r}")
+
+    async def _end(self, ending: RunEnding) -> None:
+        while True:
+            try:
+                await self._recording("end_run", ending)
+            except BaseException as error:
+                # A cancellation that arrives while the end is being recorded changes nothing: the run has
+                # ended as it has, and recording it again is harmless.
+                if not is_cancelled_exception(error):
+                    raise
+            else:
+                return
+
+    async def _recording(self, name: str, argument: Any) -> Any:
+        return await workflow.execute_local_activity(
+            name, argument, result_type=str, start_to_close_timeout=timedelta(seconds=30), retry_policy=_RECORDING
+        )
+
+
+def _ending_of(task: RunTask, error: BaseException) -> RunEnding | None:
+    """How the run ends for this error; None when the error is none of the run's (the workflow is evicted)."""
+    if isinstance(error, Refused):
+        return RunEnding(run=task.run, outcome="failed", error=error.error)
+    if is_cancelled_exception(error):
+        return RunEnding(run=task.run, outcome="cancelled", error=CANCELLED)
+    if isinstance(error, TimeoutError):
+        return RunEnding(run=task.run, outcome="timed_out", error=TIMED_OUT)
+    if isinstance(error, ActivityError):
+        return RunEnding(run=task.run, outcome="failed", error=_step_error(error))
+    if isinstance(error, Exception):
+        workflow.logger.error("run failed", exc_info=error)
+        return RunEnding(run=task.run, outcome="failed", error=INTERNAL)
+    return None
+
+
+def _step_error(error: ActivityError) -> RunError:
+    cause = error.cause
+    if isinstance(cause, ApplicationError) and cause.details:
+        return msgspec.convert(cause.details[0], RunError)
+    if isinstance(cause, TemporalTimeout):
+        return RunError(code="step_timed_out", detail="a step took longer than its limit, at every attempt")
+    return INTERNAL

@@ -1,0 +1,29 @@
+"""Settings of execution's three processes: service, worker, vectors."""
+
+from pathlib import Path
+
+import msgspec
+from agora_kit.settings import ServiceSettings
+
+GIGABYTE = 1 << 30
+
+
+class ExecutionSettings(ServiceSettings, frozen=True, kw_only=True):
+    """What the service and the worker need beside a database and NATS."""
+
+    temporal_address: str = "127.0.0.1:7233"
+    temporal_namespace: str = "default"
+    objects_folder: Path
+    artifacts_folder: Path
+    file_quota_bytes: int = 5 * GIGABYTE
+    file_retention_days: int = 30
+    sweep_seconds: float = 2.0
+    worker_slots: int = 100
+
+
+class VectorsSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What the vectors process needs."""
+
+    nats_url: str
+    vectors_folder: Path
+    log_level: str = "info"
