@@ -5,7 +5,7 @@ Exit codes: 0 done, 1 failed, 2 used wrongly.
 
 import typer
 
-from agora.cli import author
+from agora.cli import author, customer
 
 app = typer.Typer(
     name="agora",
@@ -18,6 +18,13 @@ app.command("new")(author.new)
 app.command("validate")(author.validate)
 app.command("run")(author.run)
 app.command("eval")(author.evaluate_cases)
+app.command("publish")(customer.publish)
+app.command("packages")(customer.packages)
+app.command("hire")(customer.hire)
+app.command("execute")(customer.execute)
+app.command("runs")(customer.runs)
+app.command("balance")(customer.balance)
+app.command("statement")(customer.statement)
 
 
 def main() -> None:

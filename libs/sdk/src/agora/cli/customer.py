@@ -1,0 +1,282 @@
+"""The commands of a customer (packages, hire, execute, runs, balance, statement), and publish."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import stamina
+import typer
+
+from agora.cli import show
+from agora.cli.inputs import read_json
+from agora.client import ApiError, Client, ConnectionFailed
+from agora.client.runs import Run
+from agora.client.types import PublicMoney, RunEvent, RunState
+from agora.errors import AgentDefinitionError
+from agora.loading import load_agent
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON value.")]
+Url = Annotated[
+    str | None, typer.Option("--url", help="The platform's address (AGORA_URL, else http://127.0.0.1:8000).")
+]
+Key = Annotated[str | None, typer.Option("--key", help="The API key (AGORA_API_KEY).")]
+FilesGiven = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--file", help="NAME=PATH: upload a file and put it into the input; NAME[]=PATH into a list."
+    ),
+]
+
+
+def packages(
+    search: Annotated[str | None, typer.Option(help="Full text.")] = None,
+    category: Annotated[str | None, typer.Option(help="Such as it-devops.")] = None,
+    url: Url = None,
+    key: Key = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the packages on offer."""
+    page = _call(url, key, lambda client: client.packages.list(search=search, category=category, limit=200))
+    if as_json:
+        show.json_value(page)
+        return
+    show.table(
+        ("package", "version", "state", "prices", "summary"),
+        [
+            (
+                item.id,
+                item.version,
+                item.state,
+                ", ".join(f"{price.unit_price}/{price.basis}" for price in item.prices),
+                item.summary,
+            )
+            for item in page.items
+        ],
+    )
+
+
+def hire(
+    package: Annotated[str, typer.Argument(help="The package's id.")],
+    basis: Annotated[str, typer.Option(help="What the price goes by, such as task.")],
+    config: Annotated[str, typer.Option(help="The configuration: JSON, or @FILE.")] = "{}",
+    files: FilesGiven = None,
+    name: Annotated[str | None, typer.Option(help="A name of your own.")] = None,
+    idempotency_key: Annotated[str | None, typer.Option(help="The same key hires once.")] = None,
+    url: Url = None,
+    key: Key = None,
+    as_json: AsJson = False,
+) -> None:
+    """Hire a package with a configuration; its id then takes runs. A --file goes into the configuration."""
+    configured = _object(config, "--config")
+
+    async def start(client: Client) -> Any:
+        await _upload_all(client, files or [], configured)
+        return await client.deployments.start(
+            package, basis=basis, config=configured, name=name, idempotency_key=idempotency_key
+        )
+
+    deployment = _call(url, key, start)
+    if as_json:
+        show.json_value(deployment)
+    else:
+        show.out.print(f"{deployment.id} {deployment.package} {deployment.version} {deployment.status}")
+
+
+def execute(
+    target: Annotated[str, typer.Argument(help="A package's id, or a deployment's (dep_…).")],
+    given: Annotated[str, typer.Option("--input", help="The input: JSON, or @FILE.")] = "{}",
+    files: FilesGiven = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Follow the run to its charge.")] = False,
+    idempotency_key: Annotated[str | None, typer.Option(help="The same key gives the same run.")] = None,
+    url: Url = None,
+    key: Key = None,
+    as_json: AsJson = False,
+) -> None:
+    """Start a run. With --watch: follow it, print its output, and end with 1 unless it succeeded."""
+    run_input = _object(given, "--input")
+
+    async def start(client: Client) -> RunState:
+        await _upload_all(client, files or [], run_input)
+        run = await client.execute(target, run_input, idempotency_key=idempotency_key)
+        show.note(f"{run.id} {run.state.status}, at most {_money(run.state.quoted)}")
+        return await _watch(run) if watch else run.state
+
+    state = _call(url, key, start)
+    if as_json:
+        show.json_value(state)
+    elif state.output is not None:
+        show.json_pretty(state.output)
+    elif not watch:
+        show.out.print(state.id)
+    if watch and not state.succeeded:
+        reason = f": {state.error.detail} ({state.error.code})" if state.error else ""
+        show.fail(f"{state.id} {state.status}{reason}")
+
+
+def runs(
+    run: Annotated[str | None, typer.Argument(help="A run's id; all runs by default.")] = None,
+    url: Url = None,
+    key: Key = None,
+    as_json: AsJson = False,
+) -> None:
+    """List runs, or show one with its steps."""
+    if run is not None:
+        _show_run(run, url, key, as_json)
+        return
+    page = _call(url, key, lambda client: client.runs.list())
+    if as_json:
+        show.json_value(page)
+        return
+    show.table(
+        ("run", "package", "status", "accepted", "cost"),
+        [
+            (item.id, item.package, item.status, f"{item.accepted_at:%Y-%m-%d %H:%M:%S}", _money(item.cost))
+            for item in page.items
+        ],
+    )
+
+
+def balance(url: Url = None, key: Key = None, as_json: AsJson = False) -> None:
+    """Show the account's credit, what is held, and what is available."""
+    found = _call(url, key, lambda client: client.account.balance())
+    if as_json:
+        show.json_value(found)
+        return
+    amounts = {"credit": found.credit, "held": found.held, "available": found.available}
+    show.table(("", "amount"), [(name, _money(amount)) for name, amount in amounts.items()])
+
+
+def statement(url: Url = None, key: Key = None, as_json: AsJson = False) -> None:
+    """Show the account's postings, newest first."""
+    found = _call(url, key, lambda client: client.account.statement())
+    if as_json:
+        show.json_value(found)
+        return
+    show.table(
+        ("at", "kind", "description", "amount", "balance"),
+        [
+            (
+                f"{line.at:%Y-%m-%d %H:%M:%S}",
+                line.kind,
+                line.description,
+                _money(line.amount),
+                _money(line.balance),
+            )
+            for line in found.items
+        ],
+    )
+    show.out.print(f"credit {_money(found.balance.credit)}, sum of all postings {_money(found.entries_sum)}")
+
+
+def publish(
+    folder: Annotated[Path, typer.Argument(help="The agent's folder.", metavar="DIR")] = Path(),
+    token: Annotated[str | None, typer.Option(help="The operator's token (AGORA_OPERATOR_TOKEN).")] = None,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Publish an agent's version in the catalogue. The same contents again change nothing."""
+    secret = token or os.environ.get("AGORA_OPERATOR_TOKEN")
+    if not secret:
+        show.fail("Publishing needs the operator's token: --token or AGORA_OPERATOR_TOKEN.", show.MISUSED)
+    try:
+        agent = load_agent(folder)
+    except AgentDefinitionError as error:
+        show.fail(str(error))
+    published = _call(url, secret, lambda client: client.operator.publish(agent.manifest, agent.schemas))
+    if as_json:
+        show.json_value(published)
+    else:
+        show.out.print(f"Published {agent.id} {agent.manifest.version}.")
+
+
+def _call[Result](url: str | None, key: str | None, work: Callable[[Client], Awaitable[Result]]) -> Result:
+    """Run one piece of work against the platform; what goes wrong ends the command with its reason."""
+
+    async def connected() -> Result:
+        async with Client(url, key) as client:
+            return await work(client)
+
+    # Its default hook writes to stdout, which belongs to the answer.
+    stamina.instrumentation.set_on_retry_hooks([])
+    try:
+        return asyncio.run(connected())
+    except ApiError as error:
+        if error.status == 401:
+            show.fail(f"{error} Give a key with --key or AGORA_API_KEY.")
+        show.fail(str(error))
+    except ConnectionFailed as error:
+        show.fail(str(error))
+    except OSError as error:
+        show.fail(f"{error.filename}: {error.strerror}")
+
+
+async def _watch(run: Run) -> RunState:
+    async for event in run.events():
+        show.note(_told(event))
+    return await run.wait()
+
+
+def _told(event: RunEvent) -> str:
+    data = event.data
+    if event.type == "step.recorded":
+        return f"done: {data.get('title', data.get('node', ''))}"
+    if event.type == "progress":
+        return f"  {data.get('message', '')}"
+    return event.type
+
+
+def _show_run(run: str, url: str | None, key: str | None, as_json: bool) -> None:
+    async def both(client: Client) -> tuple[RunState, Any]:
+        return await client.runs.get(run), await client.runs.steps(run)
+
+    state, steps = _call(url, key, both)
+    if as_json:
+        show.json_value({"run": state, "steps": steps})
+        return
+    show.out.print(f"{state.id} {state.package} {state.version} {state.status} cost {_money(state.cost)}")
+    show.table(
+        ("#", "step", "visit", "attempt", "seconds", "usage"),
+        [
+            (
+                str(step.seq),
+                step.title,
+                str(step.visit),
+                str(step.attempt),
+                f"{(step.finished_at - step.started_at).total_seconds():.3f}",
+                ", ".join(f"{used.quantity.normalize():f} {used.meter}" for used in step.usage),
+            )
+            for step in steps
+        ],
+    )
+    if state.error is not None:
+        show.note(f"{state.error.code}: {state.error.detail}")
+    if state.output is not None:
+        show.json_pretty(state.output)
+
+
+async def _upload_all(client: Client, files: list[str], into: dict[str, Any]) -> None:
+    for entry in files:
+        name, separator, path = entry.partition("=")
+        if not (name and separator and path):
+            raise typer.BadParameter(f"{entry!r} is not NAME=PATH.", param_hint="--file")
+        uploaded = await client.files.upload(Path(path))
+        if name.endswith("[]"):
+            listed = into.setdefault(name.removesuffix("[]"), [])
+            if not isinstance(listed, list):
+                raise typer.BadParameter(f"{name!r}: the field is no list.", param_hint="--file")
+            listed.append(uploaded.id)
+        else:
+            into[name] = uploaded.id
+
+
+def _object(value: str, option: str) -> dict[str, Any]:
+    read = read_json(value, option)
+    if not isinstance(read, dict):
+        raise typer.BadParameter("this must be a JSON object.", param_hint=option)
+    return read
+
+
+def _money(money: PublicMoney | None) -> str:
+    return "-" if money is None else f"{money.amount} {money.currency}"

@@ -1,0 +1,96 @@
+"""The customer's side of the API: an async client with typed answers.
+
+async with agora.Client("http://127.0.0.1:8000", key) as client:
+    run = await client.execute("echo", {"text": "hi"})
+    result = await run.wait()
+"""
+
+import os
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from agora.client.errors import ApiError, ConnectionFailed
+from agora.client.resources import Account, ApiKeys, Deployments, Files, Operator, Packages, Usage, new_key
+from agora.client.runs import Run, Runs
+from agora.client.transport import Transport, segment
+from agora.client.types import RunState
+
+__all__ = ["ApiError", "Client", "ConnectionFailed", "Run", "RunState"]
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+
+
+class Client:
+    """A connection to the platform, to be used as an async context manager.
+
+    Requests that are safe to repeat are repeated when the connection or the platform fails. A run or a rental
+    is started under an idempotency key that is made before the first attempt, so it is started once.
+
+    Args:
+        url: The platform's address; AGORA_URL, or this machine, by default.
+        key: An API key; AGORA_API_KEY by default.
+
+    Every call raises `ApiError` where the platform answers with a problem, and `ConnectionFailed` where it
+    does not answer.
+    """
+
+    def __init__(self, url: str | None = None, key: str | None = None) -> None:
+        address = (url or os.environ.get("AGORA_URL") or DEFAULT_URL).rstrip("/")
+        secret = key or os.environ.get("AGORA_API_KEY") or ""
+        self._http = httpx.AsyncClient(
+            base_url=f"{address}/api/v1",
+            headers={"Authorization": f"Bearer {secret}"} if secret else {},
+            follow_redirects=False,
+        )
+        self._transport = Transport(self._http)
+        self.runs = Runs(self._transport)
+        self.packages = Packages(self._transport)
+        self.deployments = Deployments(self._transport, self.runs)
+        self.files = Files(self._transport)
+        self.account = Account(self._transport)
+        self.usage = Usage(self._transport)
+        self.api_keys = ApiKeys(self._transport)
+        self.operator = Operator(self._transport)
+
+    async def __aenter__(self) -> Self:
+        """Nothing is sent yet."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def execute(
+        self,
+        target: str,
+        input: Mapping[str, Any],
+        *,
+        version: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Run:
+        """Start a run of a package, or on a rental (`dep_…`).
+
+        Args:
+            target: A package's id, or a deployment's.
+            input: What the package's input schema asks for.
+            version: A package's version; the newest by default.
+            idempotency_key: The same key again gives the same run; made anew by default.
+        """
+        if target.startswith("dep_"):
+            return await self.deployments.execute(target, input, idempotency_key=idempotency_key)
+        body: dict[str, Any] = {"input": input}
+        if version is not None:
+            body["version"] = version
+        state = await self._transport.call(
+            RunState,
+            "POST",
+            f"/packages/{segment(target)}/execute",
+            body=body,
+            headers={"Idempotency-Key": idempotency_key or new_key()},
+        )
+        return self.runs.handle(state)
