@@ -39,7 +39,7 @@ async def test_a_command_is_answered(nats_url: str, asker: Broker):
     finally:
         await billing.stop()
 
-    assert A_BALANCE == answer
+    assert answer == A_BALANCE
 
 
 async def test_a_refusal_arrives_as_the_same_error(nats_url: str, asker: Broker):
@@ -59,7 +59,7 @@ async def test_a_refusal_arrives_as_the_same_error(nats_url: str, asker: Broker)
     finally:
         await billing.stop()
 
-    assert "not_found" == refused.value.slug
+    assert refused.value.slug == "not_found"
 
 
 async def test_requests_are_answered_side_by_side(nats_url: str, asker: Broker):
@@ -81,7 +81,7 @@ async def test_requests_are_answered_side_by_side(nats_url: str, asker: Broker):
     finally:
         await billing.stop()
 
-    assert [A_BALANCE] * 20 == answers
+    assert answers == [A_BALANCE] * 20
 
 
 async def test_a_request_waits_for_a_service_that_restarts(nats_url: str, asker: Broker):
@@ -102,7 +102,7 @@ async def test_a_request_waits_for_a_service_that_restarts(nats_url: str, asker:
     finally:
         await billing.stop()
 
-    assert A_BALANCE == answer
+    assert answer == A_BALANCE
 
 
 async def test_nobody_answers_until_the_deadline(asker: Broker):
@@ -113,7 +113,7 @@ async def test_nobody_answers_until_the_deadline(asker: Broker):
     with pytest.raises(AgoraError) as refused:
         await asker.ask(GetBalance(account="acc_1", tenant="ten_1"), deadline_seconds=0.3)
 
-    assert "unavailable" == refused.value.slug
+    assert refused.value.slug == "unavailable"
     assert refused.value.problem.retry_after_seconds is not None
     assert time.monotonic() - started >= 0.3
 

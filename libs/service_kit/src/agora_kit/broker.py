@@ -137,7 +137,9 @@ class Broker:
                     detail = "a part of the platform does not answer; try again shortly"
                     return _refusal(AgoraError("unavailable", detail, retry_after_seconds=1))
                 log.exception("command failed", subject=subject)
-                return _refusal(AgoraError("internal", "something went wrong on our side; it has been logged"))
+                return _refusal(
+                    AgoraError("internal", "something went wrong on our side; it has been logged")
+                )
             finally:
                 self._in_flight -= 1
 
@@ -196,10 +198,14 @@ class Broker:
         deadline = deadline_seconds or spec.deadline_seconds
         return await self._ask(spec.subject, request, spec.reply, spec.service, deadline)
 
-    async def ask_shared(self, request: msgspec.Struct, process: str, *, deadline_seconds: float = 5.0) -> Any:
+    async def ask_shared(
+        self, request: msgspec.Struct, process: str, *, deadline_seconds: float = 5.0
+    ) -> Any:
         """Send a message that every process answers to one of them."""
         reply = SHARED_COMMANDS[type(request)]
-        return await self._ask(shared_subject(type(request), process), request, reply, process, deadline_seconds)
+        return await self._ask(
+            shared_subject(type(request), process), request, reply, process, deadline_seconds
+        )
 
     async def _ask(self, subject: str, request: Any, reply: type, service: str, seconds: float) -> Any:
         payload = _encoder.encode(request)
@@ -225,7 +231,9 @@ class Broker:
                 raise from_problem(_decoder(Problem).decode(message.data))
             return _decoder(reply).decode(message.data)
         if answered_late:
-            raise AgoraError("deadline_exceeded", f"{service} did not answer in {seconds:g} s", retry_after_seconds=2)
+            raise AgoraError(
+                "deadline_exceeded", f"{service} did not answer in {seconds:g} s", retry_after_seconds=2
+            )
         raise AgoraError("unavailable", f"{service} does not answer", retry_after_seconds=2)
 
     async def publish_live(self, subject: str, message: msgspec.Struct) -> None:
@@ -239,5 +247,3 @@ def _refusal(error: AgoraError) -> NatsResponse:
 
 async def _log_connection_error(error: Exception) -> None:
     log.warning("nats connection", error=repr(error))
-
-

@@ -125,7 +125,9 @@ class EventConsumer:
                     continue
                 if self._batch_max > 1:
                     with suppress(nats.errors.TimeoutError, TimeoutError):
-                        messages += await subscription.fetch(self._batch_max - 1, timeout=self._linger_seconds)
+                        messages += await subscription.fetch(
+                            self._batch_max - 1, timeout=self._linger_seconds
+                        )
                 # Shielded: a stop lets the batch at hand end, so that its commit is followed by its ack.
                 await asyncio.shield(asyncio.ensure_future(self._apply(messages, database)))
         finally:
@@ -152,7 +154,9 @@ class EventConsumer:
                 committed = await self._hand_over(connection, [envelope for _, envelope in good])
         except Exception as error:
             if is_transient(error):
-                log.warning("batch handed back", consumer=self.name, messages=len(messages), error=repr(error))
+                log.warning(
+                    "batch handed back", consumer=self.name, messages=len(messages), error=repr(error)
+                )
                 await _hand_back(messages)
                 return
             await self._apply_singly(good, refused, database)
@@ -179,7 +183,9 @@ class EventConsumer:
             except Exception as error:
                 final = isinstance(error, AgoraError | ValueError) or message.metadata.num_delivered >= _TRIES
                 if is_transient(error) or not final:
-                    log.warning("message handed back", consumer=self.name, event_id=envelope.id, error=repr(error))
+                    log.warning(
+                        "message handed back", consumer=self.name, event_id=envelope.id, error=repr(error)
+                    )
                     await _hand_back([message])
                     continue
                 log.error("message refused", consumer=self.name, event_id=envelope.id, error=repr(error))

@@ -24,5 +24,6 @@ def decode_cursor[Position](cursor: str, kind: type[Position] | Any) -> Position
         return msgspec.json.decode(raw, type=kind)
     except (binascii.Error, ValueError, msgspec.MsgspecError) as error:
         raise AgoraError(
-            "invalid_cursor", "the cursor is not one of ours; take next_cursor from the page before, unchanged"
+            "invalid_cursor",
+            "the cursor is not one of ours; take next_cursor from the page before, unchanged",
         ) from error

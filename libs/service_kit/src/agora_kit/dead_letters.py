@@ -100,5 +100,6 @@ async def lock_for_replay(connection: AsyncConnection, ids: Sequence[int]) -> li
 async def mark_replayed(connection: AsyncConnection, ids: Sequence[int]) -> None:
     """Note that these were accepted on replay."""
     await connection.execute(
-        text("UPDATE dead_letters SET replayed_at = now() WHERE id = ANY(CAST(:ids AS bigint[]))"), {"ids": list(ids)}
+        text("UPDATE dead_letters SET replayed_at = now() WHERE id = ANY(CAST(:ids AS bigint[]))"),
+        {"ids": list(ids)},
     )

@@ -12,7 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agora_kit.database import Database, is_transient
 
-type Write[Item, Result] = Callable[[AsyncConnection, Sequence[Item]], Awaitable[Sequence[Result | AgoraError]]]
+type Write[Item, Result] = Callable[
+    [AsyncConnection, Sequence[Item]], Awaitable[Sequence[Result | AgoraError]]
+]
 
 
 class GroupCommit[Item, Result]:
@@ -49,7 +51,9 @@ class GroupCommit[Item, Result]:
             Exception: what the database raised, when the item was written alone and still failed.
         """
         if len(self._waiting) >= self._waiting_max:
-            raise AgoraError("overloaded", "too many writes are waiting; try again shortly", retry_after_seconds=1)
+            raise AgoraError(
+                "overloaded", "too many writes are waiting; try again shortly", retry_after_seconds=1
+            )
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         if self._writer is None:

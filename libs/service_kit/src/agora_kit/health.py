@@ -29,7 +29,8 @@ class HealthReport:
         """Run every check, each within two seconds."""
         names = list(self._checks)
         results = await asyncio.gather(
-            *(asyncio.wait_for(self._checks[name](), _CHECK_SECONDS) for name in names), return_exceptions=True
+            *(asyncio.wait_for(self._checks[name](), _CHECK_SECONDS) for name in names),
+            return_exceptions=True,
         )
         checks = {
             name: "ok" if result is None else (str(result) or repr(result))[:200]

@@ -32,7 +32,9 @@ async def _run_async(url: str, metadata: MetaData) -> None:
 
 
 def _run_on(connection: Connection, metadata: MetaData) -> None:
-    context.configure(connection=connection, target_metadata=metadata, compare_type=True, transaction_per_migration=False)
+    context.configure(
+        connection=connection, target_metadata=metadata, compare_type=True, transaction_per_migration=False
+    )
     with context.begin_transaction():
         connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
         context.run_migrations()

@@ -10,13 +10,13 @@ import asyncio
 import contextlib
 
 import structlog
+from agora_contracts.subjects import STREAMS, Stream
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 from nats.js.api import StreamConfig
 from nats.js.errors import NotFoundError
 from sqlalchemy import text
 
-from agora_contracts.subjects import STREAMS, Stream
 from agora_kit.database import Database
 from agora_kit.outbox import RETENTION_DAYS
 
@@ -90,7 +90,9 @@ class Relay:
         if not rows:
             return False
         acks = [
-            await self._stream.publish_async(row.subject, row.payload, headers={"Nats-Msg-Id": row.message_id})
+            await self._stream.publish_async(
+                row.subject, row.payload, headers={"Nats-Msg-Id": row.message_id}
+            )
             for row in rows
         ]
         done, late = await asyncio.wait(acks, timeout=_ACK_SECONDS)
@@ -135,5 +137,3 @@ async def ensure_stream(stream: JetStreamContext, wanted: Stream) -> None:
         return
     if (present.subjects, present.max_age) != (config.subjects, config.max_age):
         await stream.update_stream(config)
-
-

@@ -132,7 +132,9 @@ class Service:
             for letter, message in await dead_letters.lock_for_replay(connection, command.ids):
                 consumer = consumers.get(message.consumer)
                 if consumer is None:
-                    raise AgoraError("not_found", f"no consumer {message.consumer} to replay dead letter {letter} to")
+                    raise AgoraError(
+                        "not_found", f"no consumer {message.consumer} to replay dead letter {letter} to"
+                    )
                 reason = await consumer.replay(self.database, message)
                 (accepted if reason is None else refused).append(letter)
             await dead_letters.mark_replayed(connection, accepted)
@@ -166,5 +168,3 @@ def main(service: Callable[[], Service]) -> None:
 
 async def _run(service: Callable[[], Service]) -> None:
     await service().run()
-
-

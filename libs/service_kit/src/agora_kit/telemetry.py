@@ -24,7 +24,9 @@ def configure(service: str, level: str = "info") -> None:
     """Set logging up for this process, and tracing where an endpoint is set. Call once, first thing."""
     global _enabled
     numeric = getattr(logging, level.upper(), logging.INFO)
-    logging.basicConfig(level=max(numeric, logging.WARNING), stream=sys.stderr, format="%(message)s", force=True)
+    logging.basicConfig(
+        level=max(numeric, logging.WARNING), stream=sys.stderr, format="%(message)s", force=True
+    )
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

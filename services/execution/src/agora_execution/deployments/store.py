@@ -143,7 +143,8 @@ async def page(connection: AsyncConnection, query: ListDeployments) -> Deploymen
     shown = [_read(row).public for row in rows[: query.limit]]
     more = len(rows) > query.limit
     return DeploymentPage(
-        items=shown, next_cursor=encode_cursor(shown[-1].started_at.isoformat(), shown[-1].id) if more else None
+        items=shown,
+        next_cursor=encode_cursor(shown[-1].started_at.isoformat(), shown[-1].id) if more else None,
     )
 
 
@@ -188,11 +189,14 @@ async def save_failed(connection: AsyncConnection, deployment: str, revision: in
 async def end(connection: AsyncConnection, deployment: str) -> None:
     """End a rental."""
     await connection.execute(
-        text("UPDATE deployments SET status = 'terminated', ended_at = now() WHERE id = :id"), {"id": deployment}
+        text("UPDATE deployments SET status = 'terminated', ended_at = now() WHERE id = :id"),
+        {"id": deployment},
     )
 
 
-async def unprepared(connection: AsyncConnection, older_than_seconds: float, limit: int) -> list[tuple[str, int]]:
+async def unprepared(
+    connection: AsyncConnection, older_than_seconds: float, limit: int
+) -> list[tuple[str, int]]:
     """Deployments whose newest configuration is neither prepared nor refused, with its revision."""
     rows = await connection.execute(
         text("""

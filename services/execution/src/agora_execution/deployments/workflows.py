@@ -35,6 +35,8 @@ class PrepareDeployment:
             result_type=str,
             start_to_close_timeout=timedelta(seconds=PREPARE_SECONDS_MAX),
             heartbeat_timeout=timedelta(seconds=30),
-            retry_policy=RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=20)),
+            retry_policy=RetryPolicy(
+                initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=20)
+            ),
             summary="Prepare the deployment's configuration",
         )

@@ -79,7 +79,9 @@ def require_basis(version: PackageVersion, basis: str) -> None:
         )
 
 
-def estimate(version: PackageVersion, basis: str, run_input: Mapping[str, Any], *, models: bool) -> list[Quantity]:
+def estimate(
+    version: PackageVersion, basis: str, run_input: Mapping[str, Any], *, models: bool
+) -> list[Quantity]:
     """The most that a run on this input uses, by meter, as the manifest describes it.
 
     `models` adds the most that model calls may cost, where models can be asked at all.

@@ -43,7 +43,9 @@ class Packages:
             AgoraError: `not_found`, when it is not listed.
         """
         versions = await self._versions(package)
-        chosen = newest(versions) if version is None else next((v for v in versions if v.version == version), None)
+        chosen = (
+            newest(versions) if version is None else next((v for v in versions if v.version == version), None)
+        )
         if chosen is None or chosen.state in ("draft", "retired"):
             which = package if version is None else f"{package} {version}"
             raise AgoraError("not_found", f"no package {which} is listed")

@@ -49,7 +49,9 @@ async def save(connection: AsyncConnection, event: PackagePublished) -> None:
 async def set_state(connection: AsyncConnection, package: str, version: str, state: str) -> None:
     """Move a version's listing state."""
     await connection.execute(
-        text("UPDATE packages SET state = :state, updated_at = now() WHERE package = :package AND version = :version"),
+        text(
+            "UPDATE packages SET state = :state, updated_at = now() WHERE package = :package AND version = :version"
+        ),
         {"package": package, "version": version, "state": state},
     )
 

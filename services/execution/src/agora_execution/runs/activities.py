@@ -1,14 +1,14 @@
 """What the run's workflow does to the world: confirm, call a node, record, end."""
 
 import asyncio
-from datetime import timedelta
-from contextlib import asynccontextmanager, suppress
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
 from typing import Any
 
 import msgspec
-import structlog
 import stamina
+import structlog
 from agora import Context, InputRejected, PermissionNotGranted, Progress, Retryable, state_codec
 from agora.errors import AgentDefinitionError
 from agora.retries import POLICIES
@@ -60,7 +60,10 @@ class RunActivities:
                 log.warning("hold lost", run=task.run, reason=str(error))
                 return "hold_lost"
             raise
-        return await self._recorder.begin(task.run)
+        begun = await _patiently(self._recorder.begin, task.run)
+        if begun == "begun":
+            self._ports.begun(task.run)
+        return begun
 
     @activity.defn
     async def run_step(self, step: StepTask) -> msgspec.Raw:
@@ -209,10 +212,11 @@ def _failure(definition: StepDefinition, step: StepTask, error: Exception) -> Ap
     )
     what = "took longer than its limit" if isinstance(error, TimeoutError) else "failed"
     times = "once" if attempt == 1 else f"{attempt} times"
-    reason = RunError(code="step_failed", detail=f"the step {definition.title!r} was tried {times} and {what}")
+    reason = RunError(
+        code="step_failed", detail=f"the step {definition.title!r} was tried {times} and {what}"
+    )
     delay = error.after_seconds if isinstance(error, Retryable) else None
     platform = isinstance(error, PlatformAway)
-    from datetime import timedelta
 
     return ApplicationError(
         reason.detail,

@@ -137,7 +137,9 @@ def totals(usage: dict[str, Decimal]) -> list[Quantity]:
     return [Quantity(meter=meter, quantity=quantity) for meter, quantity in sorted(usage.items())]
 
 
-HOLD_LOST = RunError(code="hold_lost", detail="the credit set aside for this run had lapsed and there was not enough left")
+HOLD_LOST = RunError(
+    code="hold_lost", detail="the credit set aside for this run had lapsed and there was not enough left"
+)
 TERMINATED = RunError(code="terminated", detail="an operator terminated the run")
 TIMED_OUT = RunError(code="timed_out", detail="the run took longer than its limit")
 CANCELLED = RunError(code="cancelled", detail="the run was cancelled")

@@ -119,7 +119,9 @@ class Runs:
             raise AgoraError("not_found", f"the outbox holds nothing about {command.run}")
         return Replayed(count=count)
 
-    async def take_up_charges(self, connection: AsyncConnection, envelopes: Sequence[Envelope]) -> AfterCommit:
+    async def take_up_charges(
+        self, connection: AsyncConnection, envelopes: Sequence[Envelope]
+    ) -> AfterCommit:
         """Journal settled and adjusted charges; once committed, wake who waits for them."""
         taken = await recording.take_up_charges(connection, envelopes)
         return lambda: self._wake(taken)

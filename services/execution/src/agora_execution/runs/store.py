@@ -147,7 +147,9 @@ async def step_result(connection: AsyncConnection, run: str, step: str) -> bytes
     return None if row is None else row.result
 
 
-async def insert_steps(connection: AsyncConnection, recorded: Sequence[tuple[StepResult, LockedRun, int]]) -> None:
+async def insert_steps(
+    connection: AsyncConnection, recorded: Sequence[tuple[StepResult, LockedRun, int]]
+) -> None:
     """Insert steps, each with its run and its place in the run's journal."""
     results = [result for result, _, _ in recorded]
     await connection.execute(
@@ -164,7 +166,10 @@ async def insert_steps(connection: AsyncConnection, recorded: Sequence[tuple[Ste
             "attempts": [one.attempt for one in results],
             "started": [one.started_at for one in results],
             "finished": [one.finished_at for one in results],
-            "usage": [json_text([{"id": u.id, "meter": u.meter, "quantity": u.quantity} for u in one.usage]) for one in results],
+            "usage": [
+                json_text([{"id": u.id, "meter": u.meter, "quantity": u.quantity} for u in one.usage])
+                for one in results
+            ],
             "summaries": [one.summary for one in results],
             "results": [one.update for one in results],
         },
@@ -205,7 +210,8 @@ async def save_progress(connection: AsyncConnection, runs: Sequence[LockedRun]) 
 async def save_started(connection: AsyncConnection, runs: Sequence[LockedRun], at: datetime) -> None:
     """Mark runs as running."""
     await connection.execute(
-        _SAVE_STARTED, {"ids": [run.id for run in runs], "next_seqs": [run.next_seq for run in runs], "at": at}
+        _SAVE_STARTED,
+        {"ids": [run.id for run in runs], "next_seqs": [run.next_seq for run in runs], "at": at},
     )
 
 
@@ -227,7 +233,9 @@ async def save_ended(connection: AsyncConnection, ended: Sequence[tuple[Ending, 
     )
 
 
-async def record_platform_cost(connection: AsyncConnection, result: StepResult, run: LockedRun, reason: str) -> None:
+async def record_platform_cost(
+    connection: AsyncConnection, result: StepResult, run: LockedRun, reason: str
+) -> None:
     """Keep what an attempt used that nobody is billed for. The same attempt is kept once."""
     if not result.usage:
         return
@@ -262,5 +270,6 @@ async def save_charge(connection: AsyncConnection, run: LockedRun, revision: int
 async def request_cancel(connection: AsyncConnection, run: str) -> None:
     """Note that the customer wants the run to stop."""
     await connection.execute(
-        text("UPDATE runs SET cancel_requested_at = coalesce(cancel_requested_at, now()) WHERE id = :id"), {"id": run}
+        text("UPDATE runs SET cancel_requested_at = coalesce(cancel_requested_at, now()) WHERE id = :id"),
+        {"id": run},
     )

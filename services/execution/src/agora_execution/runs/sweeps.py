@@ -33,7 +33,12 @@ class RunSweep:
     """Looks after runs that have been quiet for a while."""
 
     def __init__(
-        self, database: Database, recorder: Recorder, starter: Starter, *, quiet_seconds: float = _QUIET_SECONDS
+        self,
+        database: Database,
+        recorder: Recorder,
+        starter: Starter,
+        *,
+        quiet_seconds: float = _QUIET_SECONDS,
     ) -> None:
         self._database = database
         self._recorder = recorder

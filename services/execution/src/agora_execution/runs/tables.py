@@ -59,7 +59,12 @@ runs = Table(
 )
 Index("ix_runs_tenant", runs.c.tenant_id, runs.c.accepted_at, runs.c.id)
 Index("ix_runs_unfinished", runs.c.checked_at, postgresql_where=runs.c.finished_at.is_(None))
-Index("ix_runs_package_finished", runs.c.package, runs.c.finished_at, postgresql_where=runs.c.finished_at.is_not(None))
+Index(
+    "ix_runs_package_finished",
+    runs.c.package,
+    runs.c.finished_at,
+    postgresql_where=runs.c.finished_at.is_not(None),
+)
 
 steps = Table(
     "steps",

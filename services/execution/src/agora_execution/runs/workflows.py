@@ -18,10 +18,17 @@ from agora.steps import StepDefinition
 from agora_contracts.execution import RunError
 from temporalio import workflow
 from temporalio.common import RetryPolicy
-from temporalio.exceptions import ActivityError, ApplicationError, TimeoutError as TemporalTimeout, is_cancelled_exception
+from temporalio.exceptions import (
+    ActivityError,
+    ApplicationError,
+    is_cancelled_exception,
+)
+from temporalio.exceptions import (
+    TimeoutError as TemporalTimeout,
+)
 
 from agora_execution import agents
-from agora_execution.runs.model import CANCELLED, HOLD_LOST, INTERNAL, TIMED_OUT, Ending, step_id
+from agora_execution.runs.model import CANCELLED, HOLD_LOST, INTERNAL, TIMED_OUT, step_id
 
 TASK_QUEUE = "agent-runs"
 WORKFLOW_TASK_TIMEOUT = timedelta(seconds=10)
@@ -167,7 +174,11 @@ class AgentRun:
 
     async def _recording(self, name: str, argument: Any) -> Any:
         return await workflow.execute_local_activity(
-            name, argument, result_type=str, start_to_close_timeout=timedelta(seconds=30), retry_policy=_RECORDING
+            name,
+            argument,
+            result_type=str,
+            start_to_close_timeout=timedelta(seconds=30),
+            retry_policy=_RECORDING,
         )
 
 

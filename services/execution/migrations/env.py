@@ -1,0 +1,11 @@
+"""Alembic's environment: the metadata of every store of execution."""
+
+import agora_execution.deployments.store
+import agora_execution.files.store
+import agora_execution.models.store
+import agora_execution.packages.store
+import agora_execution.runs.tables  # noqa: F401  (each describes its tables in the metadata)
+from agora_execution.database import metadata
+from agora_kit.migrations import run
+
+run(metadata)

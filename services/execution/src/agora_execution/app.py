@@ -1,0 +1,79 @@
+"""Composition of the execution service: the one place that builds its parts and wires them."""
+
+from agora_kit.objects import FolderObjects
+from agora_kit.service import Service
+from agora_kit.settings import load_settings
+from temporalio.client import Client
+
+from agora_execution import temporal
+from agora_execution.deployments import handlers as deployment_handlers
+from agora_execution.deployments.service import Deployments
+from agora_execution.files import handlers as file_handlers
+from agora_execution.files.service import Files
+from agora_execution.health import handlers as health_handlers
+from agora_execution.health.service import PackageHealths
+from agora_execution.models.service import ModelCalls
+from agora_execution.packages import handlers as package_handlers
+from agora_execution.packages.service import Packages
+from agora_execution.runs import handlers as run_handlers
+from agora_execution.runs.admission import Admission
+from agora_execution.runs.recording import Recorder
+from agora_execution.runs.service import Runs
+from agora_execution.runs.starting import Starter
+from agora_execution.runs.sweeps import RunSweep
+from agora_execution.settings import ExecutionSettings
+
+
+async def build(settings: ExecutionSettings | None = None) -> Service:
+    """The execution service, ready to run."""
+    settings = settings or load_settings(ExecutionSettings)
+    service = Service("execution", settings, package="agora_execution")
+    client = await temporal.connect(settings.temporal_address, settings.temporal_namespace)
+    service.health.add("temporal", lambda: temporal.check(client))
+    wire(service, settings, client)
+    service.on_stop(temporal.settle)
+    return service
+
+
+def wire(service: Service, settings: ExecutionSettings, client: Client) -> None:
+    """Build the capabilities and register what they answer and consume."""
+    database, broker = service.database, service.broker
+    recorder = Recorder(database)
+    starter = Starter(client, database)
+    files = Files(
+        database,
+        FolderObjects(settings.objects_folder),
+        quota_bytes=settings.file_quota_bytes,
+        retention_days=settings.file_retention_days,
+    )
+    packages = Packages(database)
+    deployments = Deployments(database, packages, files, client)
+    admission = Admission(
+        database,
+        broker,
+        recorder,
+        packages,
+        deployments,
+        files,
+        starter,
+        models_configured=ModelCalls(database).configured,
+    )
+    sweep = RunSweep(database, recorder, starter)
+    package_handlers.register(service, packages)
+    deployment_handlers.register(service, deployments)
+    file_handlers.register(service, files)
+    run_handlers.register(service, admission, Runs(database, starter))
+    health_handlers.register(service, PackageHealths(database, packages, client))
+
+    async def sweep_runs() -> None:
+        await sweep.sweep()
+
+    service.every(settings.sweep_seconds, "runs", sweep_runs)
+    service.every(5 * settings.sweep_seconds, "deployments", deployments.sweep)
+    service.every(600, "files", files.expire)
+
+
+async def main() -> None:
+    """Run the service until it is asked to stop."""
+    service = await build()
+    await service.run()

@@ -1,0 +1,1 @@
+"""Whether a package can work now: its schemas, its tools, its recent runs."""

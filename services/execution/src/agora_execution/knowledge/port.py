@@ -1,0 +1,75 @@
+"""Knowledge of one tenant behind the SDK's `Knowledge` protocol, asked of the vectors process over NATS."""
+
+from collections.abc import Mapping, Sequence
+
+from agora import Hit, Passage
+from agora_contracts.execution import (
+    DropCollection,
+    EmbedTexts,
+    IndexPassages,
+    PassageIn,
+    SearchPassages,
+)
+from agora_kit.broker import Broker
+
+_BATCH = 64
+"""Passages in one message: below NATS's megabyte even when each is long."""
+
+_BATCH_BYTES = 400_000
+
+
+class TenantKnowledge:
+    """Collections of one tenant; never another's."""
+
+    def __init__(self, broker: Broker, tenant: str) -> None:
+        self._broker = broker
+        self._tenant = tenant
+
+    async def index(self, collection: str, passages: Sequence[Passage]) -> None:
+        """Add passages, in batches that fit a message."""
+        batch: list[PassageIn] = []
+        size = 0
+        for passage in passages:
+            item = PassageIn(id=passage.id, text=passage.text, payload=passage.payload)
+            bytes_of_item = len(passage.text.encode()) + sum(
+                len(v.encode()) for v in passage.payload.values()
+            )
+            if batch and (len(batch) >= _BATCH or size + bytes_of_item > _BATCH_BYTES):
+                await self._send(collection, batch)
+                batch, size = [], 0
+            batch.append(item)
+            size += bytes_of_item
+        if batch:
+            await self._send(collection, batch)
+
+    async def _send(self, collection: str, batch: list[PassageIn]) -> None:
+        await self._broker.ask(IndexPassages(tenant=self._tenant, collection=collection, passages=batch))
+
+    async def search(
+        self, collection: str, query: str, limit: int = 10, filters: Mapping[str, str] | None = None
+    ) -> list[Hit]:
+        """The nearest passages, best first."""
+        found = await self._broker.ask(
+            SearchPassages(
+                tenant=self._tenant,
+                collection=collection,
+                query=query[:8000],
+                limit=min(limit, 100),
+                filters=dict(filters or {}),
+            )
+        )
+        return [Hit(id=hit.id, score=hit.score, payload=hit.payload) for hit in found.items]
+
+    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        """One unit vector per text, in order."""
+        vectors: list[list[float]] = []
+        for start in range(0, len(texts), _BATCH):
+            answer = await self._broker.ask(
+                EmbedTexts(tenant=self._tenant, texts=list(texts[start : start + _BATCH]))
+            )
+            vectors.extend(answer.vectors)
+        return vectors
+
+    async def drop(self, collection: str) -> None:
+        """Forget a collection."""
+        await self._broker.ask(DropCollection(tenant=self._tenant, collection=collection))

@@ -1,0 +1,86 @@
+"""What a step reaches on the platform: its run's configuration, files, knowledge and models."""
+
+from collections import OrderedDict
+from typing import Any
+
+from agora import Agent, Context
+from agora.permissions import granted
+from agora_kit.broker import Broker
+from agora_kit.database import Database
+from agora_kit.objects import ObjectStore
+
+from agora_execution.deployments.artifacts import Artifacts
+from agora_execution.files.port import RunFiles
+from agora_execution.files.service import Files
+from agora_execution.knowledge.port import TenantKnowledge
+from agora_execution.models.port import RunModels
+from agora_execution.models.service import ModelCalls
+from agora_execution.runs import store
+from agora_execution.runs.workflows import StepTask
+
+_SEEN_MAX = 10_000
+
+
+class StepPorts:
+    """Builds the context of a step's attempt."""
+
+    def __init__(
+        self,
+        database: Database,
+        broker: Broker,
+        objects: ObjectStore,
+        files: Files,
+        artifacts: Artifacts,
+        model_calls: ModelCalls,
+    ) -> None:
+        self._database = database
+        self._broker = broker
+        self._objects = objects
+        self._files = files
+        self._artifacts = artifacts
+        self._model_calls = model_calls
+        self._begun_here: OrderedDict[str, set[str]] = OrderedDict()
+
+    def begun(self, run: str) -> None:
+        """This worker is the first to take the run up: no step of it can be recorded elsewhere yet."""
+        self._begun_here[run] = set()
+        while len(self._begun_here) > _SEEN_MAX:
+            self._begun_here.popitem(last=False)
+
+    async def known_result(self, run: str, step: str) -> bytes | None:
+        """The recorded result of a step, if it may have one.
+
+        A step that this worker sees for the first time, of a run that it was the first to begin, cannot have
+        been recorded: the database is not asked.
+        """
+        tried = self._begun_here.get(run)
+        if tried is not None and step not in tried:
+            tried.add(step)
+            return None
+        async with self._database.system() as connection:
+            return await store.step_result(connection, run, step)
+
+    async def context(self, agent: Agent, step: StepTask, attempt: int) -> Context:
+        """The context of one attempt at a step."""
+        task = step.task
+        config: Any = agent.read_config(task.config)
+        files, knowledge, models = granted(
+            agent.manifest.permissions,
+            RunFiles(self._files, self._objects, task.tenant, run=task.run, step=step.step),
+            TenantKnowledge(self._broker, task.tenant),
+            RunModels(self._model_calls, task.run, task.tenant, step.step, attempt),
+        )
+        prepared = await self._artifacts.loaded(agent, config, task.tenant, task.artifact)
+        context = Context(
+            run_id=task.run,
+            step_id=step.step,
+            attempt=attempt,
+            config=config,
+            prepared=prepared,
+            files=files,
+            knowledge=knowledge,
+            models=models,
+        )
+        if isinstance(models, RunModels):
+            models.report_to(context)
+        return context

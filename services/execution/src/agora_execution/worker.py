@@ -1,0 +1,123 @@
+"""`python -m agora_execution.worker`: the Temporal worker that runs agents.
+
+It shares execution's database with the service, which has the outbox relay: what a step emits is published
+by the service, woken by the database.
+"""
+
+import asyncio
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
+
+import structlog
+import uvloop
+from agora_kit.objects import FolderObjects
+from agora_kit.service import Service
+from agora_kit.settings import load_settings
+from temporalio.client import Client
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+
+from agora_execution import agents, temporal
+from agora_execution.deployments.activities import DeploymentActivities
+from agora_execution.deployments.artifacts import Artifacts
+from agora_execution.deployments.workflows import PrepareDeployment
+from agora_execution.files.service import Files
+from agora_execution.health.activities import check_package_health
+from agora_execution.health.workflows import CheckPackageHealth
+from agora_execution.models.service import ModelCalls
+from agora_execution.runs.activities import RunActivities
+from agora_execution.runs.ports import StepPorts
+from agora_execution.runs.recording import Recorder
+from agora_execution.runs.workflows import TASK_QUEUE, AgentRun
+from agora_execution.settings import ExecutionSettings
+
+log = structlog.get_logger()
+
+WORKFLOWS: list[type] = [AgentRun, PrepareDeployment, CheckPackageHealth]
+_CONNECT_PAUSE_SECONDS = 0.5
+_GRACE = timedelta(seconds=8)
+
+
+def activities(service: Service, settings: ExecutionSettings) -> list[Any]:
+    """Every activity of this worker, on the service's connections."""
+    database, broker = service.database, service.broker
+    objects = FolderObjects(settings.objects_folder)
+    files = Files(
+        database,
+        objects,
+        quota_bytes=settings.file_quota_bytes,
+        retention_days=settings.file_retention_days,
+    )
+    settings.artifacts_folder.mkdir(parents=True, exist_ok=True)
+    artifacts = Artifacts(settings.artifacts_folder, objects, files, broker)
+    ports = StepPorts(database, broker, objects, files, artifacts, ModelCalls(database))
+    return [
+        *RunActivities(Recorder(database), broker, ports).all,
+        *DeploymentActivities(database, artifacts).all,
+        check_package_health,
+    ]
+
+
+def build_worker(client: Client, service: Service, settings: ExecutionSettings) -> Worker:
+    """The Temporal worker. Unsandboxed: only our own workflows run here, and replay tests guard them."""
+    return Worker(
+        client,
+        task_queue=TASK_QUEUE,
+        workflows=WORKFLOWS,
+        activities=activities(service, settings),
+        workflow_runner=UnsandboxedWorkflowRunner(),
+        max_concurrent_workflow_tasks=settings.worker_slots,
+        max_concurrent_local_activities=settings.worker_slots,
+        max_concurrent_activities=settings.worker_slots,
+        max_cached_workflows=10 * settings.worker_slots,
+        graceful_shutdown_timeout=_GRACE,
+    )
+
+
+async def main() -> None:
+    """Work until asked to stop; runs at hand go on at another worker, or here after a restart."""
+    settings = load_settings(ExecutionSettings)
+    service = Service("worker", settings, package="agora_execution", relay=False)
+    await asyncio.to_thread(agents.load_all)
+    client = await temporal.connect(settings.temporal_address, settings.temporal_namespace)
+    service.health.add("temporal", lambda: temporal.check(client))
+
+    async def start() -> None:
+        await _until_connected(client)
+        task = asyncio.create_task(_work(client, service, settings), name="temporal worker")
+
+        async def stop() -> None:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+            await temporal.settle()
+
+        service.on_stop(stop)
+
+    service.on_start(start)
+    await service.run()
+
+
+async def _work(client: Client, service: Service, settings: ExecutionSettings) -> None:
+    """Keep a worker polling: one that fails (Temporal was away for too long) is replaced."""
+    while True:
+        try:
+            await build_worker(client, service, settings).run()
+        except Exception as error:
+            log.warning("worker stopped, starting another", error=repr(error))
+            await asyncio.sleep(_CONNECT_PAUSE_SECONDS)
+
+
+async def _until_connected(client: Client) -> None:
+    while True:
+        try:
+            await temporal.check(client)
+        except Exception as error:
+            log.info("waiting for Temporal", error=repr(error)[:200])
+            await asyncio.sleep(_CONNECT_PAUSE_SECONDS)
+        else:
+            return
+
+
+if __name__ == "__main__":
+    uvloop.run(main())
