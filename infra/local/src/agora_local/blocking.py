@@ -14,7 +14,7 @@ def run_in_thread[T](work: Coroutine[Any, Any, T]) -> T:
     def run() -> None:
         try:
             results.append(asyncio.run(work))
-        except BaseException as error:  # noqa: BLE001 - raised below, in the thread that asked
+        except BaseException as error:
             errors.append(error)
 
     thread = threading.Thread(target=run)
