@@ -1,0 +1,1 @@
+"""The billing service: accounts, pinned prices, holds, the ledger and every amount."""

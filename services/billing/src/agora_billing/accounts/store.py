@@ -1,0 +1,117 @@
+"""SQL for accounts and nothing else: rows in, `Account` out. Never commits."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, Row, Table, Text, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from agora_billing.accounts.model import Account
+from agora_billing.database import metadata
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("account_id", Text, primary_key=True),
+    Column("tenant_id", Text, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("credit", BigInteger, nullable=False, server_default="0"),
+    Column("held", BigInteger, nullable=False, server_default="0"),
+    Column("receivable", BigInteger, nullable=False, server_default="0"),
+    Column("receivable_limit", BigInteger, nullable=False, server_default="0"),
+    Column("postings", BigInteger, nullable=False, server_default="0"),
+    Column("opened_at", DateTime(timezone=True), nullable=False),
+    CheckConstraint("held >= 0 AND credit - held >= 0", name="held_is_credit"),
+    CheckConstraint("receivable >= 0 AND receivable <= receivable_limit", name="receivable_is_limited"),
+)
+
+_COLUMNS = "account_id, tenant_id, currency, credit, held, receivable, receivable_limit, postings"
+
+_READ = text(f"SELECT {_COLUMNS} FROM accounts WHERE account_id = :account")
+
+# Sorted, so that two writers never lock the same accounts crosswise.
+_LOCK = text(f"""
+    SELECT {_COLUMNS} FROM accounts
+    WHERE account_id IN (
+        SELECT unnest(CAST(:accounts AS text[]))
+        UNION SELECT account_id FROM holds WHERE run = ANY(CAST(:runs AS text[]))
+    )
+    ORDER BY account_id FOR UPDATE
+""")
+
+_INSERT = text("""
+    INSERT INTO accounts (account_id, tenant_id, currency, receivable_limit, opened_at)
+    VALUES (:account, :tenant, :currency, :receivable_limit, :at)
+    ON CONFLICT DO NOTHING
+""")
+
+_SAVE = text("""
+    UPDATE accounts AS a
+    SET credit = n.credit, held = n.held, receivable = n.receivable, postings = n.postings
+    FROM unnest(
+        CAST(:ids AS text[]), CAST(:credit AS bigint[]), CAST(:held AS bigint[]),
+        CAST(:receivable AS bigint[]), CAST(:postings AS bigint[])
+    ) AS n (account_id, credit, held, receivable, postings)
+    WHERE a.account_id = n.account_id
+""")
+
+
+def _account(row: Row[Any]) -> Account:
+    return Account(
+        id=row.account_id,
+        tenant=row.tenant_id,
+        currency=row.currency,
+        credit=row.credit,
+        held=row.held,
+        receivable=row.receivable,
+        receivable_limit=row.receivable_limit,
+        postings=row.postings,
+    )
+
+
+async def insert(connection: AsyncConnection, account: Account, at: datetime) -> None:
+    """Store a new account; one that is there stays as it is."""
+    await connection.execute(
+        _INSERT,
+        {
+            "account": account.id,
+            "tenant": account.tenant,
+            "currency": account.currency,
+            "receivable_limit": account.receivable_limit,
+            "at": at,
+        },
+    )
+
+
+async def read(connection: AsyncConnection, account: str) -> Account | None:
+    """Read one account without locking it."""
+    row = (await connection.execute(_READ, {"account": account})).one_or_none()
+    return None if row is None else _account(row)
+
+
+async def lock(
+    connection: AsyncConnection, ids: Iterable[str], runs: Iterable[str] = ()
+) -> dict[str, Account]:
+    """Read accounts, by id or by the run that one of their holds is for, and keep them locked.
+
+    Always before any hold is locked.
+    """
+    rows = await connection.execute(_LOCK, {"accounts": sorted(set(ids)), "runs": sorted(set(runs))})
+    return {row.account_id: _account(row) for row in rows}
+
+
+async def save(connection: AsyncConnection, changed: Sequence[Account]) -> None:
+    """Write accounts that this transaction has locked."""
+    if not changed:
+        return
+    await connection.execute(
+        _SAVE,
+        {
+            "ids": [account.id for account in changed],
+            "credit": [account.credit for account in changed],
+            "held": [account.held for account in changed],
+            "receivable": [account.receivable for account in changed],
+            "postings": [account.postings for account in changed],
+        },
+    )

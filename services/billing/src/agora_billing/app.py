@@ -1,0 +1,34 @@
+"""The composition of billing: the one place that wires."""
+
+from datetime import timedelta
+
+from agora_contracts.envelope import utc_now
+from agora_kit.service import Service
+from agora_kit.settings import load_settings
+
+from agora_billing.accounts import handlers as account_handlers
+from agora_billing.accounts.service import Clock
+from agora_billing.charges import handlers as charge_handlers
+from agora_billing.charges.service import Charges
+from agora_billing.holds import handlers as hold_handlers
+from agora_billing.holds.service import Holds
+from agora_billing.ledger import handlers as ledger_handlers
+from agora_billing.prices import handlers as price_handlers
+from agora_billing.prices.service import Prices
+from agora_billing.settings import BillingSettings
+
+
+def build(settings: BillingSettings | None = None, clock: Clock = utc_now) -> Service:
+    """Wire billing; settings come from the environment unless given."""
+    settings = settings or load_settings(BillingSettings)
+    service = Service("billing", settings, package="agora_billing")
+    broker, database = service.broker, service.database
+    prices = Prices(database)
+    holds = Holds(database, prices, clock, timedelta(seconds=settings.hold_lapse_seconds))
+    account_handlers.register(broker, database, clock)
+    price_handlers.register(broker, prices)
+    hold_handlers.register(broker, holds)
+    charge_handlers.register(broker, database, Charges(prices, clock))
+    ledger_handlers.register(broker, database)
+    service.every(settings.hold_sweep_seconds, "lapse holds", holds.sweep)
+    return service

@@ -1,0 +1,172 @@
+"""What a run owes once it has ended, and who pays it. Amounts are whole micro-units of the account's currency."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from agora_contracts.billing import QuoteLine
+from agora_contracts.catalog import MODEL_COST_METER
+from agora_contracts.metering import RunUsageClosed
+from agora_contracts.money import MICRO, format_amount
+
+from agora_billing.accounts.model import Account
+from agora_billing.holds.model import RunHold
+from agora_billing.prices.model import (
+    PriceVersion,
+    Rated,
+    line,
+    model_cost_lines,
+    quantities_by_meter,
+    rate,
+    share_of,
+    unit_lines,
+)
+
+NEVER_CHARGED = frozenset({"terminated", "hold_lost"})
+"""Codes of failures that are not the customer's: nothing is owed, whatever the listing's policy says."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owed:
+    """What a run owes and, in words, why."""
+
+    rated: Rated
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Funding:
+    """Who pays an amount: the account's credit, the account later (receivable), or the platform.
+
+    In a difference the parts may be negative: money that goes back.
+    """
+
+    credit: int = 0
+    receivable: int = 0
+    platform: int = 0
+
+    @property
+    def total(self) -> int:
+        """What the parts add up to."""
+        return self.credit + self.receivable + self.platform
+
+    def plus(self, other: "Funding") -> "Funding":
+        """Both together, part by part."""
+        return Funding(
+            credit=self.credit + other.credit,
+            receivable=self.receivable + other.receivable,
+            platform=self.platform + other.platform,
+        )
+
+
+# --- what is owed --------------------------------------------------------------------------------
+
+
+def owed(price: PriceVersion, hold: RunHold, usage: RunUsageClosed) -> Owed:
+    """Rate a run's usage by how it ended.
+
+    | ended                          | owed                                                    |
+    |--------------------------------|---------------------------------------------------------|
+    | succeeded, deliverable full    | the units used, model calls at cost                     |
+    | succeeded, deliverable partial | by policy: the units used, or a share of the full price |
+    | succeeded, deliverable empty   | by policy: nothing, or the full price                   |
+    | failed, timed out              | by policy: nothing, or the full price                   |
+    | terminated, hold lost          | nothing                                                 |
+    | cancelled                      | model calls so far at cost, at most the quote           |
+
+    The full price is that of the quoted units; model calls come on top wherever something is owed.
+
+    Raises:
+        AgoraError: a quantity that cannot be rated (`malformed_request`), or a basis that the price
+            version is not offered by.
+    """
+    used = quantities_by_meter(usage.totals, "totals")
+    policy = price.charges
+    if usage.outcome == "cancelled":
+        return Owed(
+            rated=rate(_cost_so_far(price, hold, used)), reason="cancelled: model calls so far at cost"
+        )
+    if usage.outcome != "succeeded":
+        if usage.error_code in NEVER_CHARGED:
+            return Owed(rated=Rated(), reason=f"{usage.error_code}: nothing is owed")
+        ended = "failed" if usage.outcome == "failed" else "timed out"
+        return _full_or_nothing(policy.failed == "full", ended, price, hold, used)
+    if usage.deliverable == "empty":
+        return _full_or_nothing(policy.empty == "full", "nothing was delivered", price, hold, used)
+    share = share_of(policy)
+    if usage.deliverable == "partial" and share is not None:
+        reason = f"delivered in part: {share.normalize():f} of the full price"
+        return Owed(rated=rate(_full_price(hold, share) + model_cost_lines(price, used)), reason=reason)
+    reason = "delivered in full" if usage.deliverable == "full" else "delivered in part: the units used"
+    return Owed(
+        rated=rate(unit_lines(price, hold.basis, used) + model_cost_lines(price, used)), reason=reason
+    )
+
+
+def _full_or_nothing(
+    full: bool, ended: str, price: PriceVersion, hold: RunHold, used: dict[str, Decimal]
+) -> Owed:
+    if not full:
+        return Owed(rated=Rated(), reason=f"{ended}: nothing is owed")
+    lines = _full_price(hold, Decimal(1)) + model_cost_lines(price, used)
+    return Owed(rated=rate(lines), reason=f"{ended}: the full price by the listing's policy")
+
+
+def _full_price(hold: RunHold, share: Decimal) -> list[QuoteLine]:
+    part = "" if share == 1 else f", {share.normalize():f} of the price"
+    return [
+        line(one.meter, one.description + part, one.quantity, one.unit_price * share)
+        for one in hold.quote.lines
+        if one.meter != MODEL_COST_METER
+    ]
+
+
+def _cost_so_far(price: PriceVersion, hold: RunHold, used: dict[str, Decimal]) -> list[QuoteLine]:
+    quoted = Decimal(hold.quoted) / MICRO
+    capped = {meter: min(quantity, quoted) for meter, quantity in used.items() if meter == MODEL_COST_METER}
+    return model_cost_lines(price, capped)
+
+
+# --- who pays ------------------------------------------------------------------------------------
+
+
+def take(account: Account, amount: int) -> tuple[Account, Funding]:
+    """Charge an account whose hold for this was given back just before.
+
+    First what the hold had set aside and then other free credit (both are available credit here), then a
+    receivable up to the account's limit; the platform bears the rest.
+    """
+    credit = min(amount, account.available)
+    receivable = min(amount - credit, account.receivable_limit - account.receivable)
+    platform = amount - credit - receivable
+    account = replace(account, credit=account.credit - credit, receivable=account.receivable + receivable)
+    return account, Funding(credit=credit, receivable=receivable, platform=platform)
+
+
+def return_to(account: Account, paid: Funding, amount: int) -> tuple[Account, Funding]:
+    """Give back `amount` of what was charged before, in the opposite order of `take`.
+
+    What the platform bore comes first, then what the account still owes for this run, then credit. The
+    funding that comes back is negative.
+    """
+    platform = min(amount, paid.platform)
+    receivable = min(amount - platform, paid.receivable, account.receivable)
+    credit = amount - platform - receivable
+    account = replace(account, credit=account.credit + credit, receivable=account.receivable - receivable)
+    return account, Funding(credit=-credit, receivable=-receivable, platform=-platform)
+
+
+# --- in words ------------------------------------------------------------------------------------
+
+
+def explain(currency: str, quoted: int, charged: int, lines: Sequence[QuoteLine], reason: str) -> str:
+    """One sentence on how the charge relates to the quote."""
+    what = f"Charged {_short(charged)} {currency} of {_short(quoted)} {currency} quoted"
+    used = ", ".join(f"{one.quantity.normalize():f} {one.meter}" for one in lines)
+    return f"{what}: {reason}{f' ({used})' if used else ''}."
+
+
+def _short(amount: int) -> str:
+    text = format_amount(amount)
+    # Cents at least; smaller digits only where there are any.
+    return text[:-4] if text.endswith("0000") else text.rstrip("0")

@@ -1,0 +1,270 @@
+"""Use cases of charges: settle ended runs, adjust what was settled, and show the receipt."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+
+import structlog
+from agora_contracts.billing import ChargeAdjusted, ChargeSettled, GetReceipt, Receipt
+from agora_contracts.envelope import Envelope
+from agora_contracts.ids import derived
+from agora_contracts.metering import RunUsageClosed
+from agora_contracts.money import Money, format_amount
+from agora_kit.outbox import Event, emit
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from agora_billing.accounts import store as accounts
+from agora_billing.accounts.model import Account
+from agora_billing.accounts.service import Clock
+from agora_billing.charges import model, store
+from agora_billing.charges.model import Funding, Owed
+from agora_billing.charges.store import Charge
+from agora_billing.holds import model as hold_model
+from agora_billing.holds import store as holds
+from agora_billing.holds.model import RunHold
+from agora_billing.holds.service import no_run
+from agora_billing.ledger import store as ledger
+from agora_billing.ledger.model import Ledger, Posting, PostingKind, balanced, posting_id
+from agora_billing.prices.model import PriceVersion
+from agora_billing.prices.service import Prices
+
+log = structlog.get_logger()
+
+
+class UnknownRun(Exception):
+    """Usage of a run whose acceptance has not reached billing yet: the event is handed back and comes again."""
+
+
+class Charges:
+    """Settles and adjusts what runs owe."""
+
+    def __init__(self, prices: Prices, clock: Clock) -> None:
+        self._prices = prices
+        self._clock = clock
+
+    async def settle(
+        self, connection: AsyncConnection, envelopes: Sequence[Envelope[RunUsageClosed]]
+    ) -> None:
+        """Charge ended runs, each revision of a run's usage once; an older revision changes nothing.
+
+        Raises:
+            UnknownRun: billing has neither a hold nor the acceptance of one of the runs.
+        """
+        runs = sorted({envelope.data.run for envelope in envelopes})
+        locked = await accounts.lock(connection, (), runs)
+        held = await holds.lock(connection, runs)
+        known = await store.latest(connection, runs)
+        prices = await self._prices.pinned_all(connection, {hold.price_version for hold in held.values()})
+        batch = _Batch(locked, held, known, prices, self._clock())
+        # A run's revisions in their order, so that one batch that holds several books each of them.
+        for envelope in sorted(envelopes, key=lambda one: one.data.revision):
+            batch.charge(envelope)
+        await batch.save(connection)
+
+
+class _Batch:
+    """What one transaction has locked, and what is to be written at its end."""
+
+    def __init__(
+        self,
+        accounts: dict[str, Account],
+        holds: dict[str, RunHold],
+        known: dict[str, Charge],
+        prices: dict[str, PriceVersion],
+        now: datetime,
+    ) -> None:
+        self._accounts = accounts
+        self._holds = holds
+        self._known = known
+        self._prices = prices
+        self._now = now
+        self._changed_accounts: set[str] = set()
+        self._ended: list[RunHold] = []
+        self._charges: list[Charge] = []
+        self._postings: list[Posting] = []
+        self._events: list[Event] = []
+
+    def charge(self, envelope: Envelope[RunUsageClosed]) -> None:
+        """Book one revision of a run's usage."""
+        usage = envelope.data
+        hold = self._holds.get(usage.run)
+        if hold is None or hold.tenant != envelope.tenant:
+            raise UnknownRun(f"billing knows no run {usage.run} of {envelope.tenant} (yet)")
+        before = self._known.get(usage.run)
+        if before is not None and before.revision >= usage.revision:
+            return
+        price = self._prices[hold.price_version]
+        owed = model.owed(price, hold, usage)
+        after = self._settle(hold, usage, owed) if before is None else self._adjust(hold, usage, owed, before)
+        self._known[usage.run] = after
+        self._charges.append(after)
+        self._post(after, hold, price, before)
+
+    def _settle(self, hold: RunHold, usage: RunUsageClosed, owed: Owed) -> Charge:
+        amount = owed.rated.amount
+        was_held = hold.amount if hold.is_open else 0
+        account, ended = hold_model.end(self._accounts[hold.account], hold, "settled", self._now)
+        account, funding = model.take(account, amount)
+        self._holds[hold.run] = ended
+        self._ended.append(ended)
+        self._keep(account)
+        charge = self._charge_of(hold, usage, owed, funding)
+        return replace(charge, released=max(was_held - amount, 0))
+
+    def _adjust(self, hold: RunHold, usage: RunUsageClosed, owed: Owed, before: Charge) -> Charge:
+        account = self._accounts[hold.account]
+        difference = owed.rated.amount - before.amount
+        if difference >= 0:
+            account, change = model.take(account, difference)
+        else:
+            account, change = model.return_to(account, before.funding, -difference)
+        self._keep(account)
+        charge = self._charge_of(hold, usage, owed, before.funding.plus(change))
+        return replace(charge, kind="adjusted", difference=difference, released=before.released)
+
+    def _charge_of(self, hold: RunHold, usage: RunUsageClosed, owed: Owed, funding: Funding) -> Charge:
+        lines, amount = owed.rated.lines, owed.rated.amount
+        return Charge(
+            run=hold.run,
+            revision=usage.revision,
+            tenant=hold.tenant,
+            account=hold.account,
+            kind="settled",
+            currency=hold.currency,
+            amount=amount,
+            difference=amount,
+            funding=funding,
+            released=0,
+            lines=lines,
+            explanation=model.explain(hold.currency, hold.quoted, amount, lines, owed.reason),
+            outcome=usage.outcome,
+            deliverable=usage.deliverable,
+            at=self._now,
+        )
+
+    def _keep(self, account: Account) -> None:
+        self._accounts[account.id] = account
+        self._changed_accounts.add(account.id)
+
+    def _post(self, charge: Charge, hold: RunHold, price: PriceVersion, before: Charge | None) -> None:
+        paid = before.funding if before else Funding()
+        change = Funding(
+            credit=charge.funding.credit - paid.credit,
+            receivable=charge.funding.receivable - paid.receivable,
+            platform=charge.funding.platform - paid.platform,
+        )
+        if change.platform > 0:
+            log.error(
+                "platform bears a part of a charge",
+                alarm="platform_cost",
+                run=charge.run,
+                account=charge.account,
+                amount=format_amount(change.platform),
+                currency=charge.currency,
+            )
+        if charge.difference:
+            self._postings.append(self._posting(charge, change, hold, price))
+        self._events.append(_event(charge, hold))
+
+    def _posting(self, charge: Charge, change: Funding, hold: RunHold, price: PriceVersion) -> Posting:
+        settled = charge.kind == "settled"
+        kind = PostingKind.CHARGE if settled else PostingKind.ADJUSTMENT
+        cause = charge.run if settled else f"{charge.run}:{charge.revision}"
+        account = self._accounts[charge.account]
+        account = replace(account, postings=account.postings + 1)
+        self._keep(account)
+        what = f"{price.package} {price.version} by {hold.basis}"
+        return Posting(
+            id=posting_id(kind, cause),
+            tenant=charge.tenant,
+            account=charge.account,
+            number=account.postings,
+            currency=charge.currency,
+            kind=kind,
+            cause=cause,
+            description=what if settled else f"{what}, usage corrected (revision {charge.revision})",
+            run=charge.run,
+            credit_after=account.credit,
+            at=charge.at,
+            entries=balanced(
+                {
+                    Ledger.CUSTOMER_CREDIT: -change.credit,
+                    Ledger.RECEIVABLE: -change.receivable,
+                    Ledger.PLATFORM_COST: -change.platform,
+                    Ledger.REVENUE: change.total,
+                }
+            ),
+        )
+
+    async def save(self, connection: AsyncConnection) -> None:
+        """Write everything, set-based: one statement per table."""
+        await accounts.save(connection, [self._accounts[one] for one in sorted(self._changed_accounts)])
+        await holds.save_ends(connection, self._ended)
+        await ledger.insert(connection, self._postings)
+        await store.insert(connection, self._charges)
+        await emit(connection, self._events)
+
+
+def _event(charge: Charge, hold: RunHold) -> Event:
+    def money(amount: int) -> Money:
+        return Money(amount=amount, currency=charge.currency)
+
+    fact: ChargeSettled | ChargeAdjusted
+    if charge.kind == "settled":
+        fact = ChargeSettled(
+            run=charge.run,
+            account=charge.account,
+            revision=charge.revision,
+            lines=charge.lines,
+            amount=money(charge.amount),
+            released=money(charge.released),
+            quoted=money(hold.quoted),
+            explanation=charge.explanation,
+            platform_cost=money(charge.funding.platform),
+            at=charge.at,
+        )
+    else:
+        fact = ChargeAdjusted(
+            run=charge.run,
+            account=charge.account,
+            revision=charge.revision,
+            lines=charge.lines,
+            amount=money(charge.amount),
+            difference=money(charge.difference),
+            cause=f"usage revision {charge.revision}",
+            at=charge.at,
+        )
+    event_id = derived("evt", "charge", charge.run, str(charge.revision))
+    return Event(tenant=charge.tenant, entity=charge.run, data=fact, id=event_id, at=charge.at)
+
+
+async def receipt(connection: AsyncConnection, query: GetReceipt) -> Receipt:
+    """Read a run's receipt: what was quoted, held, charged and given back, and why.
+
+    Raises:
+        AgoraError: `not_found`.
+    """
+    hold = (await holds.read(connection, [query.run])).get(query.run)
+    if hold is None:
+        raise no_run(query.run)
+    charge = (await store.latest(connection, [query.run])).get(query.run)
+    quoted = f"{format_amount(hold.quoted)} {hold.currency}"
+    waiting = {
+        "lapsed": f"{quoted} were set aside and given back: the run was not confirmed in time.",
+    }.get(hold.state, f"{quoted} are set aside until the run has ended and its usage is complete.")
+    return Receipt(
+        run=hold.run,
+        state="settled" if charge else "lapsed" if hold.state == "lapsed" else "held",
+        price_version=hold.price_version,
+        basis=hold.basis,
+        currency=hold.currency,
+        quoted=hold.quoted,
+        held=hold.amount,
+        charged=charge.amount if charge else 0,
+        released=charge.released if charge else 0,
+        revision=charge.revision if charge else 0,
+        lines=charge.lines if charge else [],
+        quote_lines=hold.quote.lines,
+        explanation=charge.explanation if charge else waiting,
+        settled_at=charge.at if charge else None,
+    )

@@ -1,0 +1,1 @@
+"""Credit set aside before a run, then settled or given back, exactly once."""

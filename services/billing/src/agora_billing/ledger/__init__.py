@@ -1,0 +1,1 @@
+"""Double entries: what every change of money was, and the statement made of it."""

@@ -1,0 +1,149 @@
+"""SQL for postings and entries: written once, never changed. Never commits."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKey,
+    Index,
+    PrimaryKeyConstraint,
+    Row,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from agora_billing.database import metadata
+from agora_billing.ledger.model import Posting
+
+postings = Table(
+    "postings",
+    metadata,
+    Column("posting_id", Text, primary_key=True),
+    Column("tenant_id", Text, nullable=False),
+    Column("account_id", Text, ForeignKey("accounts.account_id"), nullable=False),
+    Column("number", BigInteger, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("cause", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("run", Text),
+    Column("credit_after", BigInteger, nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False),
+    UniqueConstraint("kind", "cause"),
+    UniqueConstraint("account_id", "number"),
+    CheckConstraint("kind IN ('top_up', 'receivable_paid', 'charge', 'adjustment')", name="kind"),
+)
+
+entries = Table(
+    "entries",
+    metadata,
+    Column("posting_id", Text, ForeignKey("postings.posting_id"), nullable=False),
+    Column("ledger", Text, nullable=False),
+    Column("tenant_id", Text, nullable=False),
+    Column("account_id", Text, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    PrimaryKeyConstraint("posting_id", "ledger"),
+    CheckConstraint(
+        "ledger IN ('customer_credit', 'receivable', 'cash_clearing', 'revenue', 'platform_cost')",
+        name="ledger",
+    ),
+    CheckConstraint("amount <> 0", name="amount"),
+)
+Index("ix_entries_account", entries.c.account_id, entries.c.ledger, postgresql_include=["amount"])
+
+_INSERT_POSTINGS = text("""
+    INSERT INTO postings (posting_id, tenant_id, account_id, number, currency, kind, cause,
+                          description, run, credit_after, at)
+    SELECT * FROM unnest(
+        CAST(:ids AS text[]), CAST(:tenants AS text[]), CAST(:accounts AS text[]),
+        CAST(:numbers AS bigint[]), CAST(:currencies AS text[]), CAST(:kinds AS text[]),
+        CAST(:causes AS text[]), CAST(:descriptions AS text[]), CAST(:runs AS text[]),
+        CAST(:credits AS bigint[]), CAST(:times AS timestamptz[])
+    )
+""")
+
+_INSERT_ENTRIES = text("""
+    INSERT INTO entries (posting_id, ledger, tenant_id, account_id, currency, amount)
+    SELECT * FROM unnest(
+        CAST(:ids AS text[]), CAST(:ledgers AS text[]), CAST(:tenants AS text[]),
+        CAST(:accounts AS text[]), CAST(:currencies AS text[]), CAST(:amounts AS bigint[])
+    )
+""")
+
+_TOP_UP = text("""
+    SELECT e.currency, -e.amount AS amount FROM entries e
+    WHERE e.posting_id = :posting AND e.ledger = 'cash_clearing'
+""")
+
+_PAGE = text("""
+    SELECT p.number, p.posting_id, p.at, p.kind, p.cause, p.description, p.run, p.credit_after,
+           coalesce(e.amount, 0) AS amount
+    FROM postings p
+    LEFT JOIN entries e ON e.posting_id = p.posting_id AND e.ledger = 'customer_credit'
+    WHERE p.account_id = :account AND p.number < :before
+    ORDER BY p.number DESC LIMIT :limit
+""")
+
+_CREDIT_SUM = text("""
+    SELECT coalesce(sum(e.amount), 0)::bigint FROM entries e JOIN postings p USING (posting_id)
+    WHERE e.account_id = :account AND e.ledger = 'customer_credit' AND p.number <= :number
+""")
+
+
+async def insert(connection: AsyncConnection, new: Sequence[Posting]) -> None:
+    """Write postings with their entries; the database refuses what does not balance."""
+    if not new:
+        return
+    await connection.execute(
+        _INSERT_POSTINGS,
+        {
+            "ids": [posting.id for posting in new],
+            "tenants": [posting.tenant for posting in new],
+            "accounts": [posting.account for posting in new],
+            "numbers": [posting.number for posting in new],
+            "currencies": [posting.currency for posting in new],
+            "kinds": [str(posting.kind) for posting in new],
+            "causes": [posting.cause for posting in new],
+            "descriptions": [posting.description for posting in new],
+            "runs": [posting.run for posting in new],
+            "credits": [posting.credit_after for posting in new],
+            "times": [posting.at for posting in new],
+        },
+    )
+    rows = [(posting, ledger, amount) for posting in new for ledger, amount in posting.entries.items()]
+    await connection.execute(
+        _INSERT_ENTRIES,
+        {
+            "ids": [posting.id for posting, _, _ in rows],
+            "ledgers": [str(ledger) for _, ledger, _ in rows],
+            "tenants": [posting.tenant for posting, _, _ in rows],
+            "accounts": [posting.account for posting, _, _ in rows],
+            "currencies": [posting.currency for posting, _, _ in rows],
+            "amounts": [amount for _, _, amount in rows],
+        },
+    )
+
+
+async def topped_up(connection: AsyncConnection, posting: str) -> int | None:
+    """How much the top-up with this posting brought in; None when there was none."""
+    row = (await connection.execute(_TOP_UP, {"posting": posting})).one_or_none()
+    return None if row is None else int(row.amount)
+
+
+async def page(connection: AsyncConnection, account: str, before: int, limit: int) -> Sequence[Row[Any]]:
+    """An account's postings below a number, newest first, each with its effect on the credit."""
+    return (await connection.execute(_PAGE, {"account": account, "before": before, "limit": limit})).all()
+
+
+async def credit_sum(connection: AsyncConnection, account: str, number: int) -> int:
+    """The account's credit after its posting `number`, recomputed from every entry until then."""
+    found = await connection.execute(_CREDIT_SUM, {"account": account, "number": number})
+    return int(found.scalar_one())

@@ -1,0 +1,1 @@
+"""Price versions as pinned, and what quantities cost under them."""

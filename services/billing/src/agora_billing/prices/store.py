@@ -1,0 +1,85 @@
+"""SQL for pinned price versions: written once, never changed. Never commits."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+import msgspec
+from agora_contracts.catalog import ChargePolicy, OfferedPrice
+from agora_contracts.subjects import PLATFORM_TENANT
+from sqlalchemy import Column, DateTime, Numeric, Table, Text, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from agora_billing.database import metadata
+from agora_billing.prices.model import PriceVersion
+
+price_versions = Table(
+    "price_versions",
+    metadata,
+    Column("price_version", Text, primary_key=True),
+    Column("tenant_id", Text, nullable=False),
+    Column("package", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("prices", JSONB, nullable=False),
+    Column("charges", JSONB, nullable=False),
+    Column("model_cost_limit", Numeric, nullable=False),
+    Column("published_at", DateTime(timezone=True), nullable=False),
+)
+
+_encoder = msgspec.json.Encoder(decimal_format="string")
+_prices = msgspec.json.Decoder(tuple[OfferedPrice, ...])
+_charges = msgspec.json.Decoder(ChargePolicy)
+
+_INSERT = text("""
+    INSERT INTO price_versions
+        (price_version, tenant_id, package, version, currency, prices, charges, model_cost_limit, published_at)
+    VALUES (:id, :tenant, :package, :version, :currency, CAST(:prices AS jsonb), CAST(:charges AS jsonb),
+            :model_cost_limit, :published_at)
+    ON CONFLICT DO NOTHING
+""")
+
+_READ = text("""
+    SELECT price_version, package, version, currency, prices::text, charges::text, model_cost_limit
+    FROM price_versions WHERE price_version = ANY(CAST(:ids AS text[]))
+""")
+
+
+async def insert(connection: AsyncConnection, new: Sequence[tuple[PriceVersion, datetime]]) -> None:
+    """Pin price versions; one that is pinned stays as it is."""
+    if not new:
+        return
+    await connection.execute(
+        _INSERT,
+        [
+            {
+                "id": price.id,
+                "tenant": PLATFORM_TENANT,
+                "package": price.package,
+                "version": price.version,
+                "currency": price.currency,
+                "prices": _encoder.encode(price.prices).decode(),
+                "charges": _encoder.encode(price.charges).decode(),
+                "model_cost_limit": price.model_cost_limit,
+                "published_at": at,
+            }
+            for price, at in new
+        ],
+    )
+
+
+async def read(connection: AsyncConnection, ids: Iterable[str]) -> list[PriceVersion]:
+    """Read price versions; unknown ones are left out."""
+    rows = await connection.execute(_READ, {"ids": sorted(set(ids))})
+    return [
+        PriceVersion(
+            id=row.price_version,
+            package=row.package,
+            version=row.version,
+            currency=row.currency,
+            prices=_prices.decode(row.prices),
+            charges=_charges.decode(row.charges),
+            model_cost_limit=row.model_cost_limit,
+        )
+        for row in rows
+    ]

@@ -1,0 +1,12 @@
+"""Settings of the billing service, read from AGORA_<FIELD>."""
+
+from agora_kit.settings import ServiceSettings
+
+
+class BillingSettings(ServiceSettings, frozen=True, kw_only=True):
+    """What billing needs beside what every service needs."""
+
+    hold_lapse_seconds: float = 120.0
+    """How long a tentative hold waits for its confirmation."""
+    hold_sweep_seconds: float = 5.0
+    """How often lapsed holds give their credit back."""
