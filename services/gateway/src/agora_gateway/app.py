@@ -1,0 +1,47 @@
+"""The composition of the gateway: the one place that wires."""
+
+from typing import Any
+
+from agora_kit.service import Service
+from agora_kit.settings import load_settings
+
+from agora_gateway.api import CACHED_PATHS, CATALOG_EVENTS, create_api
+from agora_gateway.edge.gate import Gate
+from agora_gateway.edge.page_cache import PageCache
+from agora_gateway.http_server import HttpServer
+from agora_gateway.identity.key_cache import KeyCache
+from agora_gateway.identity.service import Identity
+from agora_gateway.settings import GatewaySettings
+
+
+class Gateway(Service):
+    """The gateway's process: the kit's service, and the HTTP server on its event loop."""
+
+    server: HttpServer
+
+
+def build(settings: GatewaySettings | None = None) -> Gateway:
+    """Wire the gateway; settings come from the environment unless given."""
+    settings = settings or load_settings(GatewaySettings)
+    service = Gateway("gateway", settings, package="agora_gateway")
+    identity = Identity(service.database, service.broker)
+    keys = KeyCache(identity.find_key)
+    pages = PageCache(CACHED_PATHS)
+    api = create_api(broker=service.broker, report=service.health, identity=identity, keys=keys, pages=pages)
+    service.server = HttpServer(
+        Gate(api, keys, settings.operator_token, pages), settings.http_host, settings.http_port
+    )
+
+    async def forget_pages(_: Any) -> None:
+        pages.clear()
+
+    async def watch_catalog() -> None:
+        await service.broker.client.subscribe(CATALOG_EVENTS, cb=forget_pages)
+
+    async def stop_serving() -> None:
+        await service.server.stop(settings.drain_seconds)
+
+    service.on_start(watch_catalog)
+    service.on_start(service.server.start)
+    service.on_stop(stop_serving)
+    return service

@@ -1,0 +1,64 @@
+"""JSON bodies, read strictly: no coercion, no unknown fields, and errors that name the field."""
+
+import re
+from typing import Any, cast
+
+import msgspec
+from agora_contracts.problems import AgoraError, FieldError
+from litestar import Request
+
+BODY_BYTES_MAX = 512 * 1024
+
+_PLACE = re.compile(r"(?s)(.*?)(?: - at `(.*)`)?")
+_NAMED = re.compile(r"(?:unknown|missing required) field `(.+)`$")
+_PATH_PART = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
+
+
+class ApiRequest(Request[Any, Any, Any]):
+    """A request whose JSON body is decoded straight into the handler's `data` type."""
+
+    async def json(self) -> Any:
+        """The body as the type that the route declares.
+
+        Raises:
+            AgoraError: `unsupported_media_type`, `malformed_request` or `invalid_input`.
+        """
+        kind, _ = self.content_type
+        if kind and kind != "application/json" and not kind.endswith("+json"):
+            raise AgoraError(
+                "unsupported_media_type",
+                f"this route takes JSON, not {kind[:80]!r}; send the header 'Content-Type: application/json'",
+            )
+        field = cast(Any, self.route_handler).parsed_data_field
+        return decode(await self.body(), field.annotation)
+
+
+def decode[Body](raw: bytes, kind: type[Body]) -> Body:
+    """Decode a JSON body.
+
+    Raises:
+        AgoraError: `malformed_request` when it is no JSON, `invalid_input` when it does not fit `kind`.
+    """
+    if not raw:
+        raise AgoraError("malformed_request", "the body is empty; this route needs a JSON object")
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except msgspec.ValidationError as error:
+        field = field_error(error)
+        detail = f"the body does not fit: {field.detail} (at {field.field or '/'})"
+        raise AgoraError("invalid_input", detail, errors=[field]) from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise AgoraError("malformed_request", f"the body is not valid JSON: {error}") from error
+    except RecursionError as error:
+        raise AgoraError("malformed_request", "the body is nested too deeply") from error
+
+
+def field_error(error: msgspec.ValidationError) -> FieldError:
+    """msgspec's message (`Expected ... - at `$.a[0]``) as a field in JSON pointer form and what is wrong."""
+    found = _PLACE.fullmatch(str(error))
+    assert found is not None, "the pattern matches anything"
+    detail, path = found.group(1), found.group(2) or ""
+    parts = [first or second for first, second in _PATH_PART.findall(path)]
+    if named := _NAMED.search(detail):
+        parts.append(named.group(1))
+    return FieldError(field="".join(f"/{part}" for part in parts), detail=detail)

@@ -1,0 +1,114 @@
+"""What route modules share: parameters, dependencies, ids, and how a route is documented."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Annotated
+
+import msgspec
+from agora_contracts.ids import is_id, is_slug
+from agora_contracts.problems import PROBLEMS, TYPE_PREFIX, AgoraError, Problem
+from litestar.datastructures import ResponseHeader
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.openapi.spec import Example
+from litestar.params import BodyKwarg, HeaderParameter, QueryParameter
+
+from agora_gateway.edge.problems import MEDIA_TYPE
+
+LIMIT_MAX = 200
+
+Cursor = Annotated[
+    str | None, QueryParameter(name="cursor", description="`next_cursor` of the page before, unchanged.")
+]
+Limit = Annotated[
+    int, QueryParameter(name="limit", ge=1, le=LIMIT_MAX, description="The most items of a page.")
+]
+IdempotencyKey = Annotated[
+    str | None,
+    HeaderParameter(
+        name="Idempotency-Key",
+        description="Makes a retry safe: the same key with the same body gets the same thing, never two.",
+    ),
+]
+Prefer = Annotated[
+    str | None,
+    HeaderParameter(
+        name="Prefer", description="`wait=N` holds the answer back until the run has ended, at most 60 s."
+    ),
+]
+
+_ALWAYS = ("unauthenticated", "forbidden", "unavailable")
+
+
+def existing(prefix: str, given: str) -> str:
+    """An id from a path, or `not_found` when no such id can exist."""
+    if not is_id(prefix, given):
+        raise AgoraError("not_found", f"there is no {_NOUNS[prefix]} {given[:80]!r}")
+    return given
+
+
+def existing_package(given: str) -> str:
+    """A package's slug from a path, or `not_found` when no such package can exist."""
+    if not is_slug(given):
+        raise AgoraError("not_found", f"there is no package {given[:80]!r}")
+    return given
+
+
+_NOUNS = {"run": "run", "dep": "deployment", "file": "file", "key": "API key", "ten": "tenant"}
+
+
+def body(example: msgspec.Struct, description: str | None = None) -> BodyKwarg:
+    """Document a request body by an example of its type."""
+    shown = Example(summary="Example", value=msgspec.to_builtins(example))
+    return BodyKwarg(description=description, examples=[shown])
+
+
+def answers(
+    example: msgspec.Struct, *problems: str, status: int | Sequence[int] = 200, description: str = ""
+) -> dict[int, ResponseSpec]:
+    """Document what a route answers: an example of its result, and the problems it may report."""
+    kind = type(example)
+    statuses = [status] if isinstance(status, int) else status
+    told = description or (kind.__doc__ or "").strip().split("\n")[0]
+    shown = Example(summary="Example", value=msgspec.to_builtins(example))
+    specs = {
+        number: ResponseSpec(kind, generate_examples=False, description=told, examples=[shown])
+        for number in statuses
+    }
+    return specs | refusals(*problems)
+
+
+def refusals(*problems: str) -> dict[int, ResponseSpec]:
+    """Document the problems that a route may report, besides those that every route may."""
+    by_status: dict[int, list[str]] = defaultdict(list)
+    for slug in dict.fromkeys((*problems, *_ALWAYS)):
+        by_status[PROBLEMS[slug].status].append(slug)
+    return {status: _refusal(status, slugs) for status, slugs in sorted(by_status.items())}
+
+
+def _refusal(status: int, slugs: list[str]) -> ResponseSpec:
+    examples = [
+        Example(
+            summary=slug,
+            value=msgspec.to_builtins(
+                Problem(
+                    type=TYPE_PREFIX + slug,
+                    title=PROBLEMS[slug].title,
+                    status=status,
+                    detail=f"what happened here and what to change ({slug})",
+                )
+            ),
+        )
+        for slug in slugs
+    ]
+    return ResponseSpec(
+        Problem,
+        generate_examples=False,
+        description="; ".join(f"`{slug}`: {PROBLEMS[slug].title}" for slug in slugs),
+        media_type=MEDIA_TYPE,
+        examples=examples,
+    )
+
+
+def header(name: str, description: str) -> ResponseHeader:
+    """Document a response header that a route sets itself."""
+    return ResponseHeader(name=name, description=description, documentation_only=True)

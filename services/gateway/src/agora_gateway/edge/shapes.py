@@ -1,0 +1,27 @@
+"""Public shapes that several capabilities share, and how contracts become them."""
+
+from decimal import Decimal
+
+from agora_contracts.billing import Quantity, QuoteLine
+from agora_contracts.money import Money, PublicMoney, format_amount, to_public
+
+
+def public_money(amount: int, currency: str) -> PublicMoney:
+    """Micro-units as public money."""
+    return PublicMoney(amount=format_amount(amount), currency=currency)
+
+
+def optional_money(money: Money | None) -> PublicMoney | None:
+    """Public money, or None."""
+    return None if money is None else to_public(money)
+
+
+USD_HALF = PublicMoney(amount="0.500000", currency="USD")
+A_LINE = QuoteLine(
+    meter="echo.task",
+    description="1 task",
+    quantity=Decimal(1),
+    unit_price=Decimal("0.5"),
+    amount=Decimal("0.5"),
+)
+A_QUANTITY = Quantity(meter="echo.task", quantity=Decimal(1))

@@ -1,0 +1,1 @@
+"""Tenants and their API keys: the only things the gateway itself owns."""

@@ -1,0 +1,1 @@
+"""Listings of the marketplace, their estimates and health."""

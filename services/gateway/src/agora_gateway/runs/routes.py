@@ -1,0 +1,115 @@
+"""HTTP of runs: read, list, follow, cancel."""
+
+from typing import Annotated
+
+from agora_contracts.billing import GetReceipt
+from agora_contracts.execution import CancelRun, GetRun, ListRuns, ListSteps, RunStatus, StepList
+from agora_kit.broker import Broker
+from litestar import Router, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, QueryParameter
+
+from agora_gateway.edge.headers import wait_seconds
+from agora_gateway.edge.principals import Tenant, requires
+from agora_gateway.edge.routing import Cursor, Limit, Prefer, answers, existing
+from agora_gateway.runs import shapes
+from agora_gateway.runs.service import wait_for
+from agora_gateway.runs.shapes import ReceiptShape, RunPageShape, RunShape, receipt_shape, run_shape
+
+Status = Annotated[RunStatus | None, QueryParameter(name="status", description="Only runs in this state.")]
+Package = Annotated[str | None, QueryParameter(name="package", description="Only runs of this package.")]
+Deployment = Annotated[
+    str | None, QueryParameter(name="deployment", description="Only runs of this deployment.")
+]
+
+
+@get(
+    "/",
+    guards=[requires("read")],
+    summary="List runs",
+    operation_id="listRuns",
+    responses=answers(shapes.A_RUN_PAGE, "invalid_input", "invalid_cursor"),
+)
+async def list_runs(
+    broker: NamedDependency[Broker],
+    tenant: NamedDependency[Tenant],
+    status: Status = None,
+    package: Package = None,
+    deployment: Deployment = None,
+    cursor: Cursor = None,
+    limit: Limit = 50,
+) -> RunPageShape:
+    """The tenant's runs, newest first."""
+    query = ListRuns(
+        tenant=tenant.id, status=status, package=package, deployment=deployment, cursor=cursor, limit=limit
+    )
+    page = await broker.ask(query)
+    return RunPageShape(items=[run_shape(run) for run in page.items], next_cursor=page.next_cursor)
+
+
+@get(
+    "/{run:str}",
+    guards=[requires("read")],
+    summary="Read a run",
+    operation_id="getRun",
+    responses=answers(shapes.A_RUN, "not_found"),
+)
+async def get_run(
+    broker: NamedDependency[Broker],
+    tenant: NamedDependency[Tenant],
+    run: FromPath[str],
+    prefer: Prefer = None,
+) -> RunShape:
+    """A run's state, output, usage and cost. `Prefer: wait=N` waits for its end."""
+    found = await broker.ask(GetRun(run=existing("run", run), tenant=tenant.id), deadline_seconds=5)
+    return run_shape(await wait_for(broker, found, wait_seconds(prefer)))
+
+
+@post(
+    "/{run:str}/cancel",
+    status_code=200,
+    guards=[requires("execute")],
+    summary="Cancel a run",
+    operation_id="cancelRun",
+    responses=answers(shapes.A_RUN, "not_found", "run_ended"),
+)
+async def cancel_run(
+    broker: NamedDependency[Broker], tenant: NamedDependency[Tenant], run: FromPath[str]
+) -> RunShape:
+    """Ask a run to stop. What it has used so far of models and storage is charged, at most the quote."""
+    command = CancelRun(run=existing("run", run), tenant=tenant.id, requested_by=tenant.key)
+    return run_shape(await broker.ask(command))
+
+
+@get(
+    "/{run:str}/steps",
+    guards=[requires("read")],
+    summary="List a run's steps",
+    operation_id="listSteps",
+    responses=answers(shapes.STEPS, "not_found"),
+)
+async def list_steps(
+    broker: NamedDependency[Broker], tenant: NamedDependency[Tenant], run: FromPath[str]
+) -> StepList:
+    """The steps a run has taken so far, in order, each with its usage."""
+    found: StepList = await broker.ask(ListSteps(run=existing("run", run), tenant=tenant.id))
+    return found
+
+
+@get(
+    "/{run:str}/receipt",
+    guards=[requires("account")],
+    summary="Read a run's receipt",
+    operation_id="getReceipt",
+    responses=answers(shapes.A_RECEIPT, "not_found"),
+)
+async def get_receipt(
+    broker: NamedDependency[Broker], tenant: NamedDependency[Tenant], run: FromPath[str]
+) -> ReceiptShape:
+    """What was quoted, held, charged and released for a run, line by line."""
+    return receipt_shape(await broker.ask(GetReceipt(run=existing("run", run), tenant=tenant.id)))
+
+
+router = Router(
+    "/runs", route_handlers=[list_runs, get_run, cancel_run, list_steps, get_receipt], tags=["Runs"]
+)
