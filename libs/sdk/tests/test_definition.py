@@ -52,7 +52,7 @@ async def without_context(state: State) -> dict[str, object]:
 
 
 @agora.step(title="Untyped")
-async def untyped(state, context):  # type: ignore[no-untyped-def]
+async def untyped(state: Any, context: agora.Context) -> dict[str, object]:
     """Does not say what it takes."""
     return {}
 

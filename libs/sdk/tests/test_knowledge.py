@@ -1,6 +1,8 @@
 """Embeddings, search by meaning, and what a deployment prepares once."""
 
+import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -164,6 +166,7 @@ def load(config: Config, folder: Path) -> tuple[str, str]:
 async def look(state: State, context: agora.Context) -> dict[str, object]:
     """Shows what was prepared."""
     text, collection = context.prepared
+    assert (await context.files.open(context.config.folder)).is_dir()
     hits = await context.knowledge.search(collection, "anything", limit=1)
     return {"output": Output(text=text, found=hits[0].id)}
 
@@ -208,6 +211,18 @@ async def test_a_configuration_is_prepared_once(tmp_path: Path) -> None:
     assert len(set(times_prepared)) == 2
 
 
+async def test_a_configurations_files_are_found_from_any_base(tmp_path: Path) -> None:
+    """
+    Files of the configuration are relative to it, also when a step opens them while cases lie elsewhere.
+    """
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "a").write_text("alpha")
+    deployment = await alone.deploy(AGENT, {"folder": "docs"}, base=tmp_path, cache=tmp_path / "cache")
+    result = await deployment.run({}, base=tmp_path / "cache", out=tmp_path / "out")
+
+    assert result.output.text == "alpha"
+
+
 async def test_a_failed_preparation_leaves_nothing(tmp_path: Path) -> None:
     """
     A preparation that fails half-way is not found by the next run, which prepares again.
@@ -238,6 +253,31 @@ async def test_a_wrong_configuration_says_why(tmp_path: Path, config: object, co
         await run(tmp_path, config)
 
     assert caught.value.code == code
+
+
+def test_an_artifact_is_loaded_once_by_many_threads(tmp_path: Path) -> None:
+    """
+    Threads that ask for one artifact at the same time get the same object, loaded once.
+    """
+    loads: list[int] = []
+    started = threading.Barrier(4)
+
+    def slow_load(config: object, folder: Path) -> object:
+        loads.append(1)
+        return object()
+
+    agent = agora.Agent(
+        __file__, input=Input, output=Output, state=State, graph=graph, prepare=prepare, load=slow_load
+    )
+
+    def ask(_: int) -> object:
+        started.wait()
+        return prepared.load(agent, None, tmp_path, f"art_{tmp_path}")
+
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(ask, range(4)))
+
+    assert (len(set(map(id, made))), len(loads)) == (1, 1)
 
 
 def test_an_artifact_is_named_by_what_it_was_made_from() -> None:

@@ -68,6 +68,7 @@ class Deployment:
     config: Any
     prepared: Any
     knowledge: LocalKnowledge
+    config_files: dict[str, Path]
     sleep: Sleep = asyncio.sleep
 
     async def run(
@@ -91,8 +92,10 @@ class Deployment:
         limits = self.agent.manifest.limits
         try:
             typed = self.agent.read_input(run_input)
-            files = LocalFiles(base, out, subfolder=subfolder)
-            for ref in file_refs(self.agent.input_schema, prepared.plain(typed)):
+            refs = file_refs(self.agent.input_schema, prepared.plain(typed))
+            known = {ref: path for ref, path in self.config_files.items() if ref not in refs}
+            files = LocalFiles(base, out, subfolder=subfolder, known=known)
+            for ref in refs:
                 files.path(ref)
             one = _Run(deployment=self, files=files, models=models or NoModels(), on_progress=on_progress)
             async with asyncio.timeout(limits.timeout_seconds):
@@ -124,7 +127,8 @@ async def deploy(
         typed = agent.read_config(config)
         files = LocalFiles(base, base, folders=True)
         refs = file_refs(agent.config_schema, prepared.plain(typed))
-        digests = await asyncio.to_thread(lambda: {ref: prepared.digest(files.path(ref)) for ref in refs})
+        config_files = {ref: files.path(ref) for ref in refs}
+        digests = await asyncio.to_thread(_digests, config_files)
         name = prepared.artifact_id(agent.id, agent.manifest.version, typed, digests, _source_digest(agent))
         folder = (cache or default_cache()) / "artifacts" / name
         # Beside the artifact, under the same hash: what prepare indexes belongs to it.
@@ -137,7 +141,9 @@ async def deploy(
         loaded = await asyncio.to_thread(prepared.load, agent, typed, folder, name)
     except InputRejected as error:
         raise RunFailed(error.code, error.detail, error.place) from error
-    return Deployment(agent=agent, config=typed, prepared=loaded, knowledge=store, sleep=sleep)
+    return Deployment(
+        agent=agent, config=typed, prepared=loaded, knowledge=store, config_files=config_files, sleep=sleep
+    )
 
 
 async def run(
@@ -258,6 +264,10 @@ def _failed(definition: StepDefinition, attempts: int, error: Exception) -> RunF
     cause = "took too long" if isinstance(error, TimeoutError) else f"failed: {type(error).__name__}: {error}"
     times = "once" if attempts == 1 else f"{attempts} times"
     return RunFailed("step_failed", f"The step {definition.title!r} was tried {times} and {cause}")
+
+
+def _digests(files: dict[str, Path]) -> dict[str, str]:
+    return {ref: prepared.digest(path) for ref, path in files.items()}
 
 
 def _source_digest(agent: Agent) -> str:

@@ -4,6 +4,7 @@ import asyncio
 import mimetypes
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from agora.errors import InputRejected
@@ -23,10 +24,20 @@ class LocalFiles:
         out: Where saved files go; made when the first is saved.
         folders: Whether a reference may also name a folder, as a configuration's may.
         subfolder: Where in `out` saved files lie, so that many runs may share it; part of their references.
+        known: References that are resolved already: those of the configuration, whose base is another.
     """
 
-    def __init__(self, base: Path, out: Path, *, folders: bool = False, subfolder: str = "") -> None:
+    def __init__(
+        self,
+        base: Path,
+        out: Path,
+        *,
+        folders: bool = False,
+        subfolder: str = "",
+        known: Mapping[str, Path] | None = None,
+    ) -> None:
         self._base = base.resolve()
+        self._known = dict(known or {})
         self._out = out.resolve()
         self._folders = folders
         self._subfolder = subfolder
@@ -58,6 +69,8 @@ class LocalFiles:
         Raises:
             InputRejected: `file_outside`, `file_not_found` or `not_a_file`.
         """
+        if ref in self._known:
+            return self._known[ref]
         try:
             for folder in (self._base, self._out):
                 path = (folder / ref).resolve()

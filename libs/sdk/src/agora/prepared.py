@@ -25,7 +25,8 @@ LOADED_MAX = 16
 """How many loaded artifacts a process keeps; the one used longest ago is dropped first."""
 
 _loaded: OrderedDict[tuple[str, str], Any] = OrderedDict()
-_loading = threading.Lock()
+_loading: dict[tuple[str, str], threading.Lock] = {}
+_registry = threading.Lock()
 
 
 def artifact_id(package: str, version: str, config: Any, digests: Mapping[str, str], salt: str = "") -> str:
@@ -71,18 +72,29 @@ async def ensure(agent: "Agent", config: Any, folder: Path, context: PrepareCont
 
 
 def load(agent: "Agent", config: Any, folder: Path, artifact: str) -> Any:
-    """What the agent's `load` makes of a built artifact, from this process's cache if it is there."""
+    """What the agent's `load` makes of a built artifact, from this process's cache if it is there.
+
+    May be called from several threads: an artifact is loaded once, and only those that ask for it wait.
+    """
     if agent.load is None:
         return None
     key = (agent.id, artifact)
-    # One at a time: two runs that start together must not both load a large model.
-    with _loading:
-        if key not in _loaded:
-            _loaded[key] = agent.load(config, folder)
+    with _registry:
+        if key in _loaded:
+            _loaded.move_to_end(key)
+            return _loaded[key]
+        turn = _loading.setdefault(key, threading.Lock())
+    with turn:
+        with _registry:
+            if key in _loaded:
+                return _loaded[key]
+        made = agent.load(config, folder)
+        with _registry:
+            _loaded[key] = made
+            _loading.pop(key, None)
             while len(_loaded) > LOADED_MAX:
                 _loaded.popitem(last=False)
-        _loaded.move_to_end(key)
-        return _loaded[key]
+    return made
 
 
 def _new_folder_beside(folder: Path) -> Path:
