@@ -22,7 +22,7 @@ from agora_execution.deployments.activities import DeploymentActivities
 from agora_execution.deployments.artifacts import Artifacts
 from agora_execution.deployments.workflows import PrepareDeployment
 from agora_execution.files.service import Files
-from agora_execution.health.activities import check_package_health
+from agora_execution.health.activities import HealthActivities
 from agora_execution.health.workflows import CheckPackageHealth
 from agora_execution.models.service import ModelCalls
 from agora_execution.runs.activities import RunActivities
@@ -54,7 +54,7 @@ def activities(service: Service, settings: ExecutionSettings) -> list[Any]:
     return [
         *RunActivities(Recorder(database), broker, ports).all,
         *DeploymentActivities(database, artifacts).all,
-        check_package_health,
+        *HealthActivities(broker).all,
     ]
 
 

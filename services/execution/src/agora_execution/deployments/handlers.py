@@ -17,6 +17,6 @@ def register(service: Service, deployments: Deployments) -> None:
     broker = service.broker
     broker.answer(StartDeployment, deployments.start)
     broker.answer(GetDeployment, deployments.get)
-    broker.answer(ListDeployments, deployments.list)
+    broker.answer(ListDeployments, deployments.page)
     broker.answer(ChangeDeploymentConfig, deployments.change_config)
     broker.answer(EndDeployment, deployments.end)

@@ -79,7 +79,7 @@ class Deployments:
         """
         return (await self._read(query.tenant, query.deployment)).public
 
-    async def list(self, query: ListDeployments) -> DeploymentPage:
+    async def page(self, query: ListDeployments) -> DeploymentPage:
         """A tenant's deployments, newest first."""
         async with self._database.transaction(query.tenant) as connection:
             return await store.page(connection, query)

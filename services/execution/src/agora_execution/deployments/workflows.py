@@ -29,7 +29,7 @@ class PrepareDeployment:
     @workflow.run
     async def run(self, task: PrepareTask) -> str:
         """Returns `active` or `failed`; the deployment's row says why."""
-        return await workflow.execute_activity(
+        state: str = await workflow.execute_activity(
             "prepare_deployment",
             task,
             result_type=str,
@@ -40,3 +40,4 @@ class PrepareDeployment:
             ),
             summary="Prepare the deployment's configuration",
         )
+        return state

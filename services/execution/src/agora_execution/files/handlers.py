@@ -11,5 +11,5 @@ def register(service: Service, files: Files) -> None:
     broker = service.broker
     broker.answer(RegisterFile, files.register)
     broker.answer(GetFile, files.get)
-    broker.answer(ListFiles, files.list)
+    broker.answer(ListFiles, files.page)
     broker.answer(DeleteFile, files.delete)

@@ -63,7 +63,7 @@ class Files:
             raise AgoraError("not_found", f"no file {query.file}")
         return found
 
-    async def list(self, query: ListFiles) -> FilePage:
+    async def page(self, query: ListFiles) -> FilePage:
         """A tenant's files, newest first, and its quota."""
         async with self._database.transaction(query.tenant) as connection:
             return await store.page(connection, query, self._quota_bytes)

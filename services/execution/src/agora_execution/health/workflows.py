@@ -29,7 +29,7 @@ class CheckPackageHealth:
     @workflow.run
     async def run(self, task: HealthTask) -> AgentHealth:
         """What the agent answered."""
-        return await workflow.execute_activity(
+        answer: AgentHealth = await workflow.execute_activity(
             "check_package_health",
             task,
             result_type=AgentHealth,
@@ -38,3 +38,4 @@ class CheckPackageHealth:
             retry_policy=RetryPolicy(maximum_attempts=1),
             summary="Exercise the agent's tools",
         )
+        return answer

@@ -26,7 +26,7 @@ class Packages:
         self._found: dict[str, tuple[float, list[PackageVersion]]] = {}
         self._validators: dict[tuple[str, str, str, str], Any] = {}
 
-    async def take_up(self, connection: AsyncConnection, envelopes: Sequence[Envelope]) -> None:
+    async def take_up(self, connection: AsyncConnection, envelopes: Sequence[Envelope[Any]]) -> None:
         """Apply the catalogue's events in the consumer's transaction."""
         for envelope in envelopes:
             event = envelope.data

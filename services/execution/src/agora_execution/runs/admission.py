@@ -144,7 +144,8 @@ class Admission:
             wait_initial=0.2,
         ):
             with attempt:
-                return await self._broker.ask(place)
+                hold: Hold = await self._broker.ask(place)
+                return hold
         raise AssertionError("a retry ends by returning or raising")
 
 

@@ -24,7 +24,7 @@ def register(service: Service, admission: Admission, runs: Runs) -> None:
     broker.answer(StartRun, admission.start)
     broker.answer(EstimateRun, admission.estimate)
     broker.answer(GetRun, runs.get)
-    broker.answer(ListRuns, runs.list)
+    broker.answer(ListRuns, runs.page)
     broker.answer(ListSteps, runs.steps)
     broker.answer(ListRunEvents, runs.events)
     broker.answer(CancelRun, runs.cancel)

@@ -12,6 +12,7 @@ import msgspec
 from agora_contracts.billing import ChargeAdjusted, ChargeSettled
 from agora_contracts.envelope import Envelope, utc_now
 from agora_contracts.execution import (
+    Run,
     RunAccepted,
     RunCharged,
     RunFinished,
@@ -40,7 +41,7 @@ class Recorder:
         self._record = GroupCommit(database, record_steps)
         self._end = GroupCommit(database, end_runs)
 
-    async def accept(self, run: NewRun) -> queries.Run:
+    async def accept(self, run: NewRun) -> Run:
         """Accept a run, or return the one that has its id already.
 
         Raises:
@@ -61,7 +62,7 @@ class Recorder:
         return await self._end.submit(ending)
 
 
-async def accept_runs(connection: AsyncConnection, new: Sequence[NewRun]) -> list[queries.Run | AgoraError]:
+async def accept_runs(connection: AsyncConnection, new: Sequence[NewRun]) -> list[Run | AgoraError]:
     """Write accepted runs with their first journal entry and `RunAccepted`."""
     first = {run.id: run for run in reversed(new)}
     inserted = await store.insert_runs(connection, list(first.values()))
@@ -99,7 +100,7 @@ async def accept_runs(connection: AsyncConnection, new: Sequence[NewRun]) -> lis
     return [_accepted(run, written[run.id]) for run in new]
 
 
-def _accepted(asked: NewRun, written: tuple[queries.Run, str]) -> queries.Run | AgoraError:
+def _accepted(asked: NewRun, written: tuple[Run, str]) -> Run | AgoraError:
     run, fingerprint = written
     if fingerprint != asked.fingerprint or run.tenant != asked.tenant:
         return AgoraError(
@@ -253,7 +254,7 @@ def _finished(run: LockedRun, ending: Ending) -> RunFinished:
     )
 
 
-async def take_up_charges(connection: AsyncConnection, envelopes: Sequence[Envelope]) -> list[str]:
+async def take_up_charges(connection: AsyncConnection, envelopes: Sequence[Envelope[Any]]) -> list[str]:
     """Journal what billing settled or adjusted. Returns the runs whose charge was taken up."""
     charges: list[ChargeSettled | ChargeAdjusted] = [envelope.data for envelope in envelopes]
     locked = await store.lock_runs(connection, (charge.run for charge in charges))

@@ -3,6 +3,7 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any
 
 from agora_contracts.envelope import Envelope
 from agora_contracts.execution import (
@@ -70,7 +71,7 @@ class Runs:
         finally:
             self._charged.pop(run, None)
 
-    async def list(self, query: ListRuns) -> RunPage:
+    async def page(self, query: ListRuns) -> RunPage:
         """A tenant's runs, newest first."""
         async with self._database.transaction(query.tenant) as connection:
             return await queries.page(connection, query)
@@ -120,7 +121,7 @@ class Runs:
         return Replayed(count=count)
 
     async def take_up_charges(
-        self, connection: AsyncConnection, envelopes: Sequence[Envelope]
+        self, connection: AsyncConnection, envelopes: Sequence[Envelope[Any]]
     ) -> AfterCommit:
         """Journal settled and adjusted charges; once committed, wake who waits for them."""
         taken = await recording.take_up_charges(connection, envelopes)

@@ -107,4 +107,5 @@ class Starter:
             if error.status == RPCStatusCode.NOT_FOUND:
                 return None
             raise
-        return description.status
+        status: WorkflowExecutionStatus | None = description.status
+        return status

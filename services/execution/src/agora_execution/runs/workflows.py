@@ -97,9 +97,10 @@ class AgentRun:
         try:
             ending = await self._follow(task)
         except BaseException as error:
-            ending = _ending_of(task, error)
-            if ending is None:
+            found = _ending_of(task, error)
+            if found is None:
                 raise
+            ending = found
         await self._end(ending)
         return ending.outcome
 
