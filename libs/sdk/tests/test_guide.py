@@ -15,9 +15,8 @@ GUIDE = (Path(__file__).parents[3] / "docs" / "guides" / "writing-an-agent.md").
 
 def block(language: str, holds: str) -> str:
     """The code block of a language that holds a text."""
-    return next(
-        found for found in re.findall(rf"```{language}\n(.*?)```", GUIDE, re.DOTALL) if holds in found
-    )
+    found: list[str] = re.findall(rf"```{language}\n(.*?)```", GUIDE, re.DOTALL)
+    return next(text for text in found if holds in text)
 
 
 def test_the_guides_agent_runs(tmp_path: Path) -> None:
