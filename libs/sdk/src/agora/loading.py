@@ -1,10 +1,9 @@
-"""Finding agents: in a folder that an author works in, or among the installed packages."""
+"""Finding the agent in a folder that an author works in."""
 
 import importlib
 import sys
 import tomllib
 import traceback
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +11,6 @@ from agora.agent import Agent
 from agora.errors import AgentDefinitionError
 
 ENTRY_POINT_GROUP = "agora.agents"
-
-
-def installed_agents() -> dict[str, Agent]:
-    """Every agent among the installed packages, by id, through the entry points `agora.agents`.
-
-    Raises:
-        AgentDefinitionError: one cannot be imported, is no agent, or two have the same id.
-    """
-    found: dict[str, Agent] = {}
-    for entry in metadata.entry_points(group=ENTRY_POINT_GROUP):
-        agent = _resolve(entry.value, f"the entry point {entry.name!r}")
-        if agent.id in found:
-            raise AgentDefinitionError(f"Two installed packages define the agent {agent.id!r}.")
-        found[agent.id] = agent
-    return found
 
 
 def load_agent(folder: Path) -> Agent:
