@@ -68,7 +68,8 @@ async def events[Data: msgspec.Struct](nats_url: str, kind: type[Data], count: i
 async def count_events(database: Database) -> int:
     """How many events the outbox holds."""
     async with database.system() as connection:
-        return (await connection.execute(text("SELECT count(*) FROM outbox"))).scalar_one()
+        count: int = (await connection.execute(text("SELECT count(*) FROM outbox"))).scalar_one()
+        return count
 
 
 async def test_a_published_package_is_found_again(asker: Broker) -> None:

@@ -1,8 +1,10 @@
 """The one envelope of events, in CloudEvents 1.0 terms (structured JSON mode)."""
 
 from datetime import UTC, datetime
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 
 class Envelope[Data](msgspec.Struct, frozen=True, kw_only=True):
@@ -16,7 +18,7 @@ class Envelope[Data](msgspec.Struct, frozen=True, kw_only=True):
     id: str
     source: str
     type: str
-    time: datetime
+    time: Annotated[datetime, Meta(tz=True)]
     tenant: str
     data: Data
     subject: str = ""

@@ -16,6 +16,12 @@ Outcome = Literal["succeeded", "failed", "timed_out", "cancelled"]
 Deliverable = Literal["full", "partial", "empty"]
 DeploymentStatus = Literal["pending", "active", "failed", "terminated"]
 
+QUANTITY_MAX = Decimal(1_000_000_000_000_000)
+QUANTITY_STEP = Decimal("0.000000000001")
+"""The largest quantity of a usage event, and the finest difference between two."""
+
+_ZERO = Decimal(0)
+
 ENDED: frozenset[str] = frozenset({"succeeded", "failed", "timed_out", "cancelled"})
 """Run states that never change again."""
 
@@ -476,15 +482,27 @@ class StepRecorded(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UsageRecorded(msgspec.Struct, frozen=True, kw_only=True):
-    """A quantity was used. Its id, source and time are the envelope's."""
+    """A quantity was used. Its id, source and time are the envelope's.
 
-    meter: str
+    Raises:
+        ValueError: the quantity is negative, not finite, above `QUANTITY_MAX`, or finer than it may be.
+    """
+
+    meter: Annotated[str, Meta(min_length=1, max_length=64)]
     quantity: Decimal
     run: str | None = None
     deployment: str | None = None
     package: str | None = None
     step: str | None = None
     dimensions: dict[str, str] = {}
+
+    def __post_init__(self) -> None:
+        # msgspec does not bound Decimal, and this runs for every event: comparisons, no conversions.
+        quantity = self.quantity
+        if not quantity.is_finite() or not _ZERO <= quantity <= QUANTITY_MAX or quantity % QUANTITY_STEP:
+            raise ValueError(
+                f"quantity must be from 0 to {QUANTITY_MAX} in steps of {QUANTITY_STEP:f}, not {quantity}"
+            )
 
 
 class RunFinished(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,0 +1,8 @@
+"""Alembic's environment: the metadata of every store of metering."""
+
+import agora_metering.runs.store
+import agora_metering.usage.store  # noqa: F401  (both describe their tables in the metadata)
+from agora_kit.migrations import run
+from agora_metering.database import metadata
+
+run(metadata)

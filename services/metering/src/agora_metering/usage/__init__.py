@@ -1,0 +1,1 @@
+"""Usage: events taken in once each, and summed by hour."""
