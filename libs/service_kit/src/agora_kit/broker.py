@@ -39,7 +39,7 @@ _encoder = msgspec.json.Encoder(decimal_format="string")
 
 
 @cache
-def _decoder(kind: Any) -> msgspec.json.Decoder:
+def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(kind)
 
 
@@ -118,7 +118,7 @@ class Broker:
         """Everything this process consumes."""
         return self._consumers
 
-    def _answer_on(self, subject: str, request: type[msgspec.Struct], answer: Answer) -> None:
+    def _answer_on(self, subject: str, request: type[msgspec.Struct], answer: Answer[Any, Any]) -> None:
         decode = _decoder(request).decode
 
         async def handle(message: NatsMessage) -> NatsResponse:

@@ -10,6 +10,7 @@ poll times out: each hop of a run would wait for a poll (docs/decisions/0003-eve
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from typing import Any
 
 import msgspec
 import nats.errors
@@ -32,7 +33,7 @@ log = structlog.get_logger()
 
 type AfterCommit = Callable[[], None]
 
-type Handler = Callable[[AsyncConnection, Sequence[Envelope]], Awaitable[AfterCommit | None]]
+type Handler = Callable[[AsyncConnection, Sequence[Envelope[Any]]], Awaitable[AfterCommit | None]]
 """Applies a batch inside the given transaction. May see an event late, out of order, or, without an inbox,
 again; raises `AgoraError` or `ValueError` for what it will never accept. What it returns is called once the
 transaction is committed."""
@@ -135,7 +136,7 @@ class EventConsumer:
                 await subscription.unsubscribe()
 
     async def _apply(self, messages: list[Msg], database: Database) -> None:
-        good: list[tuple[Msg, Envelope]] = []
+        good: list[tuple[Msg, Envelope[Any]]] = []
         refused: list[tuple[Msg, str]] = []
         for message in messages:
             try:
@@ -167,7 +168,7 @@ class EventConsumer:
             await message.ack()
 
     async def _apply_singly(
-        self, good: list[tuple[Msg, Envelope]], refused: list[tuple[Msg, str]], database: Database
+        self, good: list[tuple[Msg, Envelope[Any]]], refused: list[tuple[Msg, str]], database: Database
     ) -> None:
         """Find the message that the handler refuses, and let the others through."""
         for message, reason in refused:
@@ -193,14 +194,14 @@ class EventConsumer:
                     await dead_letters.bury(connection, [self._refusal(message, str(error) or repr(error))])
             await message.ack()
 
-    async def _hand_over(self, connection: AsyncConnection, envelopes: list[Envelope]) -> AfterCommit | None:
+    async def _hand_over(self, connection: AsyncConnection, envelopes: list[Envelope[Any]]) -> AfterCommit | None:
         if self._inbox and envelopes:
             ids = [f"{envelope.source}:{envelope.id}" for envelope in envelopes]
             # Sorted, so that two consumers of one durable cannot lock the same keys crosswise.
             new = set(
                 (await connection.execute(_INBOX, {"consumer": self.name, "ids": sorted(set(ids))})).scalars()
             )
-            unseen: list[Envelope] = []
+            unseen: list[Envelope[Any]] = []
             for key, envelope in zip(ids, envelopes, strict=True):
                 if key in new:
                     new.discard(key)
@@ -215,7 +216,7 @@ class EventConsumer:
             span.set_attribute("messaging.batch.message_count", len(envelopes))
             return await self._handler(connection, envelopes)
 
-    def decode(self, data: bytes) -> Envelope | None:
+    def decode(self, data: bytes) -> Envelope[Any] | None:
         """Read a message; None when its type is none of ours.
 
         Raises:

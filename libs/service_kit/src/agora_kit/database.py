@@ -110,7 +110,12 @@ class Database:
 async def driver(connection: AsyncConnection) -> asyncpg.Connection:
     """The asyncpg connection under a SQLAlchemy one, in the same transaction: for COPY and hot paths."""
     raw = await connection.get_raw_connection()
-    return raw.driver_connection  # type: ignore[return-value]
+    driver_connection: asyncpg.Connection = raw.driver_connection
+    if not driver_connection.is_in_transaction():
+        # SQLAlchemy opens the transaction with its own first statement; before that, what the driver is given
+        # would commit by itself.
+        await connection.execute(text("SELECT 1"))
+    return driver_connection
 
 
 # --- migrations ----------------------------------------------------------------------------------
@@ -154,6 +159,6 @@ async def is_current(owner_url: str, service_package: str) -> bool:
     try:
         if await connection.fetchval("SELECT to_regclass('alembic_version')") is None:
             return False
-        return await connection.fetchval("SELECT version_num FROM alembic_version") == newest
+        return bool(await connection.fetchval("SELECT version_num FROM alembic_version") == newest)
     finally:
         await connection.close()

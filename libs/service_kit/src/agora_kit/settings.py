@@ -2,6 +2,8 @@
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -37,8 +39,14 @@ def load_settings[S: msgspec.Struct](kind: type[S], environment: Mapping[str, st
         if (value := environment.get(f"AGORA_{field.name.upper()}")) not in (None, "")
     }
     try:
-        return msgspec.convert(given, kind, strict=False)
+        return msgspec.convert(given, kind, strict=False, dec_hook=_path)
     except msgspec.ValidationError as error:
         raise SettingsError(
             f"the environment does not fit {kind.__name__}: {error}; variables are named AGORA_<FIELD>"
         ) from error
+
+
+def _path(kind: type[Any], value: Any) -> Any:
+    if kind is Path:
+        return Path(value)
+    raise NotImplementedError(f"settings of type {kind.__name__} cannot be read from the environment")

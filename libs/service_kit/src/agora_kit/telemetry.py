@@ -6,6 +6,7 @@ Tracing is off, and costs nothing, unless `OTEL_EXPORTER_OTLP_ENDPOINT` is in th
 import logging
 import os
 import sys
+from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
@@ -66,7 +67,7 @@ def instrument_database(*engines: Any) -> None:
     SQLAlchemyInstrumentor().instrument(engines=[engine.sync_engine for engine in engines])
 
 
-def _add_trace(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:
+def _add_trace(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     context = trace.get_current_span().get_span_context()
     if context.is_valid:
         event["trace_id"] = format(context.trace_id, "032x")

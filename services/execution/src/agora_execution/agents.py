@@ -3,8 +3,11 @@
 from functools import cache
 from importlib.metadata import entry_points
 
+import structlog
 from agora import Agent
 from agora_contracts.problems import AgoraError
+
+log = structlog.get_logger()
 
 GROUP = "agora.agents"
 
@@ -25,6 +28,13 @@ def get(package: str) -> Agent:
     raise AgoraError("not_executable", f"this worker has no agent {package!r} installed")
 
 
-def load_all() -> list[Agent]:
-    """Import every installed agent, so that the first run of each does not wait for it."""
-    return [get(entry.name) for entry in entry_points(group=GROUP)]
+def load_all() -> None:
+    """Import every installed agent, so that the first run of each does not wait for it.
+
+    One that cannot be imported is logged and left out: its runs fail with the reason, the others' do not.
+    """
+    for entry in entry_points(group=GROUP):
+        try:
+            get(entry.name)
+        except Exception as error:
+            log.error("an agent cannot be imported", package=entry.name, error=repr(error))

@@ -59,15 +59,19 @@ class MsgspecPayloadConverter(CompositePayloadConverter):
 data_converter = DataConverter(payload_converter_class=MsgspecPayloadConverter)
 
 
-async def connect(address: str, namespace: str) -> Client:
-    """Connect lazily: a Temporal server that is away now is tried again at each call."""
+async def connect(address: str, namespace: str, *, lazy: bool = True) -> Client:
+    """A client of Temporal. A lazy one connects at its first call, so a server may be away now.
+
+    Raises:
+        RuntimeError: not lazy, and the server does not answer.
+    """
     interceptors: list[Any] = []
     if telemetry.tracing_enabled():
         from temporalio.contrib.opentelemetry import TracingInterceptor
 
         interceptors.append(TracingInterceptor())
     return await Client.connect(
-        address, namespace=namespace, data_converter=data_converter, interceptors=interceptors, lazy=True
+        address, namespace=namespace, data_converter=data_converter, interceptors=interceptors, lazy=lazy
     )
 
 

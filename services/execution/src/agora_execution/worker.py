@@ -79,17 +79,16 @@ async def main() -> None:
     settings = load_settings(ExecutionSettings)
     service = Service("worker", settings, package="agora_execution", relay=False)
     await asyncio.to_thread(agents.load_all)
-    client = await temporal.connect(settings.temporal_address, settings.temporal_namespace)
-    service.health.add("temporal", lambda: temporal.check(client))
 
     async def start() -> None:
-        await _until_connected(client)
-        task = asyncio.create_task(_work(client, service, settings), name="temporal worker")
+        client = await _connected(settings)
+        service.health.add("temporal", lambda: temporal.check(client))
+        working = asyncio.create_task(_work(client, service, settings), name="temporal worker")
 
         async def stop() -> None:
-            task.cancel()
+            working.cancel()
             with suppress(asyncio.CancelledError):
-                await task
+                await working
             await temporal.settle()
 
         service.on_stop(stop)
@@ -108,15 +107,16 @@ async def _work(client: Client, service: Service, settings: ExecutionSettings) -
             await asyncio.sleep(_CONNECT_PAUSE_SECONDS)
 
 
-async def _until_connected(client: Client) -> None:
+async def _connected(settings: ExecutionSettings) -> Client:
+    # A worker's client cannot be lazy, and Temporal may start after us.
     while True:
         try:
-            await temporal.check(client)
-        except Exception as error:
+            return await temporal.connect(
+                settings.temporal_address, settings.temporal_namespace, lazy=False
+            )
+        except RuntimeError as error:
             log.info("waiting for Temporal", error=repr(error)[:200])
             await asyncio.sleep(_CONNECT_PAUSE_SECONDS)
-        else:
-            return
 
 
 if __name__ == "__main__":
