@@ -79,7 +79,7 @@ class Messages:
 
     def usage(self, id: str, quantity: str | int = 1, meter: str = "tasks", **changes: Any) -> Envelope[Any]:
         """A usage event; `changes` replace fields of its envelope or data."""
-        data = {"run": self.run, "package": "sorter", "deployment": "dep_1"}
+        data: dict[str, Any] = {"run": self.run, "package": "sorter", "deployment": "dep_1"}
         data |= {
             name: changes.pop(name) for name in tuple(changes) if name in UsageRecorded.__struct_fields__
         }

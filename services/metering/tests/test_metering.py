@@ -188,7 +188,7 @@ async def test_a_restart_doubles_nothing(
     """
     ours = messages()
     asker = Broker(nats_url, "gateway")
-    counts = []
+    counts: list[int] = []
     for _ in range(2):
         service = build(settings)
         await service.start()

@@ -1,0 +1,346 @@
+"""Events metered per second, against fetching and copying the same events: `python -m benchmarks.metering`.
+
+Both sides read the same stored events from the same stream, each in a process of its own, one after the other,
+in alternating order, with new events for every pair:
+
+- *metering*: the service's own consumer as `./dev up` runs it: decoded, deduplicated, added to the hourly
+  totals of tenant, deployment, package and meter, indexed by run, looked up among the ended runs, committed,
+  acknowledged.
+- *copy*: fetched 500 at a time from a consumer that needs no acknowledgement, and their bytes copied into a
+  logged table without an index, one transaction a batch.
+
+PostgreSQL and NATS are the parts of `./dev up` with its settings, on a folder and ports of their own. Prints
+one JSON line last. With `--memory` it reports how the metering process grows over a million events instead.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import msgspec
+import nats
+import psutil
+from agora_contracts.execution import UsageRecorded
+from agora_contracts.ids import derived
+from agora_contracts.subjects import USAGE_STREAM
+from agora_kit.outbox import Event, encode
+from agora_kit.provision import DatabasePasswords, DatabaseUrls, provision
+from agora_kit.relay import ensure_streams
+from agora_local.parts import Nats, Postgres
+from agora_local.ports import free_port, free_ports
+from agora_local.testing import own_folder
+from nats.aio.client import Client
+from nats.errors import TimeoutError as NatsTimeoutError
+from nats.js.api import AckPolicy, ConsumerConfig
+
+COPY_BATCH = 500
+USAGE_EVENTS_A_RUN = 4
+RUNS_AT_ONCE = 50
+TENANTS = [f"ten_{uuid.uuid5(uuid.NAMESPACE_DNS, f'tenant {number}').hex}" for number in range(20)]
+METERS = ("tasks", "pages", "model.tokens", "storage.bytes")
+START = datetime(2026, 3, 1, tzinfo=UTC)
+MEMORY_EVENTS = 1_000_000
+MEMORY_WARM_UP = 100_000
+_DURABLE = "metering-usage"
+_COPY_TABLE = "benchmark_copy"
+
+
+# --- the events ----------------------------------------------------------------------------------
+
+
+def events(label: str, count: int) -> Iterator[Event]:
+    """As many usage events as asked for, of runs that go on side by side, as execution emits them."""
+    for number in range(count):
+        group, place = divmod(number, USAGE_EVENTS_A_RUN * RUNS_AT_ONCE)
+        step, slot = divmod(place, RUNS_AT_ONCE)
+        run_number = group * RUNS_AT_ONCE + slot
+        tenant = TENANTS[run_number % len(TENANTS)]
+        run = derived("run", label, str(run_number))
+        meter = METERS[step % len(METERS)]
+        yield Event(
+            tenant=tenant,
+            entity=run,
+            id=derived("evt", run, str(step), meter),
+            at=START + timedelta(seconds=number // 200),
+            data=UsageRecorded(
+                meter=meter,
+                quantity=Decimal(number % 977) / 8,
+                run=run,
+                deployment=derived("dep", tenant, str(run_number % 3)),
+                package=("ticket-resolver", "knowledge-base", "data-processor")[run_number % 3],
+                step=f"work#{step}",
+                dimensions={"branch": "main"},
+            ),
+        )
+
+
+async def store_events(nats_url: str, label: str, count: int) -> None:
+    """Put the events on the emptied stream."""
+    connection = await nats.connect(nats_url)
+    try:
+        await ensure_streams(connection.jetstream())
+        stream = connection.jetstream(publish_async_max_pending=4000)
+        await stream.purge_stream(USAGE_STREAM.name)
+        for event in events(label, count):
+            _, subject, payload = encode(event)
+            await stream.publish_async(subject, payload)
+        await stream.publish_async_completed()
+    finally:
+        await connection.close()
+
+
+# --- the two sides, each in a process of its own --------------------------------------------------
+
+
+class SideResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What a side measured: wall and own CPU seconds, and its resident memory along the way, in bytes."""
+
+    seconds: float
+    cpu_seconds: float
+    resident: list[int] = []
+
+
+@asynccontextmanager
+async def connected(nats_url: str) -> AsyncIterator[Client]:
+    """A NATS connection."""
+    connection = await nats.connect(nats_url)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+async def run_metering(nats_url: str, urls: DatabaseUrls) -> SideResult:
+    """Run the service's consumer of usage until everything on the stream is acknowledged."""
+    from agora_metering.app import build
+    from agora_metering.settings import MeteringSettings
+
+    settings = MeteringSettings(
+        database_url=urls.app, database_system_url=urls.system, nats_url=nats_url, log_level="error"
+    )
+    service = build(settings)
+    (consumer,) = (one for one in service.broker.consumers if one.name == _DURABLE)
+    process = psutil.Process()
+    resident: list[int] = []
+    async with connected(nats_url) as watching, connected(nats_url) as consuming:
+        stream = watching.jetstream()
+        await service.database.check()
+        started, cpu_before = time.perf_counter(), time.process_time()
+        task = asyncio.create_task(consumer.run(consuming, service.database))
+        while True:
+            await asyncio.sleep(0.02)
+            if len(resident) <= (time.perf_counter() - started):
+                resident.append(process.memory_info().rss)
+            try:
+                info = await stream.consumer_info(USAGE_STREAM.name, _DURABLE)
+            except nats.js.errors.NotFoundError:
+                continue
+            if not info.num_pending and not info.num_ack_pending:
+                break
+        seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu_before
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    await service.database.close()
+    return SideResult(
+        seconds=seconds, cpu_seconds=cpu_seconds, resident=[*resident, process.memory_info().rss]
+    )
+
+
+async def run_copy(nats_url: str, urls: DatabaseUrls, count: int) -> SideResult:
+    """Fetch the events and copy their bytes into a table, a transaction a batch."""
+    database = await asyncpg.connect(urls.owner.replace("+asyncpg", ""))
+    await database.execute(f"DROP TABLE IF EXISTS {_COPY_TABLE}")
+    await database.execute(f"CREATE TABLE {_COPY_TABLE} (payload bytea NOT NULL)")
+    async with connected(nats_url) as connection:
+        subscription = await connection.jetstream().pull_subscribe(
+            USAGE_STREAM.subjects[0],
+            stream=USAGE_STREAM.name,
+            config=ConsumerConfig(ack_policy=AckPolicy.NONE),
+        )
+        started, cpu_before, copied = time.perf_counter(), time.process_time(), 0
+        while copied < count:
+            try:
+                messages = await subscription.fetch(COPY_BATCH, timeout=5)
+            except NatsTimeoutError:
+                raise RuntimeError(f"only {copied} of {count} events came") from None
+            await database.copy_records_to_table(
+                _COPY_TABLE, records=[(message.data,) for message in messages], columns=["payload"]
+            )
+            copied += len(messages)
+        result = SideResult(
+            seconds=time.perf_counter() - started, cpu_seconds=time.process_time() - cpu_before
+        )
+    await database.execute(f"DROP TABLE {_COPY_TABLE}")
+    await database.close()
+    return result
+
+
+async def in_own_process(side: str, nats_url: str, urls: DatabaseUrls, count: int) -> SideResult:
+    """Run a side in a fresh process, with uvloop as the services have it."""
+    environment = os.environ | {
+        "BENCHMARK_NATS_URL": nats_url,
+        "BENCHMARK_DATABASE_URLS": json.dumps([urls.app, urls.system, urls.owner]),
+    }
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "benchmarks.metering", "--side", side, "--events", str(count)),
+        env=environment,
+        stdout=subprocess.PIPE,
+    )
+    output, _ = await process.communicate()
+    if process.returncode != 0:
+        raise RuntimeError(f"the side {side} failed with {process.returncode}")
+    return msgspec.json.decode(output.splitlines()[-1], type=SideResult)
+
+
+async def _side(side: str, count: int) -> SideResult:
+    app, system, owner = json.loads(os.environ["BENCHMARK_DATABASE_URLS"])
+    urls = DatabaseUrls(app=app, system=system, owner=owner)
+    nats_url = os.environ["BENCHMARK_NATS_URL"]
+    return await (run_metering(nats_url, urls) if side == "metering" else run_copy(nats_url, urls, count))
+
+
+# --- the comparison ------------------------------------------------------------------------------
+
+
+class Bench:
+    """The parts, running, and what both sides need of them."""
+
+    def __init__(self, folder: Path) -> None:
+        nats_port, monitor_port = free_ports(2)
+        self.postgres = Postgres(folder / "postgres", free_port())
+        self.nats = Nats(folder / "nats", nats_port, monitor_port)
+
+    async def prepare(self) -> DatabaseUrls:
+        """Make metering's database, as a first start does."""
+        from agora_kit.database import migrate
+
+        words = DatabasePasswords(app="app", system="system", owner="owner")
+        urls = await provision(self.postgres.url, "metering", words)
+        await asyncio.to_thread(migrate, urls.owner, "agora_metering")
+        return urls
+
+    async def check_totals(self, count: int) -> None:
+        """Raise unless exactly `count` events were counted, and their totals say the same."""
+        connection = await asyncpg.connect(self.postgres.url.removesuffix("/postgres") + "/agora_metering")
+        stored = await connection.fetchrow("SELECT count(*), sum(quantity) FROM usage_events")
+        totals = await connection.fetchrow("SELECT sum(events)::bigint, sum(quantity) FROM usage_hourly")
+        await connection.close()
+        if tuple(stored) != tuple(totals) or stored[0] != count:
+            raise RuntimeError(f"{count} events were sent, {stored} are stored and {totals} are totalled")
+
+    async def settings(self) -> dict[str, str]:
+        """The settings of PostgreSQL that decide how fast it may be."""
+        connection = await asyncpg.connect(self.postgres.url)
+        names = ("fsync", "synchronous_commit", "full_page_writes", "shared_buffers", "max_wal_size")
+        settings = {name: await connection.fetchval(f"SHOW {name}") for name in names}
+        await connection.close()
+        return settings
+
+
+async def compare(bench: Bench, pairs: int, count: int) -> dict[str, Any]:
+    """Run the pairs; the side that goes first alternates."""
+    urls = await bench.prepare()
+    url = bench.nats.user_url("metering")
+    await _warm_up(bench, url, urls)
+    results: dict[str, list[SideResult]] = {"metering": [], "copy": []}
+    for pair in range(pairs):
+        await store_events(url, f"pair {pair}", count)
+        order = ["metering", "copy"] if pair % 2 else ["copy", "metering"]
+        for side in order:
+            results[side].append(await in_own_process(side, url, urls, count))
+        speeds = {side: round(count / results[side][-1].seconds) for side in order}
+        print(f"pair {pair + 1} of {pairs}: events a second {speeds}", file=sys.stderr, flush=True)
+    await bench.check_totals(count * pairs + WARM_UP_EVENTS)
+    return _report(results, pairs, count) | {"postgres": await bench.settings()}
+
+
+WARM_UP_EVENTS = 2000
+
+
+async def _warm_up(bench: Bench, url: str, urls: DatabaseUrls) -> None:
+    """Both sides once, unmeasured: compiled modules, catalogue caches, the first pages of the tables."""
+    await store_events(url, "warm-up", WARM_UP_EVENTS)
+    for side in ("copy", "metering"):
+        await in_own_process(side, url, urls, WARM_UP_EVENTS)
+
+
+def _report(results: dict[str, list[SideResult]], pairs: int, count: int) -> dict[str, Any]:
+    speeds = {side: [count / one.seconds for one in side_results] for side, side_results in results.items()}
+    ratios = [metering / copy for metering, copy in zip(speeds["metering"], speeds["copy"], strict=True)]
+    return {
+        "bench": "metering",
+        "ratio": round(statistics.median(ratios), 3),
+        "spread": [round(min(ratios), 3), round(max(ratios), 3)],
+        "pairs": pairs,
+        "events": count,
+        "events_per_second": {side: round(statistics.median(speeds[side])) for side in speeds},
+        "own_cpu_microseconds_per_event": {
+            side: round(statistics.median(one.cpu_seconds for one in results[side]) / count * 1e6, 1)
+            for side in results
+        },
+    }
+
+
+async def watch_memory(bench: Bench, count: int) -> dict[str, Any]:
+    """How much the metering process grows from the warm-up to the end of `count` events."""
+    urls = await bench.prepare()
+    url = bench.nats.user_url("metering")
+    print(f"storing {count} events", file=sys.stderr, flush=True)
+    await store_events(url, "memory", count)
+    result = await in_own_process("metering", url, urls, count)
+    await bench.check_totals(count)
+    # Samples are evenly spread over the run: drop those of the warm-up.
+    samples = result.resident[len(result.resident) * min(MEMORY_WARM_UP, count // 10) // count :]
+    megabyte = 1024 * 1024
+    return {
+        "bench": "metering-memory",
+        "events": count,
+        "events_per_second": round(count / result.seconds),
+        "resident_megabytes": {
+            "after_warm_up": round(samples[0] / megabyte, 1),
+            "highest": round(max(samples) / megabyte, 1),
+            "end": round(samples[-1] / megabyte, 1),
+        },
+        "growth_megabytes": round((samples[-1] - samples[0]) / megabyte, 1),
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the benchmark, or, with --side, one side of it."""
+    parser = argparse.ArgumentParser(prog="benchmarks.metering", description=__doc__.partition("\n")[0])
+    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--events", type=int, default=100_000, help="usage events a side and pair")
+    parser.add_argument("--memory", action="store_true", help="memory over a million events (or --events)")
+    parser.add_argument("--side", choices=("metering", "copy"), help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.side:
+        import uvloop
+
+        print(msgspec.json.encode(uvloop.run(_side(options.side, options.events))).decode())
+        return
+    with own_folder() as folder:
+        bench = Bench(folder)
+        with bench.postgres, bench.nats:
+            if options.memory:
+                count = options.events if options.events != parser.get_default("events") else MEMORY_EVENTS
+                report = asyncio.run(watch_memory(bench, count))
+            else:
+                report = asyncio.run(compare(bench, options.pairs, options.events))
+    print(json.dumps(report))
+
+
+if __name__ == "__main__":
+    main()
