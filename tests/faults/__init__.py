@@ -1,0 +1,1 @@
+"""Killing and cutting parts under load, then counting what came of it."""

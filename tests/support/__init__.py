@@ -1,0 +1,1 @@
+"""What tests from outside and benchmarks share."""
