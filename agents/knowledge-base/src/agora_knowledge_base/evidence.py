@@ -1,0 +1,260 @@
+"""From found passages to the few sentences that answer: each is weighed by words, meaning and kind."""
+
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+import msgspec
+
+from agora_knowledge_base import questions, terms
+from agora_knowledge_base.passages import Passage, Unit
+from agora_knowledge_base.questions import Wanted
+from agora_knowledge_base.retrieval import Candidate
+from agora_knowledge_base.terms import Language
+
+SHORTLIST = 10
+"""How many sentences are compared with the question by meaning: each costs an embedding."""
+
+FOLLOWERS_MAX = 12
+"""How many items of a list are quoted with the sentence that leads to them."""
+
+NEAR_BEST = 0.72
+"""A further sentence must come this near to the best one's score."""
+
+NEW_WORDS_MIN = 0.12
+"""Or add this share of the question's words, weighed, that no chosen sentence has."""
+
+IN_LEAD, IN_HEADING, IN_NEIGHBOUR, IN_PASSAGE, IN_NAME = 0.8, 0.7, 0.5, 0.35, 0.4
+"""What a word counts that stands not in the sentence itself but near it."""
+
+type Similarity = Callable[[str, Sequence[str]], Awaitable[list[float]]]
+"""Cosines of texts to a query."""
+
+_LEANS_BACK = re.compile(r"(?:it|they|this|these|those|he|she|otherwise|then|such)\b", re.IGNORECASE)
+
+
+class Statement(msgspec.Struct, frozen=True, kw_only=True):
+    """A sentence of the answer, with the units before or after that it needs to be understood.
+
+    `units` stand in the source's order; `score` is 0 to 1.
+    """
+
+    source: str
+    headings: list[str]
+    units: list[Unit]
+    score: float
+
+
+class Signals(msgspec.Struct, frozen=True, kw_only=True):
+    """What speaks for and against that the chosen sentences answer the question; each from 0 to 1.
+
+    `covered` is the share of the question's words, weighed, that the best sentence has or has near it;
+    `said` those that the sentence itself has; `around` those in its passage, headings and file name.
+    `meaning` and `passage_meaning` are cosines of the best sentence and passage. `lacking` is the share of
+    names, numbers and identifiers asked for that the passage does not have, `unknown` the share of words
+    that no passage has. `kind` is 1 where the sentence holds the kind of thing that is asked for.
+    """
+
+    covered: float
+    said: float
+    around: float
+    meaning: float
+    passage_meaning: float
+    lacking: float
+    unknown: float
+    kind: float
+
+
+@dataclass(slots=True, kw_only=True)
+class _Weighed:
+    """One unit in its passage, with the share of each wanted term that it accounts for."""
+
+    candidate: Candidate
+    position: int
+    shares: dict[str, float]
+    said: float = 0.0
+    covered: float = 0.0
+    meaning: float = 0.0
+    kind: bool = True
+    score: float = 0.0
+    words: frozenset[str] = field(default_factory=frozenset)
+
+    @property
+    def unit(self) -> Unit:
+        return self.candidate.passage.units[self.position]
+
+
+async def weigh(
+    query: str,
+    wanted: Wanted,
+    candidates: Sequence[Candidate],
+    similarity: Similarity,
+    *,
+    language: Language,
+    most: int,
+) -> tuple[list[Statement], Signals | None]:
+    """The statements that answer best, at most `most`, best first; none where nothing was found."""
+    total = sum(wanted.terms.values())
+    weighed = [one for candidate in candidates for one in _units(candidate, wanted, language, total)]
+    if not weighed:
+        return [], None
+    weighed = _once_each(weighed)
+    weighed.sort(key=lambda one: -_before_meaning(one))
+    shortlist = weighed[:SHORTLIST]
+    cosines = await similarity(query, [_in_context(one) for one in shortlist])
+    for one, cosine in zip(shortlist, cosines, strict=True):
+        one.meaning = min(max(cosine, 0.0), 1.0)
+        one.score = _score(one)
+    shortlist.sort(key=lambda one: -one.score)
+    chosen = _choose(shortlist, wanted, total, most)
+    statements = [_statement(one) for one in chosen]
+    return _without_repeats(statements), _signals(chosen[0], wanted, candidates, total, language)
+
+
+def _units(candidate: Candidate, wanted: Wanted, language: Language, total: float) -> list[_Weighed]:
+    passage = candidate.passage
+    own = [frozenset(terms.of_text(unit.text, language)) for unit in passage.units]
+    headings = frozenset(terms.of_text(passage.title, language))
+    name = frozenset(terms.of_text(PurePosixPath(passage.source).stem, language))
+    everywhere = frozenset().union(*own)
+    found = []
+    for position, unit in enumerate(passage.units):
+        lead = _lead(passage, position)
+        lead_words = own[lead] if lead is not None else frozenset()
+        before = own[position - 1] if position else frozenset()
+        places = (
+            (own[position], 1.0),
+            (lead_words, IN_LEAD),
+            (headings, IN_HEADING),
+            (before, IN_NEIGHBOUR),
+            (name, IN_NAME),
+            (everywhere, IN_PASSAGE),
+        )
+        shares = {
+            term: next((share for words, share in places if term in words), 0.0) for term in wanted.terms
+        }
+        found.append(
+            _Weighed(
+                candidate=candidate,
+                position=position,
+                shares=shares,
+                said=_share_of(wanted.terms, {term: float(term in own[position]) for term in shares}, total),
+                covered=_share_of(wanted.terms, shares, total),
+                kind=questions.could_answer(wanted.expects, unit.text),
+                words=own[position],
+            )
+        )
+    return found
+
+
+def _share_of(weights: Mapping[str, float], shares: Mapping[str, float], total: float) -> float:
+    return sum(weight * shares[term] for term, weight in weights.items()) / total if total else 0.0
+
+
+def _lead(passage: Passage, position: int) -> int | None:
+    """The sentence that leads to an item of a list, a row or code: the last text before it."""
+    if passage.units[position].kind == "text":
+        return None
+    for earlier in range(position - 1, -1, -1):
+        if passage.units[earlier].kind == "text":
+            return earlier
+    return None
+
+
+def _once_each(weighed: list[_Weighed]) -> list[_Weighed]:
+    """Passages overlap by a sentence: the copy with more around it that fits is kept."""
+    best: dict[str, _Weighed] = {}
+    for one in weighed:
+        held = best.get(one.unit.id)
+        if held is None or one.covered + one.candidate.score > held.covered + held.candidate.score:
+            best[one.unit.id] = one
+    return list(best.values())
+
+
+def _before_meaning(one: _Weighed) -> float:
+    return 0.6 * one.covered + 0.4 * one.candidate.score + (0.05 if one.kind else 0.0)
+
+
+def _score(one: _Weighed) -> float:
+    score = 0.35 * one.covered + 0.10 * one.said + 0.35 * one.meaning + 0.20 * one.candidate.score
+    return score if one.kind else score * 0.8
+
+
+def _in_context(one: _Weighed) -> str:
+    """A sentence with its nearest heading: "Within 30 days." alone says little."""
+    headings = one.candidate.passage.headings
+    return f"{headings[-1]}: {one.unit.text}" if headings else one.unit.text
+
+
+def _choose(ranked: list[_Weighed], wanted: Wanted, total: float, most: int) -> list[_Weighed]:
+    """The best sentence, and others that say as much or answer what it leaves open."""
+    chosen = [ranked[0]]
+    for one in ranked[1:]:
+        if len(chosen) == most:
+            break
+        if one.score < NEAR_BEST * ranked[0].score or _says_the_same(one, chosen):
+            continue
+        new = sum(
+            weight
+            for term, weight in wanted.terms.items()
+            if term in one.words and not any(term in other.words for other in chosen)
+        )
+        if total and new / total >= NEW_WORDS_MIN:
+            chosen.append(one)
+    return chosen
+
+
+def _says_the_same(one: _Weighed, chosen: Sequence[_Weighed]) -> bool:
+    return any(
+        len(one.words & other.words) > 0.8 * max(1, min(len(one.words), len(other.words))) for other in chosen
+    )
+
+
+def _statement(one: _Weighed) -> Statement:
+    passage, position = one.candidate.passage, one.position
+    units = passage.units
+    first = last = position
+    if units[position].text.endswith(":"):
+        while last + 1 < len(units) and last - position < FOLLOWERS_MAX and units[last + 1].kind != "text":
+            last += 1
+    elif position and units[position].kind == "text" and _LEANS_BACK.match(units[position].text):
+        first = position - 1
+    return Statement(
+        source=passage.source,
+        headings=passage.headings,
+        units=units[first : last + 1],
+        score=round(min(max(one.score, 0.0), 1.0), 4),
+    )
+
+
+def _without_repeats(statements: list[Statement]) -> list[Statement]:
+    """A unit that two statements need is quoted by the first alone."""
+    seen: set[str] = set()
+    kept = []
+    for statement in statements:
+        fresh = [unit for unit in statement.units if unit.id not in seen]
+        seen.update(unit.id for unit in fresh)
+        if fresh:
+            kept.append(msgspec.structs.replace(statement, units=fresh))
+    return kept
+
+
+def _signals(
+    best: _Weighed, wanted: Wanted, candidates: Sequence[Candidate], total: float, language: Language
+) -> Signals:
+    passage = best.candidate.passage
+    around = frozenset(terms.of_text(f"{passage.source} {passage.searched}", language))
+    specific = sum(wanted.terms[term] for term in wanted.specific)
+    lacking = sum(wanted.terms[term] for term in wanted.specific if term not in around)
+    unknown = sum(wanted.terms.get(term, 0.0) for term in wanted.unknown)
+    return Signals(
+        covered=best.covered,
+        said=best.said,
+        around=_share_of(wanted.terms, {term: float(term in around) for term in wanted.terms}, total),
+        meaning=best.meaning,
+        passage_meaning=min(max(max(candidate.meaning for candidate in candidates), 0.0), 1.0),
+        lacking=lacking / specific if specific else 0.0,
+        unknown=unknown / total if total else 1.0,
+        kind=float(best.kind),
+    )

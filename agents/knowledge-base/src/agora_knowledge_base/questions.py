@@ -1,0 +1,144 @@
+"""What a question asks for: its parts, its terms and their weight, and the kind of answer it expects."""
+
+import re
+from collections.abc import Callable
+from typing import Literal
+
+import msgspec
+
+from agora_knowledge_base import terms
+from agora_knowledge_base.terms import Language
+
+PARTS_MAX = 4
+TYPO_WEIGHT = 0.7
+
+Expects = Literal["number", "time", "money", "person", "reason", "anything"]
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that is asked. `context` are words of earlier parts that this one leaves out."""
+
+    text: str
+    context: str = ""
+
+    @property
+    def whole(self) -> str:
+        """The part with the words it leaves out: what search is given."""
+        return f"{self.context} {self.text}".strip()
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """A part's terms with their weights; `specific` ones are names, numbers and identifiers."""
+
+    terms: dict[str, float]
+    specific: frozenset[str]
+    unknown: frozenset[str]
+    expects: Expects
+
+
+_WH = r"(?:what|who|whom|whose|when|where|why|how|which|is|are|can|could|do|does|did|will|should|must|may)"
+_SENTENCES = re.compile(r"(?<=[?!])\s+|(?<=[a-z)][.;])\s+(?=[A-Z])|\n+")
+_CLAUSES = re.compile(
+    rf"(?:\s*[,;]\s*(?:and|or|but)?|\s+and|\s+as well as)\s+(?=(?:also\s+)?{_WH}\s)", re.IGNORECASE
+)
+_STARTS = re.compile(rf"\W*(?:and|also|or|so|then|please|tell me|do you know)?\W*{_WH}\b", re.IGNORECASE)
+_POINTS_BACK = re.compile(
+    r"\b(?:it|its|they|them|their|that|those|these|this|he|she|one|ones)\b", re.IGNORECASE
+)
+_QUOTED = re.compile(r"[\"“”`']([^\"“”`']{2,100})[\"“”`']")
+
+_EXPECTS: tuple[tuple[Expects, re.Pattern[str]], ...] = (
+    ("time", re.compile(r"\b(?:when|how (?:long|soon|often|quickly|fast|late|early)|(?:what|which) (?:date|day|year|month|time|hours?|deadline)|how many (?:\w+ )?(?:seconds?|minutes?|hours?|days?|weeks?|months?|years?|times))\b", re.IGNORECASE)),
+    ("money", re.compile(r"\b(?:how much (?:does|do|is|are|will|would|did|must|should) .*(?:cost|pay|charge|fee|price)|(?:what|which) .{0,40}\b(?:price|cost|fee|fees|rate|salary|budget|charge))\b", re.IGNORECASE)),
+    ("number", re.compile(r"\b(?:how (?:many|much|large|big|high|far|old|tall|deep|heavy|hot|cold|fast|wide)|(?:what|which) (?:\w+ )?(?:number|percentage|percent|share|limit|size|version|port|rate|amount|quota|maximum|minimum|age|weight|height|length|temperature|score))\b", re.IGNORECASE)),
+    ("person", re.compile(r"\b(?:who|whom|whose)\b", re.IGNORECASE)),
+    ("reason", re.compile(r"\bwhy\b", re.IGNORECASE)),
+)  # fmt: skip
+
+
+def parts(query: str) -> list[Part]:
+    """The things that a query asks, at most four; a query that asks one is one part."""
+    pieces = [piece.strip() for whole in _SENTENCES.split(query) for piece in _CLAUSES.split(whole)]
+    asked: list[str] = []
+    for piece in pieces:
+        if not piece:
+            continue
+        # A statement before a question ("I bought it in May.") belongs to the question.
+        if (asked and not _STARTS.match(asked[-1]) and len(pieces) > 1) or (asked and not _STARTS.match(piece)):
+            asked[-1] = f"{asked[-1]} {piece}"
+        else:
+            asked.append(piece)
+    if len(asked) > PARTS_MAX or len(asked) < 2:
+        return [Part(text=query.strip())]
+    found = [Part(text=asked[0])]
+    for piece in asked[1:]:
+        needs = _POINTS_BACK.search(piece) or len(piece.split()) < 4
+        found.append(Part(text=piece, context=asked[0] if needs else ""))
+    return found
+
+
+def wanted(
+    part: Part,
+    language: Language,
+    *,
+    knows: Callable[[str], bool],
+    corrected: Callable[[str], str | None],
+    idf: Callable[[str], float],
+) -> Wanted:
+    """The terms of a part, each weighed by how rare it is where it is searched.
+
+    Args:
+        part: The part.
+        language: The language of its words.
+        knows: Whether any passage has a term.
+        corrected: The word that an unknown word was meant to be, if there is one near.
+        idf: How rare a term is.
+    """
+    weights: dict[str, float] = {}
+    specific: set[str] = set()
+    unknown: set[str] = set()
+    for text, share in ((part.text, 1.0), (part.context, 0.5)):
+        named = _named(text)
+        for token in terms.tokens(text):
+            found = terms.of_token(token, language)
+            if found and not any(map(knows, found)):
+                better = None if token in named and token.isupper() else corrected(token.lower())
+                found = terms.of_token(better, language) if better else found
+                unknown.update(found if better is None else ())
+            for term in found:
+                if share == 1.0 and token in named:
+                    specific.add(term)
+                weights[term] = max(weights.get(term, 0.0), share * idf(term))
+    return Wanted(
+        terms=weights, specific=frozenset(specific), unknown=frozenset(unknown), expects=expects(part.text)
+    )
+
+
+def expects(question: str) -> Expects:
+    """The kind of answer that a question's words ask for."""
+    return next((kind for kind, pattern in _EXPECTS if pattern.search(question)), "anything")
+
+
+def _named(text: str) -> set[str]:
+    """Tokens that mean one thing only: names, numbers, identifiers, and what stands in quotes."""
+    named = {token for quoted in _QUOTED.findall(text) for token in terms.tokens(quoted)}
+    for position, token in enumerate(terms.tokens(text)):
+        code = any(map(str.isdigit, token)) or "_" in token or not (token[1:].islower() or len(token) == 1)
+        if code or (position and token[0].isupper() and len(token) > 1):
+            named.add(token)
+    return named
+
+
+_KINDS: dict[Expects, re.Pattern[str]] = {
+    "number": re.compile(r"\d|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|fifteen|twenty|thirty|forty|fifty|sixty|ninety|hundred|thousand|million|half|twice|dozen|unlimited|no limit|none|zero|once)\b", re.IGNORECASE),
+    "money": re.compile(r"[$€£¥₹]|\d|\b(?:free|no charge|usd|eur|dollars?|euros?|cents?|percent)\b", re.IGNORECASE),
+    "time": re.compile(r"\d|\b(?:seconds?|minutes?|hours?|days?|weeks?|months?|quarters?|years?|daily|weekly|monthly|quarterly|yearly|annually|nightly|hourly|today|tomorrow|immediately|instantly|never|always|once|twice|monday|tuesday|wednesday|thursday|friday|saturday|sunday|january|february|march|april|may|june|july|august|september|october|november|december|noon|midnight|morning|evening|before|after|until|as soon as|end of)\b", re.IGNORECASE),
+    "person": re.compile(r"(?<![.!?] )(?<!^)\b[A-Z][a-z]+|@|\b(?:team|manager|officer|lead|director|department|staff|engineer|admin(?:istrator)?s?|owner|user|customer|everyone|anyone|nobody|employees?|members?|head|chief|author|support|committee|board|president|librarian|nurse|doctor)\b"),
+    "reason": re.compile(r"\b(?:because|since|so that|due to|in order|to (?:avoid|keep|prevent|make|protect|ensure|reduce)|reason|therefore|otherwise|cause[sd]?|why|as a result|this way)\b", re.IGNORECASE),
+}  # fmt: skip
+
+
+def could_answer(expected: Expects, text: str) -> bool:
+    """Whether a text holds the kind of thing that is expected at all."""
+    pattern = _KINDS.get(expected)
+    return pattern is None or pattern.search(text) is not None
