@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from agora_local.blocking import run_in_thread
+from agora_local.first_party import publish_installed
 from agora_local.first_tenant import ensure_first_tenant
 from agora_local.logs import follow, last_lines, log_names, sizes
 from agora_local.parts import Nats, PartFailed
@@ -201,7 +202,9 @@ def _run_attached(home: Path, ports: Ports) -> None:
 
 
 def _announce(home: Path, ports: Ports) -> None:
-    tenant, is_new = ensure_first_tenant(home, f"http://127.0.0.1:{ports.api}", operator_token(home))
+    api_url, token = f"http://127.0.0.1:{ports.api}", operator_token(home)
+    publish_installed(home, api_url, token, say)
+    tenant, is_new = ensure_first_tenant(home, api_url, token)
     _print_urls(ports)
     if is_new:
         print(f"Tenant  {tenant.tenant_id}, with 100 USD of credit")
@@ -211,7 +214,7 @@ def _announce(home: Path, ports: Ports) -> None:
 def _print_urls(ports: Ports) -> None:
     print(
         f"API     http://127.0.0.1:{ports.api}/api/v1\n"
-        f"Docs    http://127.0.0.1:{ports.api}/docs\n"
+        f"Docs    http://127.0.0.1:{ports.api}/api/v1/docs\n"
         f"Runs    http://127.0.0.1:{ports.temporal_ui} (Temporal)\n"
         f"NATS    http://127.0.0.1:{ports.nats_monitor} (monitoring)",
         flush=True,
