@@ -20,7 +20,7 @@ class Quantity(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class QuoteLine(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of a quote or a charge: quantity × unit price, in exact decimals, and the amount it came to."""
+    """One line of a quote or a charge: quantity times unit price, in exact decimals, and the amount it came to."""
 
     meter: str
     description: str

@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-Slug = Annotated[str, Meta(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
-Version = Annotated[str, Meta(pattern=r"^\d{1,6}\.\d{1,6}\.\d{1,6}$")]
+# `$` alone also matches before a line end that closes the text.
+Slug = Annotated[str, Meta(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$(?!\n)", max_length=64)]
+Version = Annotated[str, Meta(pattern=r"^[0-9]{1,6}\.[0-9]{1,6}\.[0-9]{1,6}$(?!\n)")]
 ListingState = Literal["announced", "draft", "published", "deprecated", "retired"]
 Category = Literal["customer-support", "operations-automation", "it-devops", "compliance-security"]
 Basis = Literal[
@@ -68,7 +69,7 @@ class ChargePolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     the full price). `empty` and `failed` are `"nothing"` or `"full"`.
     """
 
-    partial: Annotated[str, Meta(pattern=r"^(delivered_units|share:(0(\.\d{1,6})?|1(\.0{1,6})?))$")] = (
+    partial: Annotated[str, Meta(pattern=r"^(delivered_units|share:(0(\.[0-9]{1,6})?|1(\.0{1,6})?))$(?!\n)")] = (
         "delivered_units"
     )
     empty: Literal["nothing", "full"] = "nothing"

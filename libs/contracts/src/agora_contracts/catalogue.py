@@ -26,6 +26,10 @@ PROCESSES = ("catalog", "execution", "worker", "vectors", "metering", "billing",
 """Everything that answers `health`; worker and vectors belong to execution."""
 
 
+EXTERNAL_CONSUMERS = ("operators", "integrators")
+"""Who listens to an event without being a service: people with their tools, and customers' own systems."""
+
+
 class EventSpec(msgspec.Struct, frozen=True, kw_only=True):
     """An event: its type name with version, subject path, producer, consumers and stream."""
 
@@ -212,6 +216,10 @@ SHARED_VERBS: dict[Struct, str] = {
     platform.ListDeadLetters: "list_dead_letters",
     platform.ReplayDeadLetters: "replay_dead_letters",
 }
+
+
+LIVE_MESSAGES: tuple[Struct, ...] = (execution.RunProgress,)
+"""Sent by the worker over core NATS on `live_subject`; seen by who listens then, stored nowhere."""
 
 
 def shared_subject(request: Struct, process: str) -> str:

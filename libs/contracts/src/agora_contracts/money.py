@@ -11,7 +11,7 @@ MICRO = 1_000_000
 MAX_MICRO = 2**63 - 1
 """The largest amount a ledger column can hold (signed 64 bit)."""
 
-_PUBLIC_AMOUNT = re.compile(r"-?\d{1,13}(\.\d{1,6})?")
+_PUBLIC_AMOUNT = re.compile(r"-?[0-9]{1,13}(\.[0-9]{1,6})?")
 
 
 class Money(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,0 +1,29 @@
+"""At least one realistic example of every message; together they set every field.
+
+`python -m agora_contracts write` records them in `libs/contracts/examples`, where they stay: what was once
+recorded must decode for ever.
+"""
+
+import msgspec
+
+from agora_contracts.examples import (
+    of_billing,
+    of_catalog,
+    of_execution,
+    of_metering,
+    of_platform,
+    of_vectors,
+)
+
+EXAMPLES: dict[type[msgspec.Struct], list[msgspec.Struct]] = {}
+"""Examples by their type, in the order in which they were written down."""
+
+for _example in (
+    *of_catalog.EXAMPLES,
+    *of_execution.EXAMPLES,
+    *of_vectors.EXAMPLES,
+    *of_metering.EXAMPLES,
+    *of_billing.EXAMPLES,
+    *of_platform.EXAMPLES,
+):
+    EXAMPLES.setdefault(type(_example), []).append(_example)
