@@ -9,6 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 from agora_billing.app import build
+from agora_billing.holds.service import Holds
+from agora_billing.prices.service import Prices
 from agora_billing.settings import BillingSettings
 from agora_contracts.billing import ChargeAdjusted, ChargeSettled, OpenAccount, PlaceHold, Quantity, TopUp
 from agora_contracts.catalog import MODEL_COST_METER, ChargePolicy, OfferedPrice, PriceVersionPublished
@@ -93,9 +95,14 @@ class Platform:
     async def until(self, condition: Callable[[], Awaitable[Any]]) -> Any:
         """Wait for something to become true, and return it."""
         async with asyncio.timeout(WAIT_SECONDS):
-            while not (found := await condition()):
+            while True:
+                if found := await condition():
+                    return found
                 await asyncio.sleep(0.01)
-            return found
+
+    async def sweep(self) -> None:
+        """Let lapse what is past its time, as the service does every few seconds."""
+        await Holds(self.database, Prices(self.database), self.clock, timedelta(seconds=120)).sweep()
 
     async def fund(self, amount: int, *, receivable_limit: int = 0, account: str = ACCOUNT) -> None:
         """Open the account and top it up with `amount` micro-units."""

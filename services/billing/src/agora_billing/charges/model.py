@@ -1,6 +1,5 @@
 """What a run owes once it has ended, and who pays it. Amounts are whole micro-units of the account's currency."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
@@ -84,20 +83,20 @@ def owed(price: PriceVersion, hold: RunHold, usage: RunUsageClosed) -> Owed:
     policy = price.charges
     if usage.outcome == "cancelled":
         return Owed(
-            rated=rate(_cost_so_far(price, hold, used)), reason="cancelled: model calls so far at cost"
+            rated=rate(_cost_so_far(price, hold, used)), reason="cancelled, so model calls until then at cost"
         )
     if usage.outcome != "succeeded":
         if usage.error_code in NEVER_CHARGED:
-            return Owed(rated=Rated(), reason=f"{usage.error_code}: nothing is owed")
+            return Owed(rated=Rated(), reason=f"{usage.error_code}, so nothing is owed")
         ended = "failed" if usage.outcome == "failed" else "timed out"
         return _full_or_nothing(policy.failed == "full", ended, price, hold, used)
     if usage.deliverable == "empty":
         return _full_or_nothing(policy.empty == "full", "nothing was delivered", price, hold, used)
     share = share_of(policy)
     if usage.deliverable == "partial" and share is not None:
-        reason = f"delivered in part: {share.normalize():f} of the full price"
+        reason = f"delivered in part, for {share.normalize():f} of the full price"
         return Owed(rated=rate(_full_price(hold, share) + model_cost_lines(price, used)), reason=reason)
-    reason = "delivered in full" if usage.deliverable == "full" else "delivered in part: the units used"
+    reason = "delivered in full" if usage.deliverable == "full" else "delivered in part, for the units used"
     return Owed(
         rated=rate(unit_lines(price, hold.basis, used) + model_cost_lines(price, used)), reason=reason
     )
@@ -107,9 +106,9 @@ def _full_or_nothing(
     full: bool, ended: str, price: PriceVersion, hold: RunHold, used: dict[str, Decimal]
 ) -> Owed:
     if not full:
-        return Owed(rated=Rated(), reason=f"{ended}: nothing is owed")
+        return Owed(rated=Rated(), reason=f"{ended}, so nothing is owed")
     lines = _full_price(hold, Decimal(1)) + model_cost_lines(price, used)
-    return Owed(rated=rate(lines), reason=f"{ended}: the full price by the listing's policy")
+    return Owed(rated=rate(lines), reason=f"{ended}, for which the listing asks the full price")
 
 
 def _full_price(hold: RunHold, share: Decimal) -> list[QuoteLine]:
@@ -159,11 +158,38 @@ def return_to(account: Account, paid: Funding, amount: int) -> tuple[Account, Fu
 # --- in words ------------------------------------------------------------------------------------
 
 
-def explain(currency: str, quoted: int, charged: int, lines: Sequence[QuoteLine], reason: str) -> str:
-    """One sentence on how the charge relates to the quote."""
-    what = f"Charged {_short(charged)} {currency} of {_short(quoted)} {currency} quoted"
-    used = ", ".join(f"{one.quantity.normalize():f} {one.meter}" for one in lines)
-    return f"{what}: {reason}{f' ({used})' if used else ''}."
+def explain(hold: RunHold, owed: Owed, funding: Funding, released: int, before: int | None) -> str:
+    """One sentence on how a run's charge relates to its quote.
+
+    Args:
+        released: what of the hold went back to the account.
+        before: the charge that this one corrects, if any.
+    """
+
+    def money(amount: int) -> str:
+        return f"{_short(amount)} {hold.currency}"
+
+    quoted = {one.meter: one.quantity for one in hold.quote.lines}
+    used = [_of_quoted(one, quoted.get(one.meter)) for one in owed.rated.lines]
+    parts = [
+        f"{money(owed.rated.amount)} charged of {money(hold.quoted)} quoted: {owed.reason}"
+        + (f" ({', '.join(used)})" if used else "")
+    ]
+    if before is not None:
+        parts.append(f"corrected from {money(before)}")
+    elif released:
+        parts.append(f"{money(released)} went back to the account")
+    if funding.receivable:
+        parts.append(f"{money(funding.receivable)} went beyond the credit and is owed")
+    if funding.platform:
+        parts.append(f"the platform bears {money(funding.platform)}")
+    return "; ".join(parts) + "."
+
+
+def _of_quoted(used: QuoteLine, quoted: Decimal | None) -> str:
+    text = f"{used.quantity.normalize():f}"
+    of = "" if quoted is None or quoted == used.quantity else f" of {quoted.normalize():f} quoted"
+    return f"{used.meter}: {text}{of}"
 
 
 def _short(amount: int) -> str:

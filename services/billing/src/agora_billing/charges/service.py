@@ -101,15 +101,13 @@ class _Batch:
         self._post(after, hold, price, before)
 
     def _settle(self, hold: RunHold, usage: RunUsageClosed, owed: Owed) -> Charge:
-        amount = owed.rated.amount
         was_held = hold.amount if hold.is_open else 0
         account, ended = hold_model.end(self._accounts[hold.account], hold, "settled", self._now)
-        account, funding = model.take(account, amount)
+        account, funding = model.take(account, owed.rated.amount)
         self._holds[hold.run] = ended
         self._ended.append(ended)
         self._keep(account)
-        charge = self._charge_of(hold, usage, owed, funding)
-        return replace(charge, released=max(was_held - amount, 0))
+        return self._charge_of(hold, usage, owed, funding, released=max(was_held - owed.rated.amount, 0))
 
     def _adjust(self, hold: RunHold, usage: RunUsageClosed, owed: Owed, before: Charge) -> Charge:
         account = self._accounts[hold.account]
@@ -119,24 +117,33 @@ class _Batch:
         else:
             account, change = model.return_to(account, before.funding, -difference)
         self._keep(account)
-        charge = self._charge_of(hold, usage, owed, before.funding.plus(change))
-        return replace(charge, kind="adjusted", difference=difference, released=before.released)
+        funding = before.funding.plus(change)
+        return self._charge_of(hold, usage, owed, funding, released=before.released, before=before)
 
-    def _charge_of(self, hold: RunHold, usage: RunUsageClosed, owed: Owed, funding: Funding) -> Charge:
-        lines, amount = owed.rated.lines, owed.rated.amount
+    def _charge_of(
+        self,
+        hold: RunHold,
+        usage: RunUsageClosed,
+        owed: Owed,
+        funding: Funding,
+        *,
+        released: int,
+        before: Charge | None = None,
+    ) -> Charge:
+        was = before.amount if before else None
         return Charge(
             run=hold.run,
             revision=usage.revision,
             tenant=hold.tenant,
             account=hold.account,
-            kind="settled",
+            kind="settled" if before is None else "adjusted",
             currency=hold.currency,
-            amount=amount,
-            difference=amount,
+            amount=owed.rated.amount,
+            difference=owed.rated.amount - (was or 0),
             funding=funding,
-            released=0,
-            lines=lines,
-            explanation=model.explain(hold.currency, hold.quoted, amount, lines, owed.reason),
+            released=released,
+            lines=owed.rated.lines,
+            explanation=model.explain(hold, owed, funding, released, was),
             outcome=usage.outcome,
             deliverable=usage.deliverable,
             at=self._now,
@@ -249,9 +256,11 @@ async def receipt(connection: AsyncConnection, query: GetReceipt) -> Receipt:
         raise no_run(query.run)
     charge = (await store.latest(connection, [query.run])).get(query.run)
     quoted = f"{format_amount(hold.quoted)} {hold.currency}"
-    waiting = {
-        "lapsed": f"{quoted} were set aside and given back: the run was not confirmed in time.",
-    }.get(hold.state, f"{quoted} are set aside until the run has ended and its usage is complete.")
+    waiting = (
+        f"{quoted} were set aside and given back: the run was not confirmed in time."
+        if hold.state == "lapsed"
+        else f"{quoted} are set aside until the run has ended and its usage is complete."
+    )
     return Receipt(
         run=hold.run,
         state="settled" if charge else "lapsed" if hold.state == "lapsed" else "held",

@@ -1,0 +1,180 @@
+"""The rules of prices: what quantities cost."""
+
+from decimal import ROUND_HALF_EVEN, Decimal
+from fractions import Fraction
+
+import pytest
+from agora_billing.prices import model
+from agora_billing.prices.model import PriceVersion
+from agora_contracts.billing import Quantity
+from agora_contracts.catalog import MODEL_COST_METER, ChargePolicy, OfferedPrice
+from agora_contracts.problems import AgoraError
+from hypothesis import given
+from hypothesis import strategies as st
+
+QUANTITIES = st.decimals(min_value=0, max_value=10**12, places=9)
+UNIT_PRICES = st.decimals(min_value=0, max_value=10**6, places=9)
+
+
+def a_price(*prices: OfferedPrice, limit: str = "0.05", charges: ChargePolicy | None = None) -> PriceVersion:
+    """A price version with these offers, or one cent by task."""
+    return PriceVersion(
+        id="price_1",
+        package="echo",
+        version="1.0.0",
+        currency="USD",
+        prices=prices or (OfferedPrice(basis="task", unit_price=Decimal("0.01"), meter="tasks"),),
+        charges=charges or ChargePolicy(),
+        model_cost_limit=Decimal(limit),
+    )
+
+
+def some(meter: str, quantity: str | int | Decimal) -> Quantity:
+    """A quantity of a meter."""
+    return Quantity(meter=meter, quantity=Decimal(quantity))
+
+
+def test_a_quote_is_quantity_times_unit_price():
+    """
+    A quote lists each priced meter exactly and comes to their sum in micro-units.
+    """
+    quote = model.quote(a_price(), "task", [some("tasks", 3)])
+
+    assert 30_000 == quote.amount.amount
+    assert [("tasks", Decimal("0.03"))] == [(line.meter, line.amount) for line in quote.lines]
+
+
+def test_model_calls_are_quoted_at_cost_up_to_the_limit():
+    """
+    An estimate of model costs is passed through, but never beyond what the version allows.
+    """
+    quote = model.quote(a_price(limit="0.05"), "task", [some("tasks", 1), some(MODEL_COST_METER, "0.20")])
+
+    assert 60_000 == quote.amount.amount
+    assert Decimal(1) == quote.lines[-1].unit_price
+
+
+def test_lines_are_rounded_once_and_half_to_even():
+    """
+    Two lines of half a micro-unit make one whole: lines are added exactly before the one rounding.
+    """
+    half = OfferedPrice(basis="task", unit_price=Decimal("0.0000005"), meter="a")
+    other = OfferedPrice(basis="task", unit_price=Decimal("0.0000005"), meter="b")
+
+    assert 1 == model.quote(a_price(half, other), "task", [some("a", 1), some("b", 1)]).amount.amount
+    assert 0 == model.quote(a_price(half), "task", [some("a", 1)]).amount.amount
+    assert 2 == model.quote(a_price(half), "task", [some("a", 3)]).amount.amount
+
+
+@given(st.lists(st.tuples(QUANTITIES, UNIT_PRICES), max_size=8))
+def test_rating_loses_no_digit_before_it_rounds(pairs):
+    """
+    Whatever the quantities and prices, the amount is the exact sum, rounded once, half to even.
+    """
+    lines = [model.line("m", "", quantity, unit_price) for quantity, unit_price in pairs]
+    exact = sum((Fraction(quantity) * Fraction(price) for quantity, price in pairs), Fraction(0)) * 1_000_000
+
+    if exact >= 2**63 - 1:
+        with pytest.raises(AgoraError, match="more than an account can hold"):
+            model.total(lines)
+        return
+    whole, rest = divmod(exact.numerator, exact.denominator)
+    rounds_up = 2 * rest > exact.denominator or (2 * rest == exact.denominator and whole % 2 == 1)
+
+    assert whole + rounds_up == model.total(lines)
+
+
+@given(QUANTITIES, UNIT_PRICES)
+def test_a_line_is_exact(quantity, unit_price):
+    """
+    A line's amount is its quantity times its unit price, with every digit.
+    """
+    line = model.line("m", "", quantity, unit_price)
+
+    assert Fraction(quantity) * Fraction(unit_price) == Fraction(line.amount)
+
+
+@pytest.mark.parametrize("basis", ["gb", "hour", "month"])
+def test_a_basis_that_is_not_rated_yet_is_refused(basis):
+    """
+    Rentals and volumes are listed but not billed yet: the refusal names what can be chosen.
+    """
+    price = a_price(
+        OfferedPrice(basis=basis, unit_price=Decimal(3)),
+        OfferedPrice(basis="query", unit_price=Decimal("0.1"), meter="queries"),
+    )
+
+    with pytest.raises(AgoraError, match="choose one of: query") as refused:
+        model.quote(price, basis, [])
+
+    assert "basis_not_rated" == refused.value.slug
+
+
+def test_a_basis_that_is_not_offered_is_refused():
+    """
+    A package is billed only by what its version offers.
+    """
+    with pytest.raises(AgoraError, match="not offered by query, but by: task") as refused:
+        model.quote(a_price(), "query", [])
+
+    assert "invalid_price" == refused.value.slug
+
+
+def test_a_price_without_a_meter_is_refused():
+    """
+    A unit price that names no meter cannot be rated and is no free run.
+    """
+    with pytest.raises(AgoraError, match="names no meter"):
+        model.quote(a_price(OfferedPrice(basis="task", unit_price=Decimal(1))), "task", [])
+
+
+def test_a_quote_needs_an_estimate_of_every_priced_meter():
+    """
+    A missing estimate is an error and not a quantity of zero, which would hold too little.
+    """
+    with pytest.raises(AgoraError, match="estimates lack tasks") as refused:
+        model.quote(a_price(), "task", [some("words", 5)])
+
+    assert ["/estimates"] == [error.field for error in refused.value.problem.errors]
+
+
+@pytest.mark.parametrize("quantity", ["-1", "NaN", "Infinity", "1e13", "1e-19"])
+def test_quantities_that_are_no_plain_numbers_are_refused(quantity):
+    """
+    A quantity is a finite number from zero up, of bounded size and places; the refusal names its place.
+    """
+    with pytest.raises(AgoraError) as refused:
+        model.quote(a_price(), "task", [some("tasks", quantity)])
+
+    assert "malformed_request" == refused.value.slug
+    assert "/estimates/0/quantity" == refused.value.problem.errors[0].field
+
+
+def test_quantities_of_one_meter_add_up():
+    """
+    A meter that appears twice counts twice.
+    """
+    by_meter = model.quantities_by_meter([some("a", "0.1"), some("a", "0.2"), some("b", 1)], "totals")
+
+    assert {"a": Decimal("0.3"), "b": Decimal(1)} == by_meter
+
+
+def test_the_quote_says_what_the_policy_is():
+    """
+    What is owed when less than everything is delivered stands on the quote.
+    """
+    policy = ChargePolicy(partial="share:0.5", empty="full")
+
+    said = model.quote(a_price(charges=policy), "task", [some("tasks", 1)]).policy
+
+    assert "In part: 0.5 of the full price. Empty: the full price." in said
+
+
+def test_rounding_is_pythons_half_even():
+    """
+    The rounding agrees with decimal's own on a tie to either side.
+    """
+    for text in ("0.0000005", "0.0000015", "0.0000025"):
+        line = model.line("m", "", Decimal(1), Decimal(text))
+
+        assert int((Decimal(text) * 10**6).quantize(Decimal(1), ROUND_HALF_EVEN)) == model.total([line])
