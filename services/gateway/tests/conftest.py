@@ -4,6 +4,7 @@ The stand-ins answer the commands of other services as the contracts say; how th
 the integration tests show.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,10 @@ class Others:
     async def publish(self, subject: str, message: msgspec.Struct) -> None:
         """Publish as another service would."""
         await self._brokers[0].client.publish(subject, msgspec.json.encode(message))
+
+    async def flush(self) -> None:
+        """Return when the server has what was published."""
+        await self._brokers[0].client.flush()
 
     async def stop(self) -> None:
         """Go away."""
@@ -111,6 +116,13 @@ async def operator(gateway: Gateway) -> AsyncIterator[httpx.AsyncClient]:
     url = f"http://127.0.0.1:{gateway.server.port}/api/v1"
     async with httpx.AsyncClient(base_url=url, headers=headers, timeout=20) as client:
         yield client
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until something has become true, which nobody announces."""
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
 
 
 class Customer:

@@ -9,11 +9,14 @@ from litestar import Litestar, Request, Router
 from litestar.di import Provide
 
 from agora_gateway.account import routes as account
+from agora_gateway.deployments import routes as deployments
 from agora_gateway.edge import problems
 from agora_gateway.edge.bodies import BODY_BYTES_MAX, ApiRequest
 from agora_gateway.edge.gate import PREFIX
 from agora_gateway.edge.page_cache import PageCache
 from agora_gateway.edge.principals import Tenant, current_tenant
+from agora_gateway.files import routes as files_routes
+from agora_gateway.files.service import Files
 from agora_gateway.health import routes as health
 from agora_gateway.identity import routes as identity_routes
 from agora_gateway.identity.key_cache import KeyCache
@@ -21,6 +24,8 @@ from agora_gateway.identity.service import Identity
 from agora_gateway.operators import routes as operators
 from agora_gateway.packages import routes as packages
 from agora_gateway.runs import routes as runs
+from agora_gateway.runs.feeds import RunFeeds
+from agora_gateway.usage import routes as usage
 
 CACHED_PATHS = frozenset({f"{PREFIX}/packages", f"{PREFIX}/categories"})
 CATALOG_EVENTS = f"agora.evt.{PLATFORM_TENANT}.catalog.>"
@@ -31,7 +36,14 @@ def _tenant(request: Request[Any, Any, Any]) -> Tenant:
 
 
 def create_api(
-    *, broker: Broker, report: HealthReport, identity: Identity, keys: KeyCache, pages: PageCache
+    *,
+    broker: Broker,
+    report: HealthReport,
+    identity: Identity,
+    keys: KeyCache,
+    pages: PageCache,
+    feeds: RunFeeds,
+    files: Files,
 ) -> Litestar:
     """Build the application on the parts that its routes use."""
     version_1 = Router(
@@ -39,7 +51,10 @@ def create_api(
         route_handlers=[
             health.router,
             packages.router,
+            deployments.router,
             runs.router,
+            files_routes.router,
+            usage.router,
             account.router,
             identity_routes.router,
             operators.router,
@@ -58,6 +73,8 @@ def create_api(
             "identity": Provide(lambda: identity, sync_to_thread=False),
             "keys": Provide(lambda: keys, sync_to_thread=False),
             "pages": Provide(lambda: pages, sync_to_thread=False),
+            "feeds": Provide(lambda: feeds, sync_to_thread=False),
+            "files": Provide(lambda: files, sync_to_thread=False),
             "tenant": Provide(_tenant, sync_to_thread=False),
         },
     )

@@ -1,16 +1,20 @@
 """The composition of the gateway: the one place that wires."""
 
+from pathlib import Path
 from typing import Any
 
+from agora_kit.objects import FolderObjects
 from agora_kit.service import Service
 from agora_kit.settings import load_settings
 
 from agora_gateway.api import CACHED_PATHS, CATALOG_EVENTS, create_api
 from agora_gateway.edge.gate import Gate
 from agora_gateway.edge.page_cache import PageCache
+from agora_gateway.files.service import Files
 from agora_gateway.http_server import HttpServer
 from agora_gateway.identity.key_cache import KeyCache
 from agora_gateway.identity.service import Identity
+from agora_gateway.runs.feeds import RunFeeds
 from agora_gateway.settings import GatewaySettings
 
 
@@ -18,6 +22,7 @@ class Gateway(Service):
     """The gateway's process: the kit's service, and the HTTP server on its event loop."""
 
     server: HttpServer
+    feeds: RunFeeds
 
 
 def build(settings: GatewaySettings | None = None) -> Gateway:
@@ -27,7 +32,16 @@ def build(settings: GatewaySettings | None = None) -> Gateway:
     identity = Identity(service.database, service.broker)
     keys = KeyCache(identity.find_key)
     pages = PageCache(CACHED_PATHS)
-    api = create_api(broker=service.broker, report=service.health, identity=identity, keys=keys, pages=pages)
+    feeds = service.feeds = RunFeeds(service.broker)
+    api = create_api(
+        broker=service.broker,
+        report=service.health,
+        identity=identity,
+        keys=keys,
+        pages=pages,
+        feeds=feeds,
+        files=Files(service.broker, FolderObjects(Path(settings.objects_folder))),
+    )
     service.server = HttpServer(
         Gate(api, keys, settings.operator_token, pages), settings.http_host, settings.http_port
     )
@@ -44,4 +58,5 @@ def build(settings: GatewaySettings | None = None) -> Gateway:
     service.on_start(watch_catalog)
     service.on_start(service.server.start)
     service.on_stop(stop_serving)
+    service.on_stop(feeds.close)
     return service

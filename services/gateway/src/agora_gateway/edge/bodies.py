@@ -39,8 +39,6 @@ def decode[Body](raw: bytes, kind: type[Body]) -> Body:
     Raises:
         AgoraError: `malformed_request` when it is no JSON, `invalid_input` when it does not fit `kind`.
     """
-    if not raw:
-        raise AgoraError("malformed_request", "the body is empty; this route needs a JSON object")
     try:
         return msgspec.json.decode(raw, type=kind)
     except msgspec.ValidationError as error:

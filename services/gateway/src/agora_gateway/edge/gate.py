@@ -13,6 +13,7 @@ from litestar.types import ASGIApp, Receive, Send
 from agora_gateway.edge import problems
 from agora_gateway.edge.page_cache import PageCache
 from agora_gateway.edge.principals import Operator, Tenant, check_scope
+from agora_gateway.edge.refusing import Unread
 
 PREFIX = "/api/v1"
 _PUBLIC_ROUTES = ("/health", "/health/live", "/health/ready", "/docs", "/openapi.json")
@@ -48,6 +49,9 @@ class Gate:
         if scope["type"] != "http" or path in PUBLIC_PATHS or path.startswith(DOCS_ASSETS):
             await self._app(scope, receive, send)
             return
+        if scope["method"] != "GET":
+            channels = Unread(scope["headers"], receive, send)
+            receive, send = channels.receive, channels.send
         try:
             token = _token(scope["headers"])
             who: Tenant | Operator | None = self._keys.fresh(token)

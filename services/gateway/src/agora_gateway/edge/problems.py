@@ -50,6 +50,11 @@ def to_problem(error: Exception, request_line: str) -> Problem:
     if isinstance(error, AgoraError):
         return error.problem
     if isinstance(error, ValidationException):
+        if any(field.field == "data" for field in _field_errors(error)):
+            # Litestar's word for a body that is not there; one that does not fit is refused in bodies.py.
+            return AgoraError(
+                "malformed_request", "the body is empty; this route needs a JSON object"
+            ).problem
         return AgoraError("invalid_input", "the parameters do not fit", errors=_field_errors(error)).problem
     if isinstance(error, HTTPException) and error.status_code in _BY_STATUS:
         slug, detail = _BY_STATUS[error.status_code]

@@ -7,19 +7,30 @@ from agora_contracts.execution import CancelRun, GetRun, ListRuns, ListSteps, Ru
 from agora_kit.broker import Broker
 from litestar import Router, get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, QueryParameter
+from litestar.params import FromPath, HeaderParameter, QueryParameter
+from litestar.response import Stream
 
 from agora_gateway.edge.headers import wait_seconds
 from agora_gateway.edge.principals import Tenant, requires
-from agora_gateway.edge.routing import Cursor, Limit, Prefer, answers, existing
+from agora_gateway.edge.routing import Cursor, Limit, Prefer, answers, existing, refusals
 from agora_gateway.runs import shapes
+from agora_gateway.runs.feeds import RunFeeds
 from agora_gateway.runs.service import wait_for
 from agora_gateway.runs.shapes import ReceiptShape, RunPageShape, RunShape, receipt_shape, run_shape
+from agora_gateway.runs.stream import RunStream
 
 Status = Annotated[RunStatus | None, QueryParameter(name="status", description="Only runs in this state.")]
 Package = Annotated[str | None, QueryParameter(name="package", description="Only runs of this package.")]
 Deployment = Annotated[
     str | None, QueryParameter(name="deployment", description="Only runs of this deployment.")
+]
+
+After = Annotated[
+    int | None, QueryParameter(name="after", ge=0, description="Where to resume, as Last-Event-ID.")
+]
+LastEventId = Annotated[
+    int | None,
+    HeaderParameter(name="Last-Event-ID", ge=0, description="The id of the last event that arrived."),
 ]
 
 
@@ -110,6 +121,36 @@ async def get_receipt(
     return receipt_shape(await broker.ask(GetReceipt(run=existing("run", run), tenant=tenant.id)))
 
 
+@get(
+    "/{run:str}/events",
+    guards=[requires("read")],
+    media_type="text/event-stream",
+    summary="Follow a run",
+    operation_id="followRun",
+    responses=refusals("not_found", "invalid_input"),
+)
+async def follow_run(
+    broker: NamedDependency[Broker],
+    feeds: NamedDependency[RunFeeds],
+    tenant: NamedDependency[Tenant],
+    run: FromPath[str],
+    after: After = None,
+    last_event_id: LastEventId = None,
+) -> Stream:
+    """Server-sent events from the beginning, or from after `Last-Event-ID`, until the run is charged.
+
+    The types with an id are `run.accepted`, `run.started`, `step.recorded`, `run.finished` and `run.charged`;
+    ids count from 1 without gaps. `progress` is live only and has no id.
+    """
+    seen = next((number for number in (last_event_id, after) if number is not None), 0)
+    stream = RunStream(broker, feeds, tenant=tenant.id, run=existing("run", run), after=seen)
+    first = await stream.journal()
+    headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
+    return Stream(stream.events(first), media_type="text/event-stream", headers=headers)
+
+
 router = Router(
-    "/runs", route_handlers=[list_runs, get_run, cancel_run, list_steps, get_receipt], tags=["Runs"]
+    "/runs",
+    route_handlers=[list_runs, get_run, cancel_run, list_steps, get_receipt, follow_run],
+    tags=["Runs"],
 )

@@ -1,0 +1,239 @@
+"""HTTP of rentals: hire, change, end, run."""
+
+from typing import Annotated
+
+from agora_contracts.execution import (
+    ChangeDeploymentConfig,
+    DeploymentStatus,
+    EndDeployment,
+    EstimateRun,
+    GetDeployment,
+    ListDeployments,
+    StartDeployment,
+    StartRun,
+)
+from agora_kit.broker import Broker
+from litestar import Response, Router, delete, get, patch, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, QueryParameter
+
+from agora_gateway.deployments import shapes
+from agora_gateway.deployments.shapes import (
+    ConfigBody,
+    DeploymentBody,
+    DeploymentPageShape,
+    DeploymentRunBody,
+    DeploymentShape,
+    deployment_shape,
+)
+from agora_gateway.edge.headers import fingerprint, requested_id, wait_seconds
+from agora_gateway.edge.principals import Tenant, requires
+from agora_gateway.edge.routing import (
+    Cursor,
+    IdempotencyKey,
+    Limit,
+    Prefer,
+    answers,
+    body,
+    existing,
+    header,
+)
+from agora_gateway.packages.shapes import AN_ESTIMATE, EstimateShape, estimate_shape
+from agora_gateway.runs.service import start_run
+from agora_gateway.runs.shapes import A_RUN, RunShape, started
+
+Status = Annotated[
+    DeploymentStatus | None, QueryParameter(name="status", description="Only rentals in this state.")
+]
+
+
+@post(
+    "/",
+    guards=[requires("execute")],
+    summary="Hire a package",
+    operation_id="startDeployment",
+    responses=answers(
+        shapes.A_DEPLOYMENT,
+        "not_found",
+        "not_executable",
+        "idempotency_conflict",
+        "malformed_request",
+        "invalid_input",
+        "invalid_config",
+        "basis_not_rated",
+        status=201,
+    ),
+)
+async def start_deployment(
+    broker: NamedDependency[Broker],
+    tenant: NamedDependency[Tenant],
+    data: Annotated[DeploymentBody, body(shapes.A_BODY)],
+    idempotency_key: IdempotencyKey = None,
+) -> DeploymentShape:
+    """Rent a package: its version, price and basis stay as they are now; its config is prepared."""
+    command = StartDeployment(
+        deployment_id=requested_id("dep", tenant.id, idempotency_key),
+        tenant=tenant.id,
+        account=tenant.account,
+        fingerprint=fingerprint("deploy", f"package:{data.package}", data),
+        package=data.package,
+        version=data.version,
+        basis=data.basis,
+        name=data.name,
+        config=data.config,
+        requested_by=tenant.key,
+    )
+    return deployment_shape(await broker.ask(command))
+
+
+@get(
+    "/",
+    guards=[requires("read")],
+    summary="List deployments",
+    operation_id="listDeployments",
+    responses=answers(shapes.A_PAGE, "invalid_input", "invalid_cursor"),
+)
+async def list_deployments(
+    broker: NamedDependency[Broker],
+    tenant: NamedDependency[Tenant],
+    status: Status = None,
+    cursor: Cursor = None,
+    limit: Limit = 50,
+) -> DeploymentPageShape:
+    """The tenant's rentals, newest first."""
+    page = await broker.ask(ListDeployments(tenant=tenant.id, status=status, cursor=cursor, limit=limit))
+    items = [deployment_shape(deployment) for deployment in page.items]
+    return DeploymentPageShape(items=items, next_cursor=page.next_cursor)
+
+
+@get(
+    "/{deployment:str}",
+    guards=[requires("read")],
+    summary="Read a deployment",
+    operation_id="getDeployment",
+    responses=answers(shapes.A_DEPLOYMENT, "not_found"),
+)
+async def get_deployment(
+    broker: NamedDependency[Broker], tenant: NamedDependency[Tenant], deployment: FromPath[str]
+) -> DeploymentShape:
+    """One rental with its config and state."""
+    query = GetDeployment(deployment=existing("dep", deployment), tenant=tenant.id)
+    return deployment_shape(await broker.ask(query))
+
+
+@patch(
+    "/{deployment:str}",
+    guards=[requires("execute")],
+    summary="Change a deployment's config",
+    operation_id="changeDeployment",
+    responses=answers(
+        shapes.A_DEPLOYMENT,
+        "not_found",
+        "not_executable",
+        "malformed_request",
+        "invalid_input",
+        "invalid_config",
+    ),
+)
+async def change_deployment(
+    broker: NamedDependency[Broker],
+    tenant: NamedDependency[Tenant],
+    deployment: FromPath[str],
+    data: Annotated[ConfigBody, body(shapes.A_CONFIG)],
+) -> DeploymentShape:
+    """Replace the config. It takes effect once prepared; until then runs use the old one."""
+    command = ChangeDeploymentConfig(
+        deployment=existing("dep", deployment), tenant=tenant.id, config=data.config
+    )
+    return deployment_shape(await broker.ask(command))
+
+
+@delete(
+    "/{deployment:str}",
+    status_code=200,
+    guards=[requires("execute")],
+    summary="End a deployment",
+    operation_id="endDeployment",
+    responses=answers(shapes.AN_ENDED, "not_found"),
+)
+async def end_deployment(
+    broker: NamedDependency[Broker], tenant: NamedDependency[Tenant], deployment: FromPath[str]
+) -> DeploymentShape:
+    """End the rental: runs that go on finish, new ones are refused. Doing it again changes nothing."""
+    command = EndDeployment(deployment=existing("dep", deployment), tenant=tenant.id)
+    return deployment_shape(await broker.ask(command))
+
+
+@post(
+    "/{deployment:str}/estimate",
+    status_code=200,
+    guards=[requires("read")],
+    summary="Estimate a run of a deployment",
+    operation_id="estimateDeployment",
+    responses=answers(AN_ESTIMATE, "not_found", "not_executable", "malformed_request", "invalid_input"),
+)
+async def estimate_deployment(
+    broker: NamedDependency[Broker],
+    tenant: NamedDependency[Tenant],
+    deployment: FromPath[str],
+    data: Annotated[DeploymentRunBody, body(shapes.A_RUN_BODY)],
+) -> EstimateShape:
+    """What this input would cost at most at the rental's price. Nothing is started or set aside."""
+    query = EstimateRun(tenant=tenant.id, deployment=existing("dep", deployment), input=data.input)
+    return estimate_shape(await broker.ask(query))
+
+
+@post(
+    "/{deployment:str}/execute",
+    status_code=202,
+    guards=[requires("execute")],
+    summary="Start a run of a deployment",
+    operation_id="executeDeployment",
+    response_headers=[header("Location", "Where the run is followed.")],
+    responses=answers(
+        A_RUN,
+        "not_found",
+        "not_executable",
+        "insufficient_credit",
+        "idempotency_conflict",
+        "malformed_request",
+        "invalid_input",
+        "payload_too_large",
+        status=(200, 202),
+        description="The run: 202 while it goes on, 200 when it has ended within the wait.",
+    ),
+)
+async def execute_deployment(
+    broker: NamedDependency[Broker],
+    tenant: NamedDependency[Tenant],
+    deployment: FromPath[str],
+    data: Annotated[DeploymentRunBody, body(shapes.A_RUN_BODY)],
+    idempotency_key: IdempotencyKey = None,
+    prefer: Prefer = None,
+) -> Response[RunShape]:
+    """Run what is hired, with its config and at its price."""
+    command = StartRun(
+        run_id=requested_id("run", tenant.id, idempotency_key),
+        tenant=tenant.id,
+        account=tenant.account,
+        fingerprint=fingerprint("execute", f"deployment:{existing('dep', deployment)}", data),
+        requested_by=tenant.key,
+        deployment=deployment,
+        input=data.input,
+    )
+    return started(await start_run(broker, command, wait_seconds(prefer)))
+
+
+router = Router(
+    "/deployments",
+    route_handlers=[
+        start_deployment,
+        list_deployments,
+        get_deployment,
+        change_deployment,
+        end_deployment,
+        estimate_deployment,
+        execute_deployment,
+    ],
+    tags=["Deployments"],
+)

@@ -1,0 +1,249 @@
+"""What every route shares: bodies, errors, limits, cached pages."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import httpx
+import msgspec
+import pytest
+from agora_contracts.catalog import ListPackages, PackagePage
+from agora_contracts.execution import Run, StartRun
+from agora_contracts.subjects import event_subject
+from agora_gateway.edge.bodies import decode
+from agora_gateway.edge.headers import wait_seconds
+from agora_gateway.packages.shapes import A_PAGE, A_SUMMARY
+from agora_gateway.settings import GatewaySettings
+from agora_kit.settings import SettingsError, load_settings
+
+from .conftest import OPERATOR_TOKEN, Customer, Others
+
+EXECUTE = "/packages/echo/execute"
+
+
+def slug(response: httpx.Response) -> str:
+    """The stable code of a problem."""
+    assert "application/problem+json" == response.headers["content-type"]
+    problem = response.json()
+    assert response.status_code == problem["status"]
+    assert problem["detail"]
+    return str(problem["type"]).rsplit("/", 1)[1]
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "code", "field"),
+    [
+        (b"", 400, "malformed_request", None),
+        (b"{", 400, "malformed_request", None),
+        (b'{"input": NaN}', 400, "malformed_request", None),
+        (b'{"input": {"a": "\xff"}}', 400, "malformed_request", None),
+        (b'{"input": {"a": ' + b"[" * 100_000, 400, "malformed_request", None),
+        (b"[]", 422, "invalid_input", ""),
+        (b"{}", 422, "invalid_input", "/input"),
+        (b'{"input": []}', 422, "invalid_input", "/input"),
+        (b'{"input": {}, "version": 1}', 422, "invalid_input", "/version"),
+        (b'{"input": {}, "inputs": {}}', 422, "invalid_input", "/inputs"),
+    ],
+    ids=lambda value: value[:20].decode("latin-1") if isinstance(value, bytes) else None,
+)
+async def test_a_bad_body_is_refused_and_sent_nowhere(
+    customer: Customer, others: Others, content: bytes, status: int, code: str, field: str | None
+):
+    """
+    What is no JSON is malformed; what is JSON but does not fit names the field. Nothing is started.
+    """
+    asked_before = len(others.asked)
+    headers = {"Content-Type": "application/json"}
+    answer = await customer.http.post(EXECUTE, content=content, headers=headers)
+
+    assert (status, code) == (answer.status_code, slug(answer))
+    assert ([] if field is None else [field]) == [error["field"] for error in answer.json()["errors"]]
+    assert asked_before == len(others.asked)
+
+
+async def test_numbers_in_strings_are_not_coerced():
+    """
+    A body is taken as it is: a string where a number belongs is an error, with the path to it.
+    """
+
+    class Inner(msgspec.Struct):
+        counts: list[int]
+
+    class Body(msgspec.Struct):
+        inner: Inner
+
+    with pytest.raises(Exception, match="Expected `int`") as refused:
+        decode(b'{"inner": {"counts": [1, "2"]}}', Body)
+
+    assert "/inner/counts/1" == refused.value.problem.errors[0].field  # type: ignore[attr-defined]
+
+
+async def test_a_large_body_is_refused(customer: Customer, others: Others):
+    """
+    10 MB to a JSON route: 413, whether or not the size was announced, and the connection goes on to serve.
+    """
+    body = b'{"input": {"text": "' + b"x" * 10_000_000 + b'"}}'
+    headers = {"Content-Type": "application/json"}
+
+    async def unannounced() -> AsyncIterator[bytes]:
+        for start in range(0, len(body), 65_536):
+            yield body[start : start + 65_536]
+
+    for content in (body, unannounced()):
+        answer = await customer.http.post(EXECUTE, content=content, headers=headers)
+        assert (413, "payload_too_large") == (answer.status_code, slug(answer))
+    assert 200 == (await customer.http.get("/api-keys")).status_code
+
+
+async def test_other_content_types_are_refused(customer: Customer):
+    """
+    A form where JSON belongs is told so.
+    """
+    answer = await customer.http.post(EXECUTE, data={"input": "x"})
+
+    assert (415, "unsupported_media_type") == (answer.status_code, slug(answer))
+
+
+async def test_unknown_routes_and_methods_are_problems_too(customer: Customer):
+    """
+    404 and 405 come as problem documents; 405 names the methods there are.
+    """
+    nowhere = await customer.http.get("/nowhere")
+    wrong = await customer.http.put(EXECUTE, json={})
+
+    assert (404, "not_found") == (nowhere.status_code, slug(nowhere))
+    assert (405, "method_not_allowed") == (wrong.status_code, slug(wrong))
+    assert "POST" in wrong.headers["allow"]
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [("limit=0", "limit"), ("limit=x", "limit"), ("limit=100000", "limit"), ("status=gone", "status")],
+)
+async def test_bad_parameters_are_named(customer: Customer, query: str, field: str):
+    """
+    A parameter out of its range or of the wrong type is named.
+    """
+    answer = await customer.http.get(f"/runs?{query}")
+
+    assert (422, "invalid_input") == (answer.status_code, slug(answer))
+    assert field == answer.json()["errors"][0]["field"]
+
+
+async def test_a_bad_idempotency_key_is_refused(customer: Customer, others: Others):
+    """
+    An empty, too long or blank-ridden Idempotency-Key is no key; the answer says what is one.
+    """
+    for key in ("", "two words", "x" * 201):
+        answer = await customer.http.post(EXECUTE, json={"input": {}}, headers={"Idempotency-Key": key})
+        assert (422, "Idempotency-Key") == (answer.status_code, answer.json()["errors"][0]["field"])
+
+
+async def test_what_we_did_not_foresee_tells_nothing(customer: Customer, others: Others):
+    """
+    A failure inside is a plain 500 without a word about what it was.
+    """
+
+    async def break_down(_: StartRun) -> Run:
+        raise RuntimeError("secret of the house")
+
+    await others.answer((StartRun, break_down))
+    answer = await customer.http.post(EXECUTE, json={"input": {}})
+
+    assert (500, "internal") == (answer.status_code, slug(answer))
+    assert "secret" not in answer.text
+
+
+async def test_lists_of_packages_come_from_memory_until_something_is_published(
+    customer: Customer, others: Others
+):
+    """
+    Many readers at once cost one question; an event of the catalogue empties the memory.
+    """
+    page = A_PAGE
+
+    async def packages(_: ListPackages) -> PackagePage:
+        return page
+
+    await others.answer((ListPackages, packages))
+    answers = await asyncio.gather(*(customer.http.get("/packages?search=echo") for _ in range(10)))
+    asked = sum(isinstance(request, ListPackages) for request in others.asked)
+    page = PackagePage(items=[])
+    await others.publish(event_subject("platform", "catalog.package.published"), A_SUMMARY)
+    await others.flush()
+    await asyncio.sleep(0.05)
+    after = await customer.http.get("/packages?search=echo")
+
+    assert {200} == {answer.status_code for answer in answers}
+    assert "0.5" == answers[0].json()["items"][0]["prices"][0]["unit_price"]
+    assert 1 == asked
+    assert [] == after.json()["items"]
+
+
+async def test_cached_pages_need_a_key_that_may_read(
+    customer: Customer, others: Others, anyone: httpx.AsyncClient
+):
+    """
+    What is in memory for one caller is no way in for another without a key.
+    """
+    await others.answer((ListPackages, A_PAGE))
+    await customer.http.get("/packages")
+    keyless = await anyone.get("/api/v1/packages")
+    made = (await customer.http.post("/api-keys", json={"name": "files", "scopes": ["files"]})).json()
+    narrow = await anyone.get("/api/v1/packages", headers={"X-API-Key": made["key"]})
+
+    assert [401, 403] == [keyless.status_code, narrow.status_code]
+
+
+async def test_errors_are_not_cached(customer: Customer, others: Others):
+    """
+    A bad query is answered anew each time, and a good one after it as well.
+    """
+    await others.answer((ListPackages, A_PAGE))
+    answers = [await customer.http.get(f"/packages?limit={limit}") for limit in (0, 0, 5)]
+
+    assert [422, 422, 200] == [answer.status_code for answer in answers]
+
+
+def test_a_gateway_without_a_good_operator_token_does_not_start():
+    """
+    No token, a short one, one that looks like an API key: the message names the variable.
+    """
+    environment = {
+        "AGORA_DATABASE_URL": "postgresql+asyncpg://x",
+        "AGORA_DATABASE_SYSTEM_URL": "postgresql+asyncpg://x",
+        "AGORA_NATS_URL": "nats://x",
+        "AGORA_OBJECTS_FOLDER": "/nowhere",
+    }
+    for token in ({}, {"AGORA_OPERATOR_TOKEN": "short"}, {"AGORA_OPERATOR_TOKEN": "ak_" + "x" * 30}):
+        with pytest.raises(SettingsError, match="operator_token"):
+            load_settings(GatewaySettings, environment | token)
+    assert load_settings(GatewaySettings, environment | {"AGORA_OPERATOR_TOKEN": OPERATOR_TOKEN})
+
+
+@pytest.mark.parametrize(
+    ("prefer", "seconds"),
+    [
+        (None, 0),
+        ("wait=5", 5),
+        ("respond-async, wait=100000", 60),
+        ("Wait = 7", 7),
+        ("wait=-1", 0),
+        ("wait=soon", 0),
+        ("await=5", 0),
+    ],
+)
+def test_prefer_is_read_leniently(prefer: str | None, seconds: int):
+    """
+    `wait` is found among other preferences, is at most 60, and the unreadable means no wait.
+    """
+    assert seconds == wait_seconds(prefer)
+
+
+def test_decimals_are_strings_in_public():
+    """
+    A decimal never passes through a binary float on its way out.
+    """
+    assert b'"0.1"' == msgspec.json.encode(Decimal("0.1"))
+    assert b'"2026-01-05T09:00:00Z"' == msgspec.json.encode(datetime(2026, 1, 5, 9, tzinfo=UTC))

@@ -1,0 +1,483 @@
+"""Starting, waiting for and following runs."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+from agora_contracts import execution
+from agora_contracts.billing import Quantity
+from agora_contracts.catalogue import EVENTS
+from agora_contracts.envelope import Envelope
+from agora_contracts.execution import (
+    GetRun,
+    ListRunEvents,
+    Run,
+    RunEvent,
+    RunEventList,
+    RunProgress,
+    StartRun,
+)
+from agora_contracts.ids import derived
+from agora_contracts.money import Money
+from agora_contracts.problems import AgoraError, FieldError
+from agora_contracts.subjects import event_subject, live_subject
+from agora_gateway.app import Gateway
+from agora_gateway.runs.feeds import WAITING_MAX, Feed, LiveEvent
+
+from .conftest import Customer, Others, until
+
+type NewCustomer = Callable[..., Awaitable[Customer]]
+
+AT = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
+RUN = f"run_{'a' * 32}"
+HALF = Money(amount=500_000)
+
+
+def a_run(run: str, tenant: str, **properties: Any) -> Run:
+    """A run that has just been accepted, or what `properties` make of it."""
+    fields: dict[str, Any] = {
+        "id": run,
+        "tenant": tenant,
+        "status": "accepted",
+        "package": "echo",
+        "version": "1.0.0",
+        "basis": "task",
+        "accepted_at": AT,
+        "quoted": HALF,
+    }
+    return Run(**fields | properties)
+
+
+async def accept(command: StartRun) -> Run:
+    """Accept whatever is started."""
+    return a_run(command.run_id, command.tenant, requested_by=command.requested_by)
+
+
+# --- starting ------------------------------------------------------------------------------------
+
+
+async def test_a_run_is_accepted(customer: Customer, others: Others):
+    """
+    Executing answers 202 with the run in public form, where to follow it, and sends one command.
+    """
+    await others.answer((StartRun, accept))
+
+    answer = await customer.http.post("/packages/echo/execute", json={"input": {"text": "hi"}})
+
+    run = answer.json()
+    assert (202, f"/api/v1/runs/{run['id']}") == (answer.status_code, answer.headers["location"])
+    assert {"amount": "0.500000", "currency": "USD"} == run["quoted"]
+    assert (None, "accepted") == (run["cost"], run["status"])
+    assert "tenant" not in run
+    command = others.asked[-1]
+    assert (customer.id, customer.account, "echo", {"text": "hi"}) == (
+        command.tenant,
+        command.account,
+        command.package,
+        command.input,
+    )
+
+
+async def test_a_retry_asks_for_the_same_run(customer: Customer, others: Others):
+    """
+    The same Idempotency-Key gives the same run id and fingerprint, however the body is spelt; another
+    input gives another fingerprint under the same id, for execution to refuse.
+    """
+    await others.answer((StartRun, accept))
+    path, headers = (
+        "/packages/echo/execute",
+        {"Idempotency-Key": "order-7", "Content-Type": "application/json"},
+    )
+    for content in (
+        b'{"input":{"a":1,"b":2}}',
+        b'{ "input": {"b": 2, "a": 1}, "version": null }',
+        b'{"input":{"a":2}}',
+    ):
+        await customer.http.post(path, content=content, headers=headers)
+
+    first, again, other = others.asked[-3:]
+    assert derived("run", customer.id, "order-7") == first.run_id == again.run_id == other.run_id
+    assert first.fingerprint == again.fingerprint != other.fingerprint
+
+
+async def test_two_tenants_with_one_idempotency_key_get_two_runs(new_customer: NewCustomer, others: Others):
+    """
+    An Idempotency-Key means something only within its tenant.
+    """
+    await others.answer((StartRun, accept))
+    headers = {"Idempotency-Key": "order-7"}
+    runs = [
+        (
+            await (await new_customer()).http.post(
+                "/packages/echo/execute", json={"input": {}}, headers=headers
+            )
+        )
+        for _ in range(2)
+    ]
+
+    assert 2 == len({run.json()["id"] for run in runs})
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (AgoraError("insufficient_credit", "the quote is 0.50 USD, 0.10 USD is available"), 402),
+        (AgoraError("idempotency_conflict", "the key was used for another request"), 409),
+        (
+            AgoraError(
+                "invalid_input",
+                "text is missing",
+                errors=[FieldError(field="/input/text", detail="is missing")],
+            ),
+            422,
+        ),
+        (AgoraError("overloaded", "too many requests at once", retry_after_seconds=1), 503),
+    ],
+    ids=lambda value: value.slug if isinstance(value, AgoraError) else "",
+)
+async def test_what_execution_refuses_passes_through(
+    customer: Customer, others: Others, error: AgoraError, status: int
+):
+    """
+    A refusal arrives with its status, its words, its fields and when to try again.
+    """
+
+    async def refuse(_: StartRun) -> Run:
+        raise error
+
+    await others.answer((StartRun, refuse))
+    answer = await customer.http.post("/packages/echo/execute", json={"input": {}})
+
+    assert status == answer.status_code
+    assert "application/problem+json" == answer.headers["content-type"]
+    assert msgspec.to_builtins(error.problem) == answer.json()
+    assert ("1" if status == 503 else None) == answer.headers.get("retry-after")
+
+
+async def test_waiting_answers_200_when_the_run_has_ended(customer: Customer, others: Others):
+    """
+    With `Prefer: wait` the answer comes once the run has ended and is charged, with its cost.
+    """
+
+    async def end(query: GetRun) -> Run:
+        return a_run(query.run, query.tenant, status="succeeded", output={"text": "hi"}, cost=HALF)
+
+    await others.answer((StartRun, accept), (GetRun, end))
+    headers = {"Prefer": "respond-async, wait=30"}
+    answer = await customer.http.post("/packages/echo/execute", json={"input": {}}, headers=headers)
+
+    assert (200, "succeeded") == (answer.status_code, answer.json()["status"])
+    assert "0.500000" == answer.json()["cost"]["amount"]
+
+
+async def test_a_wait_that_is_too_short_answers_202(customer: Customer, others: Others):
+    """
+    A run that goes on beyond the wait is answered as it is.
+    """
+
+    async def go_on(query: GetRun) -> Run:
+        await asyncio.sleep(query.wait_seconds)
+        return a_run(query.run, query.tenant, status="running")
+
+    await others.answer((StartRun, accept), (GetRun, go_on))
+    answer = await customer.http.post(
+        "/packages/echo/execute", json={"input": {}}, headers={"Prefer": "wait=1"}
+    )
+
+    assert (202, "running") == (answer.status_code, answer.json()["status"])
+
+
+async def test_a_wait_survives_an_execution_that_goes_away(customer: Customer, others: Others):
+    """
+    When nobody can tell about the accepted run any more, the caller still learns that it was accepted.
+    """
+
+    async def away(_: GetRun) -> Run:
+        raise AgoraError("unavailable", "restarting")
+
+    await others.answer((StartRun, accept), (GetRun, away))
+    answer = await customer.http.post(
+        "/packages/echo/execute", json={"input": {}}, headers={"Prefer": "wait=5"}
+    )
+
+    assert (202, "accepted") == (answer.status_code, answer.json()["status"])
+
+
+async def test_unknown_and_foreign_runs_look_alike(customer: Customer, others: Others):
+    """
+    What cannot be an id is not found without asking; the rest is asked for under the caller's own tenant.
+    """
+
+    async def nothing(query: GetRun) -> Run:
+        raise AgoraError("not_found", f"there is no run {query.run}")
+
+    await others.answer((GetRun, nothing))
+    for run in ("nonsense", "run_1", "../../etc/passwd", "dep_" + "a" * 32):
+        answer = await customer.http.get(f"/runs/{run.replace('/', '%2F')}")
+        assert 404 == answer.status_code
+    asked_before = len(others.asked)
+    answer = await customer.http.get(f"/runs/{RUN}")
+
+    assert (404, 1) == (answer.status_code, len(others.asked) - asked_before)
+    assert customer.id == others.asked[-1].tenant
+
+
+# --- following -----------------------------------------------------------------------------------
+
+
+class Journal:
+    """A run's journal at execution's place: what is written is also published, unless it gets lost."""
+
+    def __init__(self, others: Others, tenant: str) -> None:
+        self._others = others
+        self._tenant = tenant
+        self.entries: list[tuple[msgspec.Struct, str]] = []
+
+    async def read(self, query: ListRunEvents) -> RunEventList:
+        if query.run != RUN or query.tenant != self._tenant:
+            raise AgoraError("not_found", "there is no such run")
+        found = [
+            RunEvent(seq=seq, type=kind, time=AT, data=msgspec.to_builtins(fact))
+            for seq, (fact, kind) in enumerate(self.entries, start=1)
+            if seq > query.after
+        ]
+        complete = bool(self.entries) and self.entries[-1][1] == "run.charged"
+        return RunEventList(items=found[: query.limit], complete=complete)
+
+    async def write(self, fact: msgspec.Struct, *, lose: bool = False) -> None:
+        spec = EVENTS[type(fact)]
+        self.entries.append((fact, spec.path.removeprefix("execution.")))
+        if lose:
+            return
+        envelope = Envelope(
+            id=f"evt_{len(self.entries)}",
+            source="agora/execution",
+            type=spec.type,
+            subject=RUN,
+            time=AT,
+            tenant=self._tenant,
+            data=fact,
+        )
+        await self._others.publish(event_subject(self._tenant, spec.path), envelope)
+
+    async def write_all(self, *, lose: bool = False) -> None:
+        for fact in (accepted(), started(2), step(3), finished(4), charged(5)):
+            await self.write(fact, lose=lose)
+
+
+def accepted() -> execution.RunAccepted:
+    return execution.RunAccepted(
+        run=RUN,
+        account="acc_1",
+        package="echo",
+        version="1.0.0",
+        price_version="price_1",
+        basis="task",
+        hold_epoch=1,
+        quoted=HALF,
+    )
+
+
+def started(seq: int) -> execution.RunStarted:
+    return execution.RunStarted(run=RUN, seq=seq)
+
+
+def step(seq: int) -> execution.StepRecorded:
+    usage = [Quantity(meter="tasks", quantity=Decimal("1.5"))]
+    return execution.StepRecorded(
+        run=RUN, step=f"echo:{seq}", seq=seq, node="echo", title="Echo", visit=1, branch="", usage=usage
+    )
+
+
+def finished(seq: int) -> execution.RunFinished:
+    return execution.RunFinished(
+        run=RUN,
+        outcome="succeeded",
+        deliverable="full",
+        usage_count=1,
+        at=AT,
+        package="echo",
+        version="1.0.0",
+        seq=seq,
+    )
+
+
+def charged(seq: int) -> execution.RunCharged:
+    return execution.RunCharged(run=RUN, seq=seq, revision=1, amount=HALF, lines=[])
+
+
+@pytest.fixture
+async def journal(customer: Customer, others: Others) -> Journal:
+    """The journal of the customer's run, empty."""
+    made = Journal(others, customer.id)
+    await others.answer((ListRunEvents, made.read))
+    return made
+
+
+async def read_events(response: httpx.Response) -> AsyncIterator[dict[str, str]]:
+    """The events of a stream as they arrive."""
+    event: dict[str, str] = {}
+    async for line in response.aiter_lines():
+        if line:
+            name, _, value = line.partition(": ")
+            event[name] = value
+        elif event:
+            yield event
+            event = {}
+
+
+async def follow(customer: Customer, **options: Any) -> list[dict[str, str]]:
+    """Read a stream to its end."""
+    async with customer.http.stream("GET", f"/runs/{RUN}/events", **options) as response:
+        assert response.headers["content-type"].startswith("text/event-stream")
+        return [event async for event in read_events(response)]
+
+
+ALL = ["run.accepted", "run.started", "step.recorded", "run.finished", "run.charged"]
+
+
+async def test_a_finished_run_is_told_from_its_beginning(customer: Customer, journal: Journal):
+    """
+    The stream of a run that is over has every event once, in order, in public form, and ends.
+    """
+    await journal.write_all()
+
+    events = await follow(customer)
+
+    assert ALL == [event["event"] for event in events]
+    assert ["1", "2", "3", "4", "5"] == [event["id"] for event in events]
+    last = msgspec.json.decode(events[-1]["data"])
+    assert (RUN, {"amount": "0.500000", "currency": "USD"}) == (last["run"], last["amount"])
+    assert "1.5" == msgspec.json.decode(events[2]["data"])["usage"][0]["quantity"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"headers": {"Last-Event-ID": "3"}}, {"params": {"after": 3}}],
+    ids=["Last-Event-ID", "after"],
+)
+async def test_a_stream_resumes_where_the_reader_stopped(
+    customer: Customer, journal: Journal, options: dict[str, Any]
+):
+    """
+    Only what comes after the last event that arrived is told again.
+    """
+    await journal.write_all()
+
+    assert ["4", "5"] == [event["id"] for event in await follow(customer, **options)]
+
+
+async def test_events_arrive_as_they_happen(
+    customer: Customer, others: Others, journal: Journal, gateway: Gateway
+):
+    """
+    A reader sees each event when it is published, progress in between without an id, until the charge.
+    """
+    await journal.write(accepted())
+    async with customer.http.stream("GET", f"/runs/{RUN}/events") as response:
+        events = read_events(response)
+        first = await anext(events)
+        await _until_followed(gateway)
+        await journal.write(started(2))
+        second = await anext(events)
+        progress = RunProgress(run=RUN, step="echo:3", node="echo", message="half\nway", fraction=0.5)
+        await others.publish(live_subject(customer.id, RUN), progress)
+        third = await anext(events)
+        await journal.write(step(3))
+        await journal.write(finished(4))
+        await journal.write(charged(5))
+        rest = [event async for event in events]
+
+    assert ["run.accepted", "run.started", "progress"] == [first["event"], second["event"], third["event"]]
+    assert "id" not in third
+    assert 0.5 == msgspec.json.decode(third["data"])["fraction"]
+    assert ["3", "4", "5"] == [event["id"] for event in rest]
+
+
+async def test_what_is_lost_on_the_way_comes_from_the_journal(
+    customer: Customer, journal: Journal, gateway: Gateway
+):
+    """
+    An event that never arrives is read from the journal as soon as a later one shows the gap; one that
+    arrives twice is told once.
+    """
+    await journal.write(accepted())
+    async with customer.http.stream("GET", f"/runs/{RUN}/events") as response:
+        events = read_events(response)
+        await anext(events)
+        await _until_followed(gateway)
+        await journal.write(started(2), lose=True)
+        await journal.write(step(3), lose=True)
+        await journal.write(finished(4))
+        journal.entries.pop()
+        await journal.write(finished(4))
+        await journal.write(charged(5))
+        rest = [event["id"] async for event in events]
+
+    assert ["2", "3", "4", "5"] == rest
+
+
+async def test_another_tenants_run_has_no_stream(new_customer: NewCustomer, journal: Journal):
+    """
+    Following a run of somebody else is answered as if there were none.
+    """
+    await journal.write_all()
+    stranger = await new_customer()
+
+    answer = await stranger.http.get(f"/runs/{RUN}/events")
+
+    assert 404 == answer.status_code
+
+
+async def test_a_reader_that_leaves_is_forgotten(customer: Customer, journal: Journal, gateway: Gateway):
+    """
+    When a reader disconnects its feed is closed, so that nothing piles up for it.
+    """
+    await journal.write(accepted())
+    async with customer.http.stream("GET", f"/runs/{RUN}/events") as response:
+        await anext(read_events(response))
+        await _until_followed(gateway)
+
+    await until(lambda: not gateway.feeds.count)
+
+
+async def test_streams_end_when_the_gateway_stops(customer: Customer, journal: Journal, gateway: Gateway):
+    """
+    A gateway that is asked to stop ends its streams, so that readers resume at another replica.
+    """
+    await journal.write(accepted())
+    async with customer.http.stream("GET", f"/runs/{RUN}/events") as response:
+        events = read_events(response)
+        await anext(events)
+        await _until_followed(gateway)
+        stopping = asyncio.create_task(gateway.stop())
+        async with asyncio.timeout(4):
+            rest = [event async for event in events]
+        await stopping
+    await gateway.start()
+
+    assert [] == rest
+
+
+async def test_a_slow_reader_costs_no_memory():
+    """
+    Beyond its bound a feed forgets what waits and says so once; the stream then reads the journal.
+    """
+    feed = Feed()
+    for seq in range(WAITING_MAX + 1):
+        feed.put(LiveEvent(type="step.recorded", seq=seq, data={}))
+
+    assert await feed.next(0) is None
+    latest = await feed.next(0)
+    assert isinstance(latest, LiveEvent)
+    assert WAITING_MAX == latest.seq
+
+
+async def _until_followed(gateway: Gateway) -> None:
+    await until(lambda: bool(gateway.feeds.count))
+    await gateway.broker.client.flush()
