@@ -1,0 +1,80 @@
+"""A column of strings and its plan, to a typed column. The one place where cells become values."""
+
+import polars as pl
+
+from agora_data_processor import dates, native, numerals
+from agora_data_processor.plans import ColumnPlan, Kind
+
+TRUE = frozenset({"true", "t", "yes", "y", "1", "on", "ja", "j", "wahr", "oui", "vrai", "o", "si", "sí", "sì", "s",
+                  "verdadero", "vero", "sim", "verdadeiro", "tak", "да", "истина", "✓", "✔", "☑", "はい", "是",
+                  "1.0", "enabled"})  # fmt: skip
+FALSE = frozenset({"false", "f", "no", "n", "0", "off", "nein", "falsch", "non", "faux", "falso", "não", "nie", "нет",
+                   "ложь", "✗", "✘", "☐", "いいえ", "否", "0.0", "disabled"})  # fmt: skip
+_INVISIBLE = "[\u200b\u200c\u200d\u2060\ufeff\u00ad]"
+_CONTROL = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
+
+DTYPES: dict[Kind, pl.DataType] = {
+    "text": pl.String(),
+    "integer": pl.Int64(),
+    "decimal": pl.Float64(),
+    "boolean": pl.Boolean(),
+    "date": pl.Date(),
+    "datetime": pl.Datetime("us"),
+    "time": pl.Time(),
+}
+
+
+def dtype(plan: ColumnPlan) -> pl.DataType:
+    """The type of a converted column."""
+    return pl.Datetime("us", "UTC") if plan.kind == "datetime" and plan.zoned else DTYPES[plan.kind]
+
+
+def trimmed(values: pl.Series) -> pl.Series:
+    """Cells without white space at their ends and without characters that cannot be seen; "" becomes null."""
+    cleaned = values.str.strip_chars()
+    if cleaned.str.contains(_INVISIBLE).any():
+        cleaned = cleaned.str.replace_all(_INVISIBLE, "").str.strip_chars()
+    if cleaned.str.contains(_CONTROL).any():
+        cleaned = cleaned.str.replace_all(_CONTROL, "").str.strip_chars()
+    return cleaned.replace("", None)
+
+
+def is_null(values: pl.Series, plan: ColumnPlan) -> pl.Series:
+    """Which (trimmed) cells hold no value under this plan."""
+    if not plan.nulls:
+        return values.is_null()
+    short = values.str.len_bytes() <= 24
+    if not short.any():
+        return values.is_null()
+    return values.is_null() | (short & values.str.to_lowercase().is_in(sorted(plan.nulls)))
+
+
+def convert(values: pl.Series, plan: ColumnPlan) -> pl.Series:
+    """Trimmed cells of a column as its type; null where there is no value and where a cell does not fit."""
+    present = pl.select(pl.when(is_null(values, plan)).then(None).otherwise(values)).to_series()
+    if plan.kind == "text":
+        return present.str.strip_prefix(native.MARK)
+    if plan.kind in ("integer", "decimal"):
+        return numerals.convert(present, plan)
+    if plan.kind == "boolean":
+        return booleans(present)
+    if plan.kind == "time":
+        return dates.convert_times(present)
+    moments = dates.convert(present, plan).value
+    if plan.kind == "date":
+        return moments.cast(pl.Date)
+    return moments.dt.replace_time_zone("UTC") if plan.zoned else moments
+
+
+def booleans(values: pl.Series) -> pl.Series:
+    """True and false in their many words; null for any other."""
+    lowered = values.str.strip_prefix(native.MARK).str.to_lowercase()
+    mapping = {word: True for word in TRUE} | {word: False for word in FALSE}
+    return lowered.replace_strict(mapping, default=None, return_dtype=pl.Boolean)
+
+
+def failures(values: pl.Series, converted: pl.Series, plan: ColumnPlan) -> pl.Series:
+    """Which cells hold something that is no value of the column's type."""
+    if plan.kind == "text":
+        return pl.Series([False]).new_from_index(0, len(values))
+    return converted.is_null() & ~is_null(values, plan)

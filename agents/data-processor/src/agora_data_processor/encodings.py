@@ -1,0 +1,213 @@
+"""Which encoding a text file is in, decided on all of its bytes where that is cheap."""
+
+import codecs
+from dataclasses import dataclass
+from pathlib import Path
+
+BLOCK_BYTES = 1 << 20
+FOREIGN_SAMPLE_BYTES = 200_000
+
+_BOMS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_WESTERN_LETTERS = frozenset("äöüßÄÖÜéèêëàâáãåçñíìîïóòôõøúùûæœÿÉÈÊÀÁÂÃÅÇÑÍÎÓÔÕØÚÛÆŒŸý")
+_WESTERN_SIGNS = frozenset("€£¥¢©®™°±²³¹¼½¾µ§¶·•–—‘’‚“”„…«»¿¡†‡‹›ªº×÷¨´¸¬¯\u00a0\u00ad")
+_TURKISH_CLUES = frozenset("ðþýÐÞÝ")
+_ICELANDIC_CLUES = frozenset("áéíóúæÁÉÍÓÚÆ")
+_NAMES = {
+    "cp1252": "windows-1252",
+    "cp1250": "windows-1250",
+    "cp1251": "windows-1251",
+    "cp1253": "windows-1253",
+    "cp1254": "windows-1254",
+    "cp1255": "windows-1255",
+    "cp1256": "windows-1256",
+    "cp1257": "windows-1257",
+    "cp932": "shift_jis",
+    "shift_jis": "shift_jis",
+    "iso8859-1": "iso-8859-1",
+    "iso8859-2": "iso-8859-2",
+    "iso8859-15": "iso-8859-15",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encoding:
+    """How to decode a file.
+
+    `codec` is Python's name, `name` the usual one. `fallback` decodes the single lines that are not valid in
+    a UTF-8 file: `mixed` says that there are such lines.
+    """
+
+    codec: str
+    name: str
+    fallback: str = "cp1252"
+    mixed: bool = False
+
+
+def detect(path: Path) -> Encoding:
+    """Detect the encoding of a file from its byte order mark, its validity as UTF-8, or its statistics."""
+    with path.open("rb") as stream:
+        head = stream.read(65_536)
+    for bom, codec in _BOMS:
+        if head.startswith(bom):
+            return Encoding(codec=codec, name=codec.removesuffix("-sig"))
+    if wide := _wide_without_bom(head):
+        return Encoding(codec=wide, name=wide)
+    valid_multibyte, foreign = _scan_utf8(path)
+    if not foreign:
+        return Encoding(codec="utf-8", name="utf-8")
+    invalid = foreign.count(b"\n") + 1
+    guessed = _guess(foreign)
+    if valid_multibyte > invalid:
+        # Most of what is not ASCII is sound UTF-8: a UTF-8 file into which other lines were pasted.
+        return Encoding(codec="utf-8", name="utf-8", fallback=_single_byte(guessed), mixed=True)
+    return Encoding(codec=guessed, name=_usual_name(guessed), fallback=_single_byte(guessed))
+
+
+def named(name: str) -> Encoding | None:
+    """The encoding that a customer named, or None where there is no such codec for text."""
+    try:
+        info = codecs.lookup(name)
+    except LookupError:
+        return None
+    if not getattr(info, "_is_text_encoding", True):
+        return None
+    codec = "utf-8-sig" if info.name == "utf-8" else info.name
+    return Encoding(codec=codec, name=_usual_name(info.name))
+
+
+def _usual_name(codec: str) -> str:
+    canonical = codecs.lookup(codec).name
+    return _NAMES.get(canonical, canonical)
+
+
+def _single_byte(codec: str) -> str:
+    """A fallback must decode any byte on its own; East Asian codecs may fail and then give way."""
+    return codec if codec.startswith(("cp125", "iso8859", "mac", "koi8")) else "cp1252"
+
+
+def _wide_without_bom(head: bytes) -> str | None:
+    """UTF-16 text without a mark: mostly ASCII, so that every other byte is zero."""
+    if len(head) < 4:
+        return None
+    half = len(head) // 2
+    if head[1::2].count(0) > 0.4 * half and head[0::2].count(0) < 0.1 * half:
+        return "utf-16-le"
+    if head[0::2].count(0) > 0.4 * half and head[1::2].count(0) < 0.1 * half:
+        return "utf-16-be"
+    return None
+
+
+def _scan_utf8(path: Path) -> tuple[int, bytes]:
+    """Lines with valid multi-byte UTF-8, and the (first) lines that are not valid UTF-8."""
+    valid_lines = 0
+    foreign = bytearray()
+    rest = b""
+    with path.open("rb") as stream:
+        while block := stream.read(BLOCK_BYTES):
+            block = rest + block
+            cut = block.rfind(b"\n") + 1
+            # A line longer than a block is judged in pieces: cutting inside a character costs one wrong line.
+            block, rest = (block[:cut], block[cut:]) if cut else (block, b"")
+            valid_lines += _judge_block(block, foreign)
+    valid_lines += _judge_block(rest, foreign)
+    return valid_lines, bytes(foreign)
+
+
+def _judge_block(block: bytes, foreign: bytearray) -> int:
+    if block.isascii():
+        return 0
+    valid = 0
+    for line in block.split(b"\n"):
+        if line.isascii():
+            continue
+        try:
+            line.decode("utf-8")
+        except UnicodeDecodeError:
+            if len(foreign) < FOREIGN_SAMPLE_BYTES:
+                foreign += line[:FOREIGN_SAMPLE_BYTES] + b"\n"
+        else:
+            valid += 1
+    return valid
+
+
+def _guess(data: bytes) -> str:
+    """The likeliest codec of lines that are not UTF-8."""
+    if _plausibly_western(data):
+        return "cp1252"
+    if _decodes_turkish(data):
+        return "cp1254"
+    import chardet  # its models take a moment to load, and most files are UTF-8
+
+    found = chardet.detect(data).get("encoding") or "cp1252"
+    try:
+        codec = codecs.lookup(str(found)).name
+        data.decode(codec)
+    except (LookupError, UnicodeDecodeError):
+        return _first_that_decodes(data)
+    if codec == "iso8859-1":
+        return "cp1252"
+    if codec in ("gb2312", "gbk"):
+        return "gb18030"
+    return "cp932" if codec == "shift_jis" else codec
+
+
+def _first_that_decodes(data: bytes) -> str:
+    for codec in ("cp1252", "cp932", "gb18030"):
+        try:
+            data.decode(codec)
+        except UnicodeDecodeError:
+            continue
+        return codec
+    return "latin-1"
+
+
+def _plausibly_western(data: bytes) -> bool:
+    """Whether the text reads well as Windows-1252: Western letters inside words, signs outside of them.
+
+    Statistical detectors need more text than a small table has: they take two euro signs for Hebrew.
+    """
+    try:
+        text = data.decode("cp1252")
+    except UnicodeDecodeError:
+        return False
+    odd = total = 0
+    for position, character in enumerate(text):
+        if character < "\x80":
+            continue
+        total += 1
+        before = text[position - 1] if position else " "
+        after = text[position + 1] if position + 1 < len(text) else " "
+        odd += not _fits(character, before, after)
+    return total > 0 and odd <= total * 0.02
+
+
+def _fits(character: str, before: str, after: str) -> bool:
+    if character in _WESTERN_LETTERS:
+        # Two high letters in a row are rare in Western words, usual in Cyrillic or East Asian bytes.
+        neighbours_high = (before >= "\x80" and before.isalpha()) + (after >= "\x80" and after.isalpha())
+        capital_inside = character.isupper() and before.islower()
+        return neighbours_high == 0 and not capital_inside
+    if character in "’‘":
+        return True
+    if character in _WESTERN_SIGNS:
+        return not (before.isalpha() and after.isalpha())
+    return False
+
+
+def _decodes_turkish(data: bytes) -> bool:
+    """Turkish differs from Western Europe in six letters only, where Icelandic has its own."""
+    try:
+        western, turkish = data.decode("cp1252"), data.decode("cp1254")
+    except UnicodeDecodeError:
+        return False
+    if not set(western) & _TURKISH_CLUES or set(western) & _ICELANDIC_CLUES:
+        return False
+    high = [character for character in turkish if character >= "\x80"]
+    known = frozenset("ğşıİŞĞçöüÇÖÜâîûÂÎÛ") | _WESTERN_SIGNS
+    return all(character in known for character in high)
