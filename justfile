@@ -38,7 +38,7 @@ check:
     mypy
     lint-imports
     python -m agora_contracts check
-    python -m agora_kit.migrations_check
+    python -m agora_local.migrations_check
     python -m agora_local.lock_check
 
 # check, then all tests (arguments go to pytest)
