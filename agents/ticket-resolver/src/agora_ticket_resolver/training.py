@@ -1,0 +1,283 @@
+"""Training a classifier: which voice counts how much is decided by cross-validation on the examples given."""
+
+import random
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agora_ticket_resolver import classifier, embedding, features
+from agora_ticket_resolver.classifier import Classifier, Floats, Label, Settings, Weights
+from agora_ticket_resolver.features import Vectoriser
+from agora_ticket_resolver.labelled import LabelledTicket
+
+CHARACTERS_EMBEDDED = 220_000
+"""Of all examples together: what two cores embed in well under a minute."""
+
+CHARACTERS_EACH = 500
+VALIDATED_MAX = 2_500
+NGRAM_ROWS_MAX = 12_000
+DENSE_STRENGTHS = (1.0, 8.0)
+"""Inverse strengths of regularisation that are tried."""
+
+DEFAULT = Weights(ngrams=0.3, dense=0.7, words=0.3)
+"""Where there are too few examples to validate anything."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Rows:
+    """Examples as numbers. `dense` holds a vector for those rows alone that are listed in `embedded`."""
+
+    ngrams: Any
+    dense: Floats
+    embedded: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    texts: list[str]
+
+
+def untrained(labels: Sequence[Label]) -> Classifier:
+    """A classifier that knows labels only by what is said of them."""
+    model = embedding.available()
+    arrays = _phrase_arrays(labels, model)
+    return Classifier(Settings(labels=list(labels), weights=Weights(), model=model, nearness_min=0.02), arrays)
+
+
+def train(examples: Sequence[LabelledTicket], labels: Sequence[Label]) -> Classifier:
+    """Learn from examples; `labels` adds what is known of labels, also of some without examples.
+
+    The same examples in the same order give the same classifier.
+
+    Raises:
+        ValueError: fewer than two labels have examples.
+    """
+    named = {label.name: label for label in labels}
+    for example in examples:
+        named.setdefault(example.category, Label(name=example.category))
+    known = list(named.values())
+    numbers = {label.name: number for number, label in enumerate(known)}
+    chosen = _limited(examples)
+    if len({example.category for example in chosen}) < 2:
+        raise ValueError("Examples of at least two categories are needed.")
+    model = embedding.available()
+    vocabulary = features.learn([example.text for example in chosen])
+    rows = _rows(chosen, numbers, Vectoriser(vocabulary), model)
+    arrays = _phrase_arrays(known, model)
+    weights, strength = _validated(rows, known, arrays)
+    arrays |= _fitted(rows, len(known), strength)
+    settings = Settings(
+        labels=known,
+        weights=weights,
+        model=model,
+        vocabulary=vocabulary,
+        nearness_min=_nearness_min(rows, arrays),
+    )
+    return Classifier(settings, arrays)
+
+
+def _limited(examples: Sequence[LabelledTicket]) -> list[LabelledTicket]:
+    """At most `NGRAM_ROWS_MAX`, each label keeping its share but no less than 50."""
+    if len(examples) <= NGRAM_ROWS_MAX:
+        return list(examples)
+    return [examples[row] for row in _sample([item.category for item in examples], NGRAM_ROWS_MAX, least=50)]
+
+
+def _sample(labels: Sequence[str], most: int, *, least: int) -> list[int]:
+    """Rows in order, about `most` of them: an equal cut of each label, though not below `least`."""
+    by_label: dict[str, list[int]] = defaultdict(list)
+    for row, label in enumerate(labels):
+        by_label[label].append(row)
+    share = most / len(labels)
+    kept: list[int] = []
+    for rows in by_label.values():
+        shuffled = random.Random(len(rows)).sample(rows, len(rows))
+        kept.extend(shuffled[: max(least, round(len(rows) * share))])
+    return sorted(kept)
+
+
+def _rows(
+    examples: Sequence[LabelledTicket], numbers: dict[str, int], vectoriser: Vectoriser, model: embedding.Model
+) -> _Rows:
+    from scipy.sparse import csr_matrix  # type: ignore[import-untyped]
+
+    texts = [example.text for example in examples]
+    pairs = [vectoriser.vector(text) for text in texts]
+    starts = np.cumsum([0, *(len(columns) for columns, _ in pairs)])
+    ngrams = csr_matrix(
+        (np.concatenate([values for _, values in pairs]), np.concatenate([columns for columns, _ in pairs]), starts),
+        shape=(len(texts), vectoriser.width),
+    )
+    shortened = [text[:CHARACTERS_EACH] for text in texts]
+    total = sum(map(len, shortened))
+    if total > CHARACTERS_EMBEDDED:
+        most = int(len(texts) * CHARACTERS_EMBEDDED / total)
+        embedded = _sample([example.category for example in examples], most, least=4)
+    else:
+        embedded = list(range(len(texts)))
+    return _Rows(
+        ngrams=ngrams,
+        dense=embedding.embed(model, [shortened[row] for row in embedded]),
+        embedded=np.array(embedded, dtype=np.int64),
+        labels=np.array([numbers[example.category] for example in examples], dtype=np.int64),
+        texts=texts,
+    )
+
+
+def _phrase_arrays(labels: Sequence[Label], model: embedding.Model) -> dict[str, NDArray[Any]]:
+    phrases = [(phrase, number) for number, label in enumerate(labels) for phrase in classifier.phrases_of(label)]
+    return {
+        "phrases": embedding.embed(model, [phrase for phrase, _ in phrases]),
+        "phrase_label": np.array([number for _, number in phrases], dtype=np.int64),
+    }
+
+
+def _fitted(rows: _Rows, labels: int, strength: float) -> dict[str, NDArray[Any]]:
+    ngrams, ngrams_bias = _fit_ngrams(rows.ngrams, rows.labels, labels)
+    own = rows.labels[rows.embedded]
+    dense, dense_bias = _fit_dense(rows.dense, own, labels, strength)
+    present = sorted(set(own.tolist()))
+    centroids = np.stack([rows.dense[own == number].mean(axis=0) for number in present])
+    centroids /= np.maximum(np.linalg.norm(centroids, axis=1, keepdims=True), 1e-6)
+    return {
+        "ngrams": ngrams,
+        "ngrams_bias": ngrams_bias,
+        "dense": dense,
+        "dense_bias": dense_bias,
+        "centroids": centroids.astype(np.float32),
+    }
+
+
+def _fit_ngrams(matrix: Any, labels: NDArray[np.int64], count: int) -> tuple[Floats, Floats]:
+    from sklearn.svm import LinearSVC  # type: ignore[import-untyped]
+
+    fitted = LinearSVC(C=1.0, random_state=0, max_iter=2000, tol=1e-3).fit(matrix, labels)
+    return _spread(fitted, count, lowest=-1.5)
+
+
+def _fit_dense(vectors: Floats, labels: NDArray[np.int64], count: int, strength: float) -> tuple[Floats, Floats]:
+    from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
+
+    fitted = LogisticRegression(C=strength, max_iter=300, tol=1e-3).fit(vectors, labels)
+    return _spread(fitted, count, lowest=-8.0)
+
+
+def _spread(fitted: Any, count: int, *, lowest: float) -> tuple[Floats, Floats]:
+    """Coefficients with a row for every label; one without examples gets a low constant score."""
+    coefficients, bias = fitted.coef_, fitted.intercept_
+    if len(fitted.classes_) == 2:
+        coefficients, bias = np.vstack([-coefficients, coefficients]), np.concatenate([-bias, bias])
+    whole = np.zeros((count, coefficients.shape[1]), dtype=np.float32)
+    whole_bias = np.full(count, lowest, dtype=np.float32)
+    whole[fitted.classes_] = coefficients
+    whole_bias[fitted.classes_] = bias
+    return whole, whole_bias
+
+
+def _validated(
+    rows: _Rows, labels: Sequence[Label], arrays: dict[str, NDArray[Any]]
+) -> tuple[Weights, float]:
+    """Weights, temperatures and the dense model's strength that did best on examples held out."""
+    held = _folds(rows)
+    if (held >= 0).sum() < 10:
+        return DEFAULT, DENSE_STRENGTHS[1]
+    count = len(labels)
+    shape = (len(held), count)
+    ngrams = np.zeros(shape, dtype=np.float32)
+    dense = {strength: np.zeros(shape, dtype=np.float32) for strength in DENSE_STRENGTHS}
+    own = rows.labels[rows.embedded]
+    for fold in range(int(held.max()) + 1):
+        test, train_rows = held == fold, held != fold
+        if len(set(own[train_rows].tolist())) < 2:
+            return DEFAULT, DENSE_STRENGTHS[1]
+        matrix = rows.ngrams[rows.embedded]
+        coefficients, bias = _fit_ngrams(matrix[train_rows], own[train_rows], count)
+        ngrams[test] = matrix[test] @ coefficients.T + bias
+        for strength in DENSE_STRENGTHS:
+            coefficients, bias = _fit_dense(rows.dense[train_rows], own[train_rows], count, strength)
+            dense[strength][test] = rows.dense[test] @ coefficients.T + bias
+    tested = held >= 0
+    said = _said(rows, labels, arrays)[tested]
+    return _best(ngrams[tested], {s: scores[tested] for s, scores in dense.items()}, said, own[tested])
+
+
+def _folds(rows: _Rows) -> NDArray[np.int64]:
+    """A fold for each embedded row, spread over every label; -1 for a label's only example."""
+    own = rows.labels[rows.embedded]
+    counts = Counter(own.tolist())
+    folds = 5 if len(own) <= 600 else 3
+    seen: Counter[int] = Counter()
+    held = np.full(len(own), -1, dtype=np.int64)
+    order = random.Random(0).sample(range(len(own)), len(own))
+    for row in order[:VALIDATED_MAX]:
+        label = int(own[row])
+        if counts[label] > 1:
+            held[row] = (seen[label] + label) % folds
+            seen[label] += 1
+    used = sorted(set(held.tolist()) - {-1})
+    return np.array([used.index(fold) if fold >= 0 else -1 for fold in held.tolist()], dtype=np.int64)
+
+
+def _said(rows: _Rows, labels: Sequence[Label], arrays: dict[str, NDArray[Any]]) -> Floats:
+    keywords = [classifier.keyword_stems(label) for label in labels]
+    other = [classifier.is_other(label.name) for label in labels]
+    return np.stack(
+        [
+            classifier.label_shares(
+                arrays["phrases"] @ vector,
+                arrays["phrase_label"],
+                classifier.keyword_hits(keywords, rows.texts[row]),
+                other,
+            )
+            for row, vector in zip(rows.embedded.tolist(), rows.dense, strict=True)
+        ]
+    )
+
+
+def _best(
+    ngrams: Floats, dense: dict[float, Floats], said: Floats, truth: NDArray[np.int64]
+) -> tuple[Weights, float]:
+    """A small grid; the least log loss wins, because a calibrated confidence decides about escalation."""
+    said_log = np.log(np.maximum(said, 1e-6))
+    ngrams_temperature = min((0.15, 0.25, 0.4, 0.7), key=lambda t: _loss(ngrams / t, truth))
+    ngrams_log = _log_softmax(ngrams / ngrams_temperature)
+    found: tuple[float, Weights, float] | None = None
+    for strength, scores in dense.items():
+        temperature = min((0.3, 0.5, 0.75, 1.0, 1.4), key=lambda t: _loss(scores / t, truth))
+        dense_log = _log_softmax(scores / temperature)
+        for share in (0.0, 0.2, 0.35, 0.5, 0.65, 0.8, 1.0):
+            for words in (0.0, 0.1, 0.25, 0.5):
+                total = share * ngrams_log + (1 - share) * dense_log + words * said_log
+                sharpness = min((0.8, 1.0, 1.25, 1.6, 2.0), key=lambda s: _loss(total * s, truth))
+                loss = _loss(total * sharpness, truth)
+                if found is None or loss < found[0] - 1e-4:
+                    weights = Weights(
+                        ngrams=share,
+                        dense=round(1 - share, 2),
+                        words=words,
+                        ngrams_temperature=ngrams_temperature,
+                        dense_temperature=temperature,
+                        sharpness=sharpness,
+                    )
+                    found = (loss, weights, strength)
+    assert found is not None, "the grid is not empty"
+    return found[1], found[2]
+
+
+def _loss(scores: Floats, truth: NDArray[np.int64]) -> float:
+    return float(-_log_softmax(scores)[np.arange(len(truth)), truth].mean())
+
+
+def _log_softmax(scores: Floats) -> Floats:
+    shifted = scores - scores.max(axis=1, keepdims=True)
+    logs: Floats = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return logs
+
+
+def _nearness_min(rows: _Rows, arrays: dict[str, NDArray[Any]]) -> float:
+    """Clearly less like anything than the strangest of the examples."""
+    likeness = np.maximum(
+        (rows.dense @ arrays["centroids"].T).max(axis=1), (rows.dense @ arrays["phrases"].T).max(axis=1)
+    )
+    return round(min(float(np.quantile(likeness, 0.01)) - 0.12, 0.3), 4)
