@@ -12,8 +12,12 @@ from typing import Any
 import structlog
 from opentelemetry import trace
 from opentelemetry.propagate import extract, inject
+from structlog.tracebacks import ExceptionDictTransformer
 
 _enabled = False
+
+# Without the frames' local variables: they hold what customers sent, and passwords.
+_exceptions = structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
 
 
 def tracing_enabled() -> bool:
@@ -34,7 +38,7 @@ def configure(service: str, level: str = "info") -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             _add_trace,
-            structlog.processors.dict_tracebacks,
+            _exceptions,
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(numeric),

@@ -39,7 +39,7 @@ def wire(service: Service, settings: ExecutionSettings, client: Client) -> None:
     """Build the capabilities and register what they answer and consume."""
     database, broker = service.database, service.broker
     recorder = Recorder(database)
-    starter = Starter(client, database)
+    starter = Starter(client, database, settings.task_queue)
     files = Files(
         database,
         FolderObjects(settings.objects_folder),
@@ -47,7 +47,7 @@ def wire(service: Service, settings: ExecutionSettings, client: Client) -> None:
         retention_days=settings.file_retention_days,
     )
     packages = Packages(database)
-    deployments = Deployments(database, packages, files, client)
+    deployments = Deployments(database, packages, files, client, settings.task_queue)
     admission = Admission(
         database,
         broker,
@@ -63,7 +63,7 @@ def wire(service: Service, settings: ExecutionSettings, client: Client) -> None:
     deployment_handlers.register(service, deployments)
     file_handlers.register(service, files)
     run_handlers.register(service, admission, Runs(database, starter))
-    health_handlers.register(service, PackageHealths(database, packages, client))
+    health_handlers.register(service, PackageHealths(database, packages, client, settings.task_queue))
 
     async def sweep_runs() -> None:
         await sweep.sweep()

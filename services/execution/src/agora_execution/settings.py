@@ -6,6 +6,8 @@ import msgspec
 from agora_kit.settings import ServiceSettings
 
 GIGABYTE = 1 << 30
+TASK_QUEUE = "agent-runs"
+"""The queue that execution's workflows wait in for a worker, unless settings name another."""
 
 
 class ExecutionSettings(ServiceSettings, frozen=True, kw_only=True):
@@ -13,6 +15,7 @@ class ExecutionSettings(ServiceSettings, frozen=True, kw_only=True):
 
     temporal_address: str = "127.0.0.1:7233"
     temporal_namespace: str = "default"
+    task_queue: str = TASK_QUEUE
     objects_folder: Path
     artifacts_folder: Path
     file_quota_bytes: int = 5 * GIGABYTE

@@ -28,14 +28,15 @@ from agora_execution.models.service import ModelCalls
 from agora_execution.runs.activities import RunActivities
 from agora_execution.runs.ports import StepPorts
 from agora_execution.runs.recording import Recorder
-from agora_execution.runs.workflows import TASK_QUEUE, AgentRun
+from agora_execution.runs.workflows import AgentRun
 from agora_execution.settings import ExecutionSettings
 
 log = structlog.get_logger()
 
 WORKFLOWS: list[type] = [AgentRun, PrepareDeployment, CheckPackageHealth]
 _CONNECT_PAUSE_SECONDS = 0.5
-_GRACE = timedelta(seconds=8)
+_GRACE_SHARE = 0.8
+"""How much of its time to drain a worker leaves to what runs, before it cancels that."""
 
 
 def activities(service: Service, settings: ExecutionSettings) -> list[Any]:
@@ -62,7 +63,7 @@ def build_worker(client: Client, service: Service, settings: ExecutionSettings) 
     """The Temporal worker. Unsandboxed: only our own workflows run here, and replay tests guard them."""
     return Worker(
         client,
-        task_queue=TASK_QUEUE,
+        task_queue=settings.task_queue,
         workflows=WORKFLOWS,
         activities=activities(service, settings),
         workflow_runner=UnsandboxedWorkflowRunner(),
@@ -70,7 +71,7 @@ def build_worker(client: Client, service: Service, settings: ExecutionSettings) 
         max_concurrent_local_activities=settings.worker_slots,
         max_concurrent_activities=settings.worker_slots,
         max_cached_workflows=10 * settings.worker_slots,
-        graceful_shutdown_timeout=_GRACE,
+        graceful_shutdown_timeout=timedelta(seconds=_GRACE_SHARE * settings.drain_seconds),
     )
 
 
@@ -111,9 +112,7 @@ async def _connected(settings: ExecutionSettings) -> Client:
     # A worker's client cannot be lazy, and Temporal may start after us.
     while True:
         try:
-            return await temporal.connect(
-                settings.temporal_address, settings.temporal_namespace, lazy=False
-            )
+            return await temporal.connect(settings.temporal_address, settings.temporal_namespace, lazy=False)
         except RuntimeError as error:
             log.info("waiting for Temporal", error=repr(error)[:200])
             await asyncio.sleep(_CONNECT_PAUSE_SECONDS)

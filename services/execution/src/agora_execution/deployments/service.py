@@ -31,7 +31,6 @@ from agora_execution.deployments.workflows import PrepareDeployment, PrepareTask
 from agora_execution.files.service import Files
 from agora_execution.packages.model import PackageVersion, require_basis, require_executable
 from agora_execution.packages.service import Packages
-from agora_execution.runs.workflows import TASK_QUEUE
 
 log = structlog.get_logger()
 
@@ -39,11 +38,14 @@ log = structlog.get_logger()
 class Deployments:
     """Hires packages and keeps their configuration prepared."""
 
-    def __init__(self, database: Database, packages: Packages, files: Files, client: Client) -> None:
+    def __init__(
+        self, database: Database, packages: Packages, files: Files, client: Client, task_queue: str
+    ) -> None:
         self._database = database
         self._packages = packages
         self._files = files
         self._client = client
+        self._task_queue = task_queue
 
     async def start(self, command: StartDeployment) -> Deployment:
         """Hire a package: pins version, basis and price, and begins to prepare its configuration.
@@ -175,7 +177,7 @@ class Deployments:
                 PrepareDeployment.run,
                 task,
                 id=prepare_workflow_id(task.deployment, task.revision),
-                task_queue=TASK_QUEUE,
+                task_queue=self._task_queue,
                 execution_timeout=timedelta(hours=2),
                 id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,

@@ -17,7 +17,6 @@ from agora_execution.health.workflows import AgentHealth, CheckPackageHealth, He
 from agora_execution.models.service import ModelCalls
 from agora_execution.packages.model import PackageVersion
 from agora_execution.packages.service import Packages
-from agora_execution.runs.workflows import TASK_QUEUE
 
 _KEPT_SECONDS = 30.0
 _RUNS_COUNTED = 100
@@ -26,10 +25,11 @@ _RUNS_COUNTED = 100
 class PackageHealths:
     """Answers for packages' health."""
 
-    def __init__(self, database: Database, packages: Packages, client: Client) -> None:
+    def __init__(self, database: Database, packages: Packages, client: Client, task_queue: str) -> None:
         self._database = database
         self._packages = packages
         self._client = client
+        self._task_queue = task_queue
         self._models = ModelCalls(database)
         self._kept: dict[str, tuple[float, PackageHealth]] = {}
 
@@ -74,7 +74,7 @@ class PackageHealths:
                 CheckPackageHealth.run,
                 HealthTask(package=package.package),
                 id=f"health-{package.package}-{new_event_id()}",
-                task_queue=TASK_QUEUE,
+                task_queue=self._task_queue,
                 execution_timeout=timedelta(seconds=18),
                 rpc_timeout=timedelta(seconds=18),
             )

@@ -53,9 +53,7 @@ class Knowledge:
 
     async def drop(self, command: DropCollection) -> Dropped:
         """Forget a collection."""
-        return await self._do(
-            lambda: Dropped(existed=self._store.drop(command.tenant, command.collection))
-        )
+        return await self._do(lambda: Dropped(existed=self._store.drop(command.tenant, command.collection)))
 
     async def close(self) -> None:
         """Finish what is at hand and close the shard."""

@@ -64,7 +64,9 @@ class VectorStore:
 
     def count(self, tenant: str, collection: str) -> int:
         """How many passages a collection holds."""
-        return int(self._shard.count(qdrant.CountRequest(exact=True, filter=_filter(_scope(tenant, collection)))))
+        return int(
+            self._shard.count(qdrant.CountRequest(exact=True, filter=_filter(_scope(tenant, collection))))
+        )
 
     def search(
         self, tenant: str, collection: str, vector: Sequence[float], limit: int, filters: Mapping[str, str]

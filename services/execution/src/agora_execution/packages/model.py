@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import chain
 from typing import Any
 
 from agora_contracts.billing import Quantity
@@ -77,6 +78,22 @@ def require_basis(version: PackageVersion, basis: str) -> None:
             f"the basis {basis!r} is listed but not billed yet; hire by {', '.join(rated) or 'another package'}",
             errors=[FieldError(field="/basis", detail="not available yet")],
         )
+
+
+def null_characters(document: Any, place: str = "") -> list[str]:
+    """Where a document (plain JSON types) holds U+0000, which the database cannot store, as JSON pointers."""
+    match document:
+        case str():
+            return [place or "/"] if "\0" in document else []
+        case Mapping():
+            names = [place or "/"] if any("\0" in name for name in document) else []
+            found = (null_characters(value, f"{place}/{name}") for name, value in document.items())
+            return [*names, *chain.from_iterable(found)]
+        case list():
+            inner = (null_characters(value, f"{place}/{number}") for number, value in enumerate(document))
+            return list(chain.from_iterable(inner))
+        case _:
+            return []
 
 
 def estimate(

@@ -12,7 +12,7 @@ from agora_kit.database import Database
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agora_execution.packages import store
-from agora_execution.packages.model import PackageVersion, newest
+from agora_execution.packages.model import PackageVersion, newest, null_characters
 
 _CACHE_SECONDS = 2.0
 _ERRORS_SHOWN = 20
@@ -74,6 +74,7 @@ class Packages:
             schema = version.schemas.input if which == "input" else version.schemas.config
             validator = self._validators[key] = jsonschema_rs.validator_for(schema)
         if validator.is_valid(document):
+            _refuse_null_characters(which, document)
             return
         faults = [
             FieldError(
@@ -85,4 +86,13 @@ class Packages:
             f"invalid_{which}",
             f"the {which} does not fit the schema of {version.package} {version.version}; see errors",
             errors=faults,
+        )
+
+
+def _refuse_null_characters(which: str, document: dict[str, Any]) -> None:
+    if places := null_characters(document)[:_ERRORS_SHOWN]:
+        raise AgoraError(
+            f"invalid_{which}",
+            f"the {which} holds the character U+0000, which cannot be stored; leave it out",
+            errors=[FieldError(field=place, detail="must not hold U+0000") for place in places],
         )

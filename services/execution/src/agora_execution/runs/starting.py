@@ -13,7 +13,6 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from agora_execution.runs.workflows import (
     END_MARGIN_SECONDS,
-    TASK_QUEUE,
     WORKFLOW_TASK_TIMEOUT,
     AgentRun,
     RunTask,
@@ -27,9 +26,10 @@ _RPC_TIMEOUT = timedelta(seconds=3)
 class Starter:
     """Execution's hands on Temporal."""
 
-    def __init__(self, client: Client, database: Database) -> None:
+    def __init__(self, client: Client, database: Database, task_queue: str) -> None:
         self._client = client
         self._database = database
+        self._task_queue = task_queue
 
     async def start(self, task: RunTask) -> None:
         """Start a run's workflow. Already started is success; a closed one is never started again.
@@ -78,7 +78,7 @@ class Starter:
                 AgentRun.run,
                 task,
                 id=task.run,
-                task_queue=TASK_QUEUE,
+                task_queue=self._task_queue,
                 execution_timeout=timedelta(seconds=task.timeout_seconds + END_MARGIN_SECONDS),
                 task_timeout=WORKFLOW_TASK_TIMEOUT,
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,

@@ -30,7 +30,6 @@ from temporalio.exceptions import (
 from agora_execution import agents
 from agora_execution.runs.model import CANCELLED, HOLD_LOST, INTERNAL, TIMED_OUT, step_id
 
-TASK_QUEUE = "agent-runs"
 WORKFLOW_TASK_TIMEOUT = timedelta(seconds=10)
 END_MARGIN_SECONDS = 300
 """How much longer than the run's own limit Temporal waits before it closes the workflow itself."""
