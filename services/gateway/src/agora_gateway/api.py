@@ -10,6 +10,9 @@ from litestar.di import Provide
 
 from agora_gateway.account import routes as account
 from agora_gateway.deployments import routes as deployments
+from agora_gateway.docs import routes as docs
+from agora_gateway.docs.document import openapi_config
+from agora_gateway.docs.schemas import DecimalSchemas
 from agora_gateway.edge import problems
 from agora_gateway.edge.bodies import BODY_BYTES_MAX, ApiRequest
 from agora_gateway.edge.gate import PREFIX
@@ -61,12 +64,13 @@ def create_api(
         ],
     )
     return Litestar(
-        route_handlers=[version_1, health.router],
+        route_handlers=[version_1, health.router_at_root(), docs.router],
         request_class=ApiRequest,
         request_max_body_size=BODY_BYTES_MAX,
         exception_handlers={Exception: problems.respond},
         logging_config=None,
-        openapi_config=None,
+        openapi_config=openapi_config(),
+        plugins=[DecimalSchemas()],
         dependencies={
             "broker": Provide(lambda: broker, sync_to_thread=False),
             "report": Provide(lambda: report, sync_to_thread=False),

@@ -8,7 +8,7 @@ from litestar.di import NamedDependency
 from agora_gateway.account import shapes
 from agora_gateway.account.shapes import BalanceShape, StatementShape, balance_shape, statement_shape
 from agora_gateway.edge.principals import Tenant, requires
-from agora_gateway.edge.routing import Cursor, Limit, answers
+from agora_gateway.edge.routing import TENANT_SECURITY, Cursor, Limit, answers
 
 
 @get(
@@ -41,4 +41,6 @@ async def get_statement(
     return statement_shape(await broker.ask(query))
 
 
-router = Router("/account", route_handlers=[get_balance, get_statement], tags=["Account"])
+router = Router(
+    "/account", route_handlers=[get_balance, get_statement], tags=["Account"], security=TENANT_SECURITY
+)

@@ -15,7 +15,7 @@ from agora_contracts.execution import (
 from agora_kit.broker import Broker
 from litestar import Response, Router, delete, get, patch, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, QueryParameter
+from litestar.params import QueryParameter
 
 from agora_gateway.deployments import shapes
 from agora_gateway.deployments.shapes import (
@@ -29,7 +29,9 @@ from agora_gateway.deployments.shapes import (
 from agora_gateway.edge.headers import fingerprint, requested_id, wait_seconds
 from agora_gateway.edge.principals import Tenant, requires
 from agora_gateway.edge.routing import (
+    TENANT_SECURITY,
     Cursor,
+    DeploymentId,
     IdempotencyKey,
     Limit,
     Prefer,
@@ -114,7 +116,7 @@ async def list_deployments(
     responses=answers(shapes.A_DEPLOYMENT, "not_found"),
 )
 async def get_deployment(
-    broker: NamedDependency[Broker], tenant: NamedDependency[Tenant], deployment: FromPath[str]
+    broker: NamedDependency[Broker], tenant: NamedDependency[Tenant], deployment: DeploymentId
 ) -> DeploymentShape:
     """One rental with its config and state."""
     query = GetDeployment(deployment=existing("dep", deployment), tenant=tenant.id)
@@ -138,7 +140,7 @@ async def get_deployment(
 async def change_deployment(
     broker: NamedDependency[Broker],
     tenant: NamedDependency[Tenant],
-    deployment: FromPath[str],
+    deployment: DeploymentId,
     data: Annotated[ConfigBody, body(shapes.A_CONFIG)],
 ) -> DeploymentShape:
     """Replace the config. It takes effect once prepared; until then runs use the old one."""
@@ -157,7 +159,7 @@ async def change_deployment(
     responses=answers(shapes.AN_ENDED, "not_found"),
 )
 async def end_deployment(
-    broker: NamedDependency[Broker], tenant: NamedDependency[Tenant], deployment: FromPath[str]
+    broker: NamedDependency[Broker], tenant: NamedDependency[Tenant], deployment: DeploymentId
 ) -> DeploymentShape:
     """End the rental: runs that go on finish, new ones are refused. Doing it again changes nothing."""
     command = EndDeployment(deployment=existing("dep", deployment), tenant=tenant.id)
@@ -175,7 +177,7 @@ async def end_deployment(
 async def estimate_deployment(
     broker: NamedDependency[Broker],
     tenant: NamedDependency[Tenant],
-    deployment: FromPath[str],
+    deployment: DeploymentId,
     data: Annotated[DeploymentRunBody, body(shapes.A_RUN_BODY)],
 ) -> EstimateShape:
     """What this input would cost at most at the rental's price. Nothing is started or set aside."""
@@ -206,7 +208,7 @@ async def estimate_deployment(
 async def execute_deployment(
     broker: NamedDependency[Broker],
     tenant: NamedDependency[Tenant],
-    deployment: FromPath[str],
+    deployment: DeploymentId,
     data: Annotated[DeploymentRunBody, body(shapes.A_RUN_BODY)],
     idempotency_key: IdempotencyKey = None,
     prefer: Prefer = None,
@@ -236,4 +238,5 @@ router = Router(
         execute_deployment,
     ],
     tags=["Deployments"],
+    security=TENANT_SECURITY,
 )

@@ -10,7 +10,7 @@ from agora_contracts.problems import PROBLEMS, TYPE_PREFIX, AgoraError, Problem
 from litestar.datastructures import ResponseHeader
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Example
-from litestar.params import BodyKwarg, HeaderParameter, QueryParameter
+from litestar.params import BodyKwarg, HeaderParameter, PathParameter, QueryParameter
 
 from agora_gateway.edge.problems import MEDIA_TYPE
 
@@ -36,6 +36,26 @@ Prefer = Annotated[
     ),
 ]
 
+PackageId = Annotated[str, PathParameter(description="The package's slug.", examples=[Example(value="echo")])]
+VersionId = Annotated[
+    str, PathParameter(description="A package's version.", examples=[Example(value="1.0.0")])
+]
+
+
+def _id(prefix: str, noun: str) -> PathParameter:
+    shown = Example(value=f"{prefix}_0190a5b07c3a7d4e8f00112233445566")
+    return PathParameter(description=f"The {noun}'s id.", examples=[shown])
+
+
+RunId = Annotated[str, _id("run", "run")]
+DeploymentId = Annotated[str, _id("dep", "deployment")]
+FileId = Annotated[str, _id("file", "file")]
+KeyId = Annotated[str, _id("key", "API key")]
+TenantId = Annotated[str, _id("ten", "tenant")]
+
+TENANT_SECURITY: list[dict[str, list[str]]] = [{"bearer": []}, {"key": []}]
+OPERATOR_SECURITY: list[dict[str, list[str]]] = [{"operator": []}]
+
 _ALWAYS = ("unauthenticated", "forbidden", "unavailable")
 
 
@@ -58,7 +78,7 @@ _NOUNS = {"run": "run", "dep": "deployment", "file": "file", "key": "API key", "
 
 def body(example: msgspec.Struct, description: str | None = None) -> BodyKwarg:
     """Document a request body by an example of its type."""
-    shown = Example(summary="Example", value=msgspec.to_builtins(example))
+    shown = _shown(example)
     return BodyKwarg(description=description, examples=[shown])
 
 
@@ -69,12 +89,28 @@ def answers(
     kind = type(example)
     statuses = [status] if isinstance(status, int) else status
     told = description or (kind.__doc__ or "").strip().split("\n")[0]
-    shown = Example(summary="Example", value=msgspec.to_builtins(example))
+    shown = _shown(example)
     specs = {
         number: ResponseSpec(kind, generate_examples=False, description=told, examples=[shown])
         for number in statuses
     }
     return specs | refusals(*problems)
+
+
+def content(
+    kind: type, media_type: str, description: str, example: str, *problems: str
+) -> dict[int, ResponseSpec]:
+    """Document a route that answers something other than JSON."""
+    shown = Example(summary="Example", value=example)
+    spec = ResponseSpec(
+        kind, generate_examples=False, description=description, media_type=media_type, examples=[shown]
+    )
+    return {200: spec} | refusals(*problems)
+
+
+def _shown(example: msgspec.Struct) -> Example:
+    # The struct itself: of a dict Litestar would leave out every null.
+    return Example(summary="Example", value=example)
 
 
 def refusals(*problems: str) -> dict[int, ResponseSpec]:
@@ -89,13 +125,11 @@ def _refusal(status: int, slugs: list[str]) -> ResponseSpec:
     examples = [
         Example(
             summary=slug,
-            value=msgspec.to_builtins(
-                Problem(
-                    type=TYPE_PREFIX + slug,
-                    title=PROBLEMS[slug].title,
-                    status=status,
-                    detail=f"what happened here and what to change ({slug})",
-                )
+            value=Problem(
+                type=TYPE_PREFIX + slug,
+                title=PROBLEMS[slug].title,
+                status=status,
+                detail=f"what happened here and what to change ({slug})",
             ),
         )
         for slug in slugs

@@ -6,14 +6,14 @@ from agora_contracts.execution import DeleteFile, GetFile, ListFiles
 from agora_kit.broker import Broker
 from litestar import Request, Router, delete, get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, QueryParameter
+from litestar.params import QueryParameter
 from litestar.response import Stream
 
 from agora_gateway.edge.principals import Tenant, requires
-from agora_gateway.edge.routing import Cursor, Limit, answers, existing, refusals
+from agora_gateway.edge.routing import TENANT_SECURITY, Cursor, FileId, Limit, answers, content, existing
 from agora_gateway.files import model, shapes
 from agora_gateway.files.service import Files
-from agora_gateway.files.shapes import FilePageShape, FileShape, file_page_shape, file_shape
+from agora_gateway.files.shapes import FilePageShape, FileShape, UploadOperation, file_page_shape, file_shape
 from agora_gateway.files.uploads import OVERHEAD_MAX, open_upload
 
 Name = Annotated[
@@ -29,6 +29,7 @@ Run = Annotated[str | None, QueryParameter(name="run", description="Only what th
     request_max_body_size=model.SIZE_MAX + OVERHEAD_MAX,
     summary="Upload a file",
     operation_id="uploadFile",
+    operation_class=UploadOperation,
     responses=answers(
         shapes.A_FILE,
         "malformed_request",
@@ -75,7 +76,7 @@ async def list_files(
     responses=answers(shapes.A_FILE, "not_found"),
 )
 async def get_file(
-    broker: NamedDependency[Broker], tenant: NamedDependency[Tenant], file: FromPath[str]
+    broker: NamedDependency[Broker], tenant: NamedDependency[Tenant], file: FileId
 ) -> FileShape:
     """Name, size, hash and dates of a file."""
     return file_shape(await broker.ask(GetFile(file=existing("file", file), tenant=tenant.id)))
@@ -86,10 +87,10 @@ async def get_file(
     guards=[requires("files")],
     summary="Download a file",
     operation_id="downloadFile",
-    responses=refusals("not_found"),
+    responses=content(bytes, model.OCTETS, "The file's bytes.", "a,b\n1,2\n", "not_found"),
 )
 async def download_file(
-    files: NamedDependency[Files], tenant: NamedDependency[Tenant], file: FromPath[str]
+    files: NamedDependency[Files], tenant: NamedDependency[Tenant], file: FileId
 ) -> Stream:
     """The file's bytes, to be saved and never shown in the page."""
     record, chunks = await files.download(tenant.id, existing("file", file))
@@ -112,12 +113,15 @@ async def download_file(
     responses=answers(shapes.A_FILE, "not_found"),
 )
 async def delete_file(
-    broker: NamedDependency[Broker], tenant: NamedDependency[Tenant], file: FromPath[str]
+    broker: NamedDependency[Broker], tenant: NamedDependency[Tenant], file: FileId
 ) -> FileShape:
     """Delete a file. Doing it again changes nothing."""
     return file_shape(await broker.ask(DeleteFile(file=existing("file", file), tenant=tenant.id)))
 
 
 router = Router(
-    "/files", route_handlers=[upload_file, list_files, get_file, download_file, delete_file], tags=["Files"]
+    "/files",
+    route_handlers=[upload_file, list_files, get_file, download_file, delete_file],
+    tags=["Files"],
+    security=TENANT_SECURITY,
 )

@@ -1,9 +1,11 @@
 """Files as the public API shows them."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import msgspec
 from agora_contracts.execution import File, FilePage
+from litestar.openapi.spec import Example, OpenAPIMediaType, OpenAPIType, Operation, RequestBody, Schema
 
 
 class FileShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,3 +60,23 @@ A_FILE = FileShape(
     run=None,
 )
 A_PAGE = FilePageShape(items=[A_FILE], used_bytes=5, quota_bytes=10_737_418_240)
+
+
+@dataclass
+class UploadOperation(Operation):
+    """Describes the body of an upload, which the route reads as a stream and Litestar knows nothing of."""
+
+    def __post_init__(self) -> None:
+        """Add the two forms that a file may come in."""
+        octets = Schema(type=OpenAPIType.STRING, content_media_type="application/octet-stream")
+        form = Schema(type=OpenAPIType.OBJECT, properties={"file": octets}, required=["file"])
+        self.request_body = RequestBody(
+            description="The file as the form field `file`, or its bytes as the body with `?name=`.",
+            required=True,
+            content={
+                "multipart/form-data": OpenAPIMediaType(schema=form),
+                "application/octet-stream": OpenAPIMediaType(
+                    schema=octets, examples={"csv": Example(summary="Example", value="a,b\n1,2\n")}
+                ),
+            },
+        )

@@ -30,3 +30,8 @@ async def ready(report: NamedDependency[HealthReport]) -> Response[Health]:
 
 
 router = Router("", route_handlers=[health, live, ready], tags=["Health"])
+
+
+def router_at_root() -> Router:
+    """The same routes without the prefix, where probes look for them; described only once."""
+    return Router("", route_handlers=[health, live, ready], include_in_schema=False)

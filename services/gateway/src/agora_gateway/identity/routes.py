@@ -4,10 +4,9 @@ from typing import Annotated
 
 from litestar import Router, delete, get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath
 
 from agora_gateway.edge.principals import Tenant, requires
-from agora_gateway.edge.routing import Cursor, Limit, answers, body, existing
+from agora_gateway.edge.routing import TENANT_SECURITY, Cursor, KeyId, Limit, answers, body, existing
 from agora_gateway.identity import model, shapes
 from agora_gateway.identity.key_cache import KeyCache
 from agora_gateway.identity.service import Identity, NewKey
@@ -63,7 +62,7 @@ async def revoke_key(
     identity: NamedDependency[Identity],
     keys: NamedDependency[KeyCache],
     tenant: NamedDependency[Tenant],
-    key: FromPath[str],
+    key: KeyId,
 ) -> KeyShape:
     """Revoke a key: it stops working within a second everywhere. Doing it again changes nothing."""
     revoked = await identity.revoke_key(tenant.id, existing("key", key))
@@ -71,4 +70,9 @@ async def revoke_key(
     return key_shape(revoked)
 
 
-router = Router("/api-keys", route_handlers=[create_key, list_keys, revoke_key], tags=["API keys"])
+router = Router(
+    "/api-keys",
+    route_handlers=[create_key, list_keys, revoke_key],
+    tags=["API keys"],
+    security=TENANT_SECURITY,
+)

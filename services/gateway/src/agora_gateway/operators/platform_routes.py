@@ -18,9 +18,9 @@ from agora_contracts.problems import AgoraError, FieldError
 from agora_kit.broker import Broker
 from litestar import get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, QueryParameter
+from litestar.params import QueryParameter
 
-from agora_gateway.edge.routing import Cursor, Limit, answers, body, existing
+from agora_gateway.edge.routing import Cursor, Limit, RunId, answers, body, existing
 from agora_gateway.operators import shapes
 from agora_gateway.operators.shapes import OpenHoldsShape, PlatformHealth, ReplayBody, open_holds_shape
 
@@ -70,7 +70,7 @@ async def replay_dead_letters(
     operation_id="replayUsage",
     responses=answers(shapes.REPLAYED, "not_found"),
 )
-async def replay_usage(broker: NamedDependency[Broker], run: FromPath[str]) -> Replayed:
+async def replay_usage(broker: NamedDependency[Broker], run: RunId) -> Replayed:
     """Publish a run's usage events and its end again, for a run whose usage did not complete."""
     replayed: Replayed = await broker.ask(ReplayRunUsage(run=existing("run", run)))
     return replayed

@@ -1,24 +1,30 @@
 """HTTP of the operator: tenants, their keys and credit, packages."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
+import msgspec
 from agora_contracts.billing import TopUp
-from agora_contracts.catalog import PublishPackage, SetListingState
+from agora_contracts.catalog import Manifest, PublishPackage, SetListingState
 from agora_contracts.money import Money, from_public
 from agora_contracts.problems import AgoraError, FieldError
 from agora_kit.broker import Broker
 from litestar import Router, delete, get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath
 
 from agora_gateway.account.shapes import A_BALANCE, BalanceShape, balance_shape
+from agora_gateway.edge.bodies import field_error
 from agora_gateway.edge.headers import requested_id
 from agora_gateway.edge.page_cache import PageCache
 from agora_gateway.edge.principals import operators_only
 from agora_gateway.edge.routing import (
+    OPERATOR_SECURITY,
     Cursor,
     IdempotencyKey,
+    KeyId,
     Limit,
+    PackageId,
+    TenantId,
+    VersionId,
     answers,
     body,
     existing,
@@ -87,7 +93,7 @@ async def list_tenants(
 )
 async def create_key(
     identity: NamedDependency[Identity],
-    tenant_id: FromPath[str],
+    tenant_id: TenantId,
     data: Annotated[NewKeyBody, body(identity_shapes.A_NEW_KEY_BODY)],
 ) -> NewKeyShape:
     """A key for a tenant. It is shown this once."""
@@ -102,7 +108,7 @@ async def create_key(
     responses=answers(identity_shapes.A_KEY_PAGE, "not_found", "invalid_input", "invalid_cursor"),
 )
 async def list_keys(
-    identity: NamedDependency[Identity], tenant_id: FromPath[str], cursor: Cursor = None, limit: Limit = 50
+    identity: NamedDependency[Identity], tenant_id: TenantId, cursor: Cursor = None, limit: Limit = 50
 ) -> KeyPageShape:
     """A tenant's keys by their prefixes, revoked ones too."""
     await identity.get_tenant(existing("ten", tenant_id))
@@ -120,8 +126,8 @@ async def list_keys(
 async def revoke_key(
     identity: NamedDependency[Identity],
     keys: NamedDependency[KeyCache],
-    tenant_id: FromPath[str],
-    key: FromPath[str],
+    tenant_id: TenantId,
+    key: KeyId,
 ) -> KeyShape:
     """Revoke a key: it stops working within a second everywhere."""
     revoked = await identity.revoke_key(existing("ten", tenant_id), existing("key", key))
@@ -146,7 +152,7 @@ async def revoke_key(
 async def top_up(
     broker: NamedDependency[Broker],
     identity: NamedDependency[Identity],
-    tenant_id: FromPath[str],
+    tenant_id: TenantId,
     data: Annotated[TopUpBody, body(shapes.A_TOP_UP)],
 ) -> BalanceShape:
     """Book paid credit onto a tenant's account. The same reference books it once."""
@@ -180,7 +186,9 @@ async def publish_package(
     data: Annotated[PublishBody, body(shapes.A_PUBLICATION)],
 ) -> PackageDetailShape:
     """Publish one version. The same contents again change nothing; other contents conflict."""
-    command = PublishPackage(manifest=data.manifest, schemas=data.schemas, first_party=data.first_party)
+    command = PublishPackage(
+        manifest=_manifest(data.manifest), schemas=data.schemas, first_party=data.first_party
+    )
     detail = await broker.ask(command)
     pages.clear()
     return package_detail(detail)
@@ -196,8 +204,8 @@ async def publish_package(
 async def set_listing_state(
     broker: NamedDependency[Broker],
     pages: NamedDependency[PageCache],
-    package: FromPath[str],
-    version: FromPath[str],
+    package: PackageId,
+    version: VersionId,
     data: Annotated[StateBody, body(shapes.A_STATE)],
 ) -> PackageDetailShape:
     """Publish a draft, deprecate or retire a version."""
@@ -205,6 +213,16 @@ async def set_listing_state(
     detail = await broker.ask(command)
     pages.clear()
     return package_detail(detail)
+
+
+def _manifest(given: dict[str, Any]) -> Manifest:
+    try:
+        return msgspec.convert(given, Manifest)
+    except msgspec.ValidationError as error:
+        field = field_error(error)
+        raise AgoraError(
+            "invalid_manifest", f"the manifest does not fit: {field.detail}", errors=[field]
+        ) from error
 
 
 def _money(given: MoneyBody) -> Money:
@@ -230,4 +248,5 @@ router = Router(
     ],
     guards=[operators_only],
     tags=["Operator"],
+    security=OPERATOR_SECURITY,
 )

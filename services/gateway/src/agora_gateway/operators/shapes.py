@@ -1,12 +1,11 @@
 """What only the operator sends and sees."""
 
 from datetime import UTC, datetime
-from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from agora_contracts.billing import OpenHolds
-from agora_contracts.catalog import Estimate, ListingState, Manifest, OfferedPrice, Schemas
+from agora_contracts.catalog import ListingState, Schemas
 from agora_contracts.execution import Replayed
 from agora_contracts.money import PublicMoney
 from agora_contracts.platform import DeadLetter, DeadLetterPage, Health, ReplayReport
@@ -27,9 +26,9 @@ class TopUpBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class PublishBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A package version: its manifest and its JSON Schemas."""
+    """A package version: its manifest (what `agent.toml` says) and its JSON Schemas (2020-12)."""
 
-    manifest: Manifest
+    manifest: dict[str, Any]
     schemas: Schemas
     first_party: bool = False
 
@@ -95,15 +94,15 @@ def open_holds_shape(holds: OpenHolds) -> OpenHoldsShape:
 _AT = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 A_TOP_UP = TopUpBody(amount=MoneyBody(amount="100.000000"), reference="invoice 2026-0001")
 A_PUBLICATION = PublishBody(
-    manifest=Manifest(
-        id="echo",
-        version="1.0.0",
-        title="Echo",
-        summary="Returns the text it was given.",
-        category="operations-automation",
-        prices=[OfferedPrice(basis="task", unit_price=Decimal("0.5"), meter="tasks")],
-        estimate={"tasks": Estimate(fixed=Decimal(1))},
-    ),
+    manifest={
+        "id": "echo",
+        "version": "1.0.0",
+        "title": "Echo",
+        "summary": "Returns the text it was given.",
+        "category": "operations-automation",
+        "prices": [{"basis": "task", "unit_price": "0.5", "meter": "tasks"}],
+        "estimate": {"tasks": {"fixed": "1"}},
+    },
     schemas=Schemas(
         input={"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]},
         output={"type": "object", "properties": {"text": {"type": "string"}}},

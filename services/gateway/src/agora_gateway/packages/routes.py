@@ -7,14 +7,16 @@ from agora_contracts.execution import CheckPackageHealth, EstimateRun, PackageHe
 from agora_kit.broker import Broker
 from litestar import Response, Router, get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, QueryParameter
+from litestar.params import QueryParameter
 
 from agora_gateway.edge.headers import fingerprint, requested_id, wait_seconds
 from agora_gateway.edge.principals import Tenant, requires
 from agora_gateway.edge.routing import (
+    TENANT_SECURITY,
     Cursor,
     IdempotencyKey,
     Limit,
+    PackageId,
     Prefer,
     answers,
     body,
@@ -82,7 +84,7 @@ async def list_packages(
     responses=answers(shapes.A_DETAIL, "not_found"),
 )
 async def get_package(
-    broker: NamedDependency[Broker], package: FromPath[str], version: Version = None
+    broker: NamedDependency[Broker], package: PackageId, version: Version = None
 ) -> PackageDetailShape:
     """One package version, whole: description, schemas, prices, permissions, limits."""
     detail = await broker.ask(GetPackage(package=existing_package(package), version=version))
@@ -102,7 +104,7 @@ async def get_package(
 async def estimate_package(
     broker: NamedDependency[Broker],
     tenant: NamedDependency[Tenant],
-    package: FromPath[str],
+    package: PackageId,
     data: Annotated[EstimateBody, body(shapes.AN_ESTIMATE_BODY)],
 ) -> EstimateShape:
     """What this input would cost at most. Nothing is started, nothing is set aside."""
@@ -120,7 +122,7 @@ async def estimate_package(
     responses=answers(shapes.A_HEALTH, "not_found"),
 )
 async def check_package(
-    broker: NamedDependency[Broker], package: FromPath[str], version: Version = None
+    broker: NamedDependency[Broker], package: PackageId, version: Version = None
 ) -> PackageHealth:
     """Whether a package can work now, and how its last runs went."""
     query = CheckPackageHealth(package=existing_package(package), version=version)
@@ -151,7 +153,7 @@ async def check_package(
 async def execute_package(
     broker: NamedDependency[Broker],
     tenant: NamedDependency[Tenant],
-    package: FromPath[str],
+    package: PackageId,
     data: Annotated[ExecuteBody, body(shapes.AN_EXECUTE_BODY)],
     idempotency_key: IdempotencyKey = None,
     prefer: Prefer = None,
@@ -181,4 +183,5 @@ router = Router(
         execute_package,
     ],
     tags=["Marketplace"],
+    security=TENANT_SECURITY,
 )

@@ -7,12 +7,21 @@ from agora_contracts.execution import CancelRun, GetRun, ListRuns, ListSteps, Ru
 from agora_kit.broker import Broker
 from litestar import Router, get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, HeaderParameter, QueryParameter
+from litestar.params import HeaderParameter, QueryParameter
 from litestar.response import Stream
 
 from agora_gateway.edge.headers import wait_seconds
 from agora_gateway.edge.principals import Tenant, requires
-from agora_gateway.edge.routing import Cursor, Limit, Prefer, answers, existing, refusals
+from agora_gateway.edge.routing import (
+    TENANT_SECURITY,
+    Cursor,
+    Limit,
+    Prefer,
+    RunId,
+    answers,
+    content,
+    existing,
+)
 from agora_gateway.runs import shapes
 from agora_gateway.runs.feeds import RunFeeds
 from agora_gateway.runs.service import wait_for
@@ -68,7 +77,7 @@ async def list_runs(
 async def get_run(
     broker: NamedDependency[Broker],
     tenant: NamedDependency[Tenant],
-    run: FromPath[str],
+    run: RunId,
     prefer: Prefer = None,
 ) -> RunShape:
     """A run's state, output, usage and cost. `Prefer: wait=N` waits for its end."""
@@ -85,7 +94,7 @@ async def get_run(
     responses=answers(shapes.A_RUN, "not_found", "run_ended"),
 )
 async def cancel_run(
-    broker: NamedDependency[Broker], tenant: NamedDependency[Tenant], run: FromPath[str]
+    broker: NamedDependency[Broker], tenant: NamedDependency[Tenant], run: RunId
 ) -> RunShape:
     """Ask a run to stop. What it has used so far of models and storage is charged, at most the quote."""
     command = CancelRun(run=existing("run", run), tenant=tenant.id, requested_by=tenant.key)
@@ -100,7 +109,7 @@ async def cancel_run(
     responses=answers(shapes.STEPS, "not_found"),
 )
 async def list_steps(
-    broker: NamedDependency[Broker], tenant: NamedDependency[Tenant], run: FromPath[str]
+    broker: NamedDependency[Broker], tenant: NamedDependency[Tenant], run: RunId
 ) -> StepList:
     """The steps a run has taken so far, in order, each with its usage."""
     found: StepList = await broker.ask(ListSteps(run=existing("run", run), tenant=tenant.id))
@@ -115,7 +124,7 @@ async def list_steps(
     responses=answers(shapes.A_RECEIPT, "not_found"),
 )
 async def get_receipt(
-    broker: NamedDependency[Broker], tenant: NamedDependency[Tenant], run: FromPath[str]
+    broker: NamedDependency[Broker], tenant: NamedDependency[Tenant], run: RunId
 ) -> ReceiptShape:
     """What was quoted, held, charged and released for a run, line by line."""
     return receipt_shape(await broker.ask(GetReceipt(run=existing("run", run), tenant=tenant.id)))
@@ -124,16 +133,17 @@ async def get_receipt(
 @get(
     "/{run:str}/events",
     guards=[requires("read")],
-    media_type="text/event-stream",
     summary="Follow a run",
     operation_id="followRun",
-    responses=refusals("not_found", "invalid_input"),
+    responses=content(
+        str, "text/event-stream", "The run's events.", shapes.EVENTS, "not_found", "invalid_input"
+    ),
 )
 async def follow_run(
     broker: NamedDependency[Broker],
     feeds: NamedDependency[RunFeeds],
     tenant: NamedDependency[Tenant],
-    run: FromPath[str],
+    run: RunId,
     after: After = None,
     last_event_id: LastEventId = None,
 ) -> Stream:
@@ -153,4 +163,5 @@ router = Router(
     "/runs",
     route_handlers=[list_runs, get_run, cancel_run, list_steps, get_receipt, follow_run],
     tags=["Runs"],
+    security=TENANT_SECURITY,
 )

@@ -171,3 +171,13 @@ A_RECEIPT = ReceiptShape(
     explanation="charged as quoted",
     settled_at=_LATER,
 )
+EVENTS = f"""\
+id: 4
+event: run.finished
+data: {{"run":"{_RUN}","status":"succeeded","deliverable":"full","error":null}}
+
+id: 5
+event: run.charged
+data: {{"run":"{_RUN}","revision":1,"amount":{{"amount":"0.500000","currency":"USD"}},"lines":[]}}
+
+"""

@@ -13,7 +13,7 @@ from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 
 from agora_gateway.edge.principals import Tenant, requires
-from agora_gateway.edge.routing import answers
+from agora_gateway.edge.routing import TENANT_SECURITY, answers
 
 _DEFAULT_SPAN = timedelta(days=30)
 _GROUPS: tuple[str, ...] = get_args(GroupBy)
@@ -102,4 +102,4 @@ def _invalid(field: str, detail: str) -> AgoraError:
     return AgoraError("invalid_input", f"the parameter {field} {detail}", errors=errors)
 
 
-router = Router("/usage", route_handlers=[query_usage], tags=["Usage"])
+router = Router("/usage", route_handlers=[query_usage], tags=["Usage"], security=TENANT_SECURITY)
