@@ -46,7 +46,7 @@ from .conftest import TENANT, Clock, hold_request, price_version, usage
 
 CENT = 10_000
 LIMIT = 5 * CENT
-RUNS = st.integers(min_value=0, max_value=4)
+RUNS = st.integers(min_value=0, max_value=2)
 _machines = count()
 
 
@@ -94,7 +94,7 @@ def envelope[Data](tenant: str, data: Data) -> Envelope[Data]:
 
 
 class MoneyMachine(RuleBasedStateMachine):
-    """Each machine has an account and five runs of its own on the shared database."""
+    """Each machine has an account and three runs of its own on the shared database."""
 
     books: Books
 
@@ -254,9 +254,6 @@ class MoneyMachine(RuleBasedStateMachine):
         quantity = closed.totals[0].quantity
         amount = int(quantity * CENT) if closed.outcome == "succeeded" else 0
         self.charged[closed.run] = (closed.revision, amount)
-        if amount < before:
-            self._expect_back(closed.run, before - amount)
-            return
         paid = self.paid.setdefault(closed.run, [0, 0, 0])
         if amount >= before:
             more = amount - before
