@@ -1,5 +1,6 @@
 """Every error as a problem document (RFC 9457); nothing of our inside leaks."""
 
+import re
 from typing import Any
 
 import msgspec
@@ -49,13 +50,6 @@ def to_problem(error: Exception, request_line: str) -> Problem:
     """Turn whatever was raised into a problem; what we did not foresee is logged and says nothing."""
     if isinstance(error, AgoraError):
         return error.problem
-    if isinstance(error, ValidationException):
-        if any(field.field == "data" for field in _field_errors(error)):
-            # Litestar's word for a body that is not there; one that does not fit is refused in bodies.py.
-            return AgoraError(
-                "malformed_request", "the body is empty; this route needs a JSON object"
-            ).problem
-        return AgoraError("invalid_input", "the parameters do not fit", errors=_field_errors(error)).problem
     if isinstance(error, HTTPException) and error.status_code in _BY_STATUS:
         slug, detail = _BY_STATUS[error.status_code]
         return AgoraError(slug, detail).problem
@@ -69,6 +63,8 @@ def to_problem(error: Exception, request_line: str) -> Problem:
 
 def respond(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """Litestar's handler for every exception."""
+    if isinstance(error, ValidationException):
+        error = _parameter_problem(error, request)
     problem = to_problem(error, f"{request.method} {request.url.path}")
     headers = headers_of(problem)
     if problem.status == 405 and isinstance(error, HTTPException):
@@ -85,10 +81,29 @@ async def send_problem(send: Any, problem: Problem) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-def _field_errors(error: ValidationException) -> list[FieldError]:
+def _parameter_problem(error: ValidationException, request: Request[Any, Any, Any]) -> AgoraError:
+    """What Litestar found wrong with the arguments of a handler, in the names that the caller used."""
     found = []
     for item in error.extra if isinstance(error.extra, list) else []:
-        if isinstance(item, dict):
-            field = str(item.get("key") or item.get("source") or "")
-            found.append(FieldError(field=field, detail=str(item.get("message", ""))[:500]))
-    return found or [FieldError(field="", detail=error.detail[:500])]
+        name = str(item.get("key", "")) if isinstance(item, dict) else ""
+        if name == "data":
+            # Litestar's word for a body that is not there; one that does not fit is refused in bodies.py.
+            return AgoraError("malformed_request", "the body is empty; this route needs a JSON object")
+        message = str(item.get("message", "")) if isinstance(item, dict) else str(item)
+        found.append(FieldError(field=_public_name(name, request), detail=message[:500]))
+    if not found:
+        found = [FieldError(field=_missing_name(error), detail="is required")]
+    told = "; ".join(f"{field.field}: {field.detail}" for field in found)
+    return AgoraError("invalid_input", f"the parameters do not fit: {told}", errors=found)
+
+
+def _public_name(name: str, request: Request[Any, Any, Any]) -> str:
+    """A parameter's name in the query or among the headers, from its name in our code."""
+    parameter = request.route_handler.parsed_fn_signature.parameters.get(name)
+    definition = parameter.kwarg_definition if parameter is not None else None
+    return getattr(definition, "name", None) or name
+
+
+def _missing_name(error: ValidationException) -> str:
+    found = re.search(r"parameter '?([\w-]+)'?", error.detail)
+    return found.group(1) if found else ""

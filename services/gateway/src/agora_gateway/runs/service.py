@@ -1,7 +1,9 @@
 """Starting a run and waiting for its end, over commands that may have to be repeated."""
 
+import math
 import time
 
+import msgspec
 from agora_contracts.execution import ENDED, GetRun, Run, StartRun
 from agora_contracts.problems import AgoraError
 from agora_kit.broker import Broker
@@ -13,8 +15,10 @@ _SLACK_SECONDS = 5.0
 
 async def start_run(broker: Broker, command: StartRun, seconds: int) -> Run:
     """Start a run and wait up to `seconds` for it to end and be charged."""
-    run: Run = await broker.ask(command)
-    return await wait_for(broker, run, seconds)
+    first = min(seconds, _SLICE_SECONDS)
+    started = time.monotonic()
+    run: Run = await broker.ask(msgspec.structs.replace(command, wait_seconds=first))
+    return await wait_for(broker, run, max(0, seconds - math.ceil(time.monotonic() - started)))
 
 
 async def wait_for(broker: Broker, run: Run, seconds: int) -> Run:
