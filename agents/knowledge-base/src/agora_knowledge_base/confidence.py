@@ -8,16 +8,18 @@ import math
 
 from agora_knowledge_base.evidence import Signals
 
-BIAS = -6.0
+BIAS = -6.25
 WEIGHTS = {
-    "covered": 3.0,
-    "said": 1.0,
-    "around": 3.0,
-    "meaning": 4.0,
-    "passage_meaning": 1.5,
-    "lacking": -2.0,
-    "unknown": -3.0,
-    "kind": 0.7,
+    "covered": 2.21,
+    "said": -0.12,
+    "around": 2.42,
+    "meaning": 5.07,
+    "passage_meaning": 1.14,
+    "lacking": -1.20,
+    "numbers": -1.43,
+    "gap": -1.15,
+    "unknown": -1.82,
+    "kind": 1.21,
 }
 
 

@@ -65,7 +65,12 @@ class Corpus:
                 )
                 raise Unreadable("too_large", detail, document.name)
         facts = Facts(collection=collection, language=language, documents=sum(names.values()), faults=faults)
-        lexical = Lexical.build((_indexed(passage) for passage in kept), language)
+        return cls.of_passages(kept, facts)
+
+    @classmethod
+    def of_passages(cls, kept: list[Passage], facts: Facts) -> "Corpus":
+        """Index the words of passages."""
+        lexical = Lexical.build((_indexed(passage) for passage in kept), facts.language)
         return cls(facts=facts, passages=kept, lexical=lexical, rows=_rows(kept))
 
     def save(self, folder: Path) -> None:

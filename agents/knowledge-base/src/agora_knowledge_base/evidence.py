@@ -19,14 +19,27 @@ SHORTLIST = 10
 FOLLOWERS_MAX = 12
 """How many items of a list are quoted with the sentence that leads to them."""
 
+ACTION_SAID_MAX = 0.3
+
+TITLE_CHARACTERS_MAX = 120
+
 NEAR_BEST = 0.72
 """A further sentence must come this near to the best one's score."""
+
+NAMES_MISSING = 0.4
+"""What a sentence loses if none of the names and numbers asked for stands in or near it."""
+
+KIND_MISSING = 0.75
+"""What remains of a sentence's score if it has no number where one is asked for, no time, no person."""
 
 NEW_WORDS_MIN = 0.12
 """Or add this share of the question's words, weighed, that no chosen sentence has."""
 
 IN_LEAD, IN_HEADING, IN_NEIGHBOUR, IN_PASSAGE, IN_NAME = 0.8, 0.7, 0.5, 0.35, 0.4
 """What a word counts that stands not in the sentence itself but near it."""
+
+ALIKE_FROM, ALIKE_FULL, ALIKE_MOST = 0.45, 0.85, 0.8
+"""Two words count as alike from the first cosine on, growing to the second, where they count `ALIKE_MOST`."""
 
 type Similarity = Callable[[str, Sequence[str]], Awaitable[list[float]]]
 """Cosines of texts to a query."""
@@ -52,8 +65,9 @@ class Signals(msgspec.Struct, frozen=True, kw_only=True):
     `covered` is the share of the question's words, weighed, that the best sentence has or has near it;
     `said` those that the sentence itself has; `around` those in its passage, headings and file name.
     `meaning` and `passage_meaning` are cosines of the best sentence and passage. `lacking` is the share of
-    names, numbers and identifiers asked for that the passage does not have, `unknown` the share of words
-    that no passage has. `kind` is 1 where the sentence holds the kind of thing that is asked for.
+    names, numbers and identifiers asked for that the passage does not have, `numbers` is 1 if it
+    lacks a number that names something, `unknown` the share of words that no passage has. `gap` is the weight of the word that the best
+    sentence accounts for least. `kind` is 1 where the sentence holds the kind of thing that is asked for.
     """
 
     covered: float
@@ -62,6 +76,8 @@ class Signals(msgspec.Struct, frozen=True, kw_only=True):
     meaning: float
     passage_meaning: float
     lacking: float
+    numbers: float
+    gap: float
     unknown: float
     kind: float
 
@@ -102,13 +118,14 @@ async def weigh(
     weighed = _once_each(weighed)
     weighed.sort(key=lambda one: -_before_meaning(one))
     shortlist = weighed[:SHORTLIST]
+    await _count_alike(wanted, shortlist, similarity, language, total)
     cosines = await similarity(query, [_in_context(one) for one in shortlist])
     for one, cosine in zip(shortlist, cosines, strict=True):
         one.meaning = min(max(cosine, 0.0), 1.0)
-        one.score = _score(one)
+        one.score = _score(one, wanted)
     shortlist.sort(key=lambda one: -one.score)
     chosen = _choose(shortlist, wanted, total, most)
-    statements = [_statement(one) for one in chosen]
+    statements = [_statement(one, wanted) for one in chosen]
     return _without_repeats(statements), _signals(chosen[0], wanted, candidates, total, language)
 
 
@@ -148,6 +165,32 @@ def _units(candidate: Candidate, wanted: Wanted, language: Language, total: floa
     return found
 
 
+async def _count_alike(
+    wanted: Wanted, shortlist: Sequence[_Weighed], similarity: Similarity, language: Language, total: float
+) -> None:
+    """Count words of like meaning: a sentence on holidays speaks of vacation."""
+    words = [_words_of(one.unit.text, language) for one in shortlist]
+    vocabulary = sorted(frozenset().union(*words))
+    for term, word in wanted.words.items():
+        if term in wanted.specific or not vocabulary:
+            continue
+        alike = dict(zip(vocabulary, await similarity(word, vocabulary), strict=True))
+        for one, own in zip(shortlist, words, strict=True):
+            best = max((alike[other] for other in own), default=0.0)
+            share = ALIKE_MOST * min(max((best - ALIKE_FROM) / (ALIKE_FULL - ALIKE_FROM), 0.0), 1.0)
+            one.shares[term] = max(one.shares[term], share)
+    for one in shortlist:
+        one.covered = _share_of(wanted.terms, one.shares, total)
+
+
+def _words_of(text: str, language: Language) -> frozenset[str]:
+    """The words of a sentence that carry meaning, as they are written but for case."""
+    stop = terms.stop_words(language)
+    return frozenset(
+        token.lower() for token in terms.tokens(text) if token.isalpha() and token.lower() not in stop
+    )
+
+
 def _share_of(weights: Mapping[str, float], shares: Mapping[str, float], total: float) -> float:
     return sum(weight * shares[term] for term, weight in weights.items()) / total if total else 0.0
 
@@ -176,15 +219,18 @@ def _before_meaning(one: _Weighed) -> float:
     return 0.6 * one.covered + 0.4 * one.candidate.score + (0.05 if one.kind else 0.0)
 
 
-def _score(one: _Weighed) -> float:
+def _score(one: _Weighed, wanted: Wanted) -> float:
     score = 0.35 * one.covered + 0.10 * one.said + 0.35 * one.meaning + 0.20 * one.candidate.score
-    return score if one.kind else score * 0.8
+    if wanted.specific:
+        absent = sum(one.shares[term] == 0 for term in wanted.specific) / len(wanted.specific)
+        score *= 1 - NAMES_MISSING * absent
+    return score if one.kind else score * KIND_MISSING
 
 
 def _in_context(one: _Weighed) -> str:
-    """A sentence with its nearest heading: "Within 30 days." alone says little."""
-    headings = one.candidate.passage.headings
-    return f"{headings[-1]}: {one.unit.text}" if headings else one.unit.text
+    """A sentence under its headings: "Within 30 days." alone says little."""
+    title = one.candidate.passage.title
+    return f"{title[-TITLE_CHARACTERS_MAX:]}: {one.unit.text}" if title else one.unit.text
 
 
 def _choose(ranked: list[_Weighed], wanted: Wanted, total: float, most: int) -> list[_Weighed]:
@@ -196,9 +242,8 @@ def _choose(ranked: list[_Weighed], wanted: Wanted, total: float, most: int) -> 
         if one.score < NEAR_BEST * ranked[0].score or _says_the_same(one, chosen):
             continue
         new = sum(
-            weight
+            weight * max(0.0, one.shares[term] - max(other.shares[term] for other in chosen))
             for term, weight in wanted.terms.items()
-            if term in one.words and not any(term in other.words for other in chosen)
         )
         if total and new / total >= NEW_WORDS_MIN:
             chosen.append(one)
@@ -211,7 +256,7 @@ def _says_the_same(one: _Weighed, chosen: Sequence[_Weighed]) -> bool:
     )
 
 
-def _statement(one: _Weighed) -> Statement:
+def _statement(one: _Weighed, wanted: Wanted) -> Statement:
     passage, position = one.candidate.passage, one.position
     units = passage.units
     first = last = position
@@ -220,6 +265,13 @@ def _statement(one: _Weighed) -> Statement:
             last += 1
     elif position and units[position].kind == "text" and _LEANS_BACK.match(units[position].text):
         first = position - 1
+    if wanted.expects == "action" and last == position and units[position].kind != "row":
+        if one.said < ACTION_SAID_MAX and one.covered - one.said > ACTION_SAID_MAX:
+            # The heading names what is to be done, so the section says how from its beginning.
+            first, last = min(first, max(0, position - 2)), max(last, min(2, len(units) - 1))
+        else:
+            # What to do often stands in the sentence after the one that names the problem.
+            last = min(last + 1, len(units) - 1)
     return Statement(
         source=passage.source,
         headings=passage.headings,
@@ -248,6 +300,8 @@ def _signals(
     specific = sum(wanted.terms[term] for term in wanted.specific)
     lacking = sum(wanted.terms[term] for term in wanted.specific if term not in around)
     unknown = sum(wanted.terms.get(term, 0.0) for term in wanted.unknown)
+    numbers = [term for term in wanted.specific if any(map(str.isdigit, term))]
+    gaps = [weight * (1 - best.shares[term]) for term, weight in wanted.terms.items()]
     return Signals(
         covered=best.covered,
         said=best.said,
@@ -255,6 +309,8 @@ def _signals(
         meaning=best.meaning,
         passage_meaning=min(max(max(candidate.meaning for candidate in candidates), 0.0), 1.0),
         lacking=lacking / specific if specific else 0.0,
+        numbers=float(any(term not in around for term in numbers)),
+        gap=min(max(gaps, default=0.0) / total, 1.0) if total else 1.0,
         unknown=unknown / total if total else 1.0,
         kind=float(best.kind),
     )

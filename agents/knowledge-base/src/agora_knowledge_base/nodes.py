@@ -37,7 +37,7 @@ async def search(state: State, context: agora.Context) -> dict[str, object]:
             "nothing_to_search", "There is nothing to search: configure `sources`, or send some.", "$.sources"
         )
     found = []
-    for part in questions.parts(state.input.query):
+    for part in questions.parts(state.input.query, context.config.language):
         context.progress(f"Searching: {part.text[:80]}")
         found.append(await _search_part(part, corpora, state, context))
     faults = [fault for corpus in corpora for fault in corpus.facts.faults]

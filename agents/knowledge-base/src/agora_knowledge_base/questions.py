@@ -10,9 +10,9 @@ from agora_knowledge_base import terms
 from agora_knowledge_base.terms import Language
 
 PARTS_MAX = 4
-TYPO_WEIGHT = 0.7
+UNKNOWN_WEIGHT = 0.5
 
-Expects = Literal["number", "time", "money", "person", "reason", "anything"]
+Expects = Literal["number", "time", "money", "person", "phone", "mail", "reason", "action", "anything"]
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,9 +28,13 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """A part's terms with their weights; `specific` ones are names, numbers and identifiers."""
+    """A part's terms with their weights, and the word that each comes from.
+
+    `specific` terms are names, numbers and identifiers; `unknown` ones stand in no passage.
+    """
 
     terms: dict[str, float]
+    words: dict[str, str]
     specific: frozenset[str]
     unknown: frozenset[str]
     expects: Expects
@@ -48,15 +52,18 @@ _POINTS_BACK = re.compile(
 _QUOTED = re.compile(r"[\"“”`']([^\"“”`']{2,100})[\"“”`']")
 
 _EXPECTS: tuple[tuple[Expects, re.Pattern[str]], ...] = (
+    ("phone", re.compile(r"\b(?:(?:phone|telephone|fax|mobile|hotline)(?: line)? number|(?:what|which) number .*\bcall)\b", re.I)),  # noqa: E501
+    ("mail", re.compile(r"\be-?mail address\b|\b(?:what|which)\b.*\be-?mail\b", re.I)),
+    ("action", re.compile(r"\b(?:how (?:do|can|should|would|must|could) (?:i|we|you|one|customers?|users?|employees?)|how to|what (?:can|should|must|do|shall) (?:i|we|you|one) (?:do|change|try|check)|what to do)\b", re.I)),  # noqa: E501
     ("time", re.compile(r"\b(?:when|how (?:long|soon|often|quickly|fast|late|early)|(?:what|which) (?:date|day|year|month|time|hours?|deadline)|how many (?:\w+ )?(?:seconds?|minutes?|hours?|days?|weeks?|months?|years?|times))\b", re.IGNORECASE)),
-    ("money", re.compile(r"\b(?:how much (?:does|do|is|are|will|would|did|must|should) .*(?:cost|pay|charge|fee|price)|(?:what|which) .{0,40}\b(?:price|cost|fee|fees|rate|salary|budget|charge))\b", re.IGNORECASE)),
+    ("money", re.compile(r"\b(?:how much (?:does|do|is|are|will|would|did|must|should) .*(?:cost|pay|charge|fee|price)|how much (?:is|are) (?:the|a|an|your|one)\b|(?:what|which) .{0,40}\b(?:price|cost|fee|fees|rate|salary|budget|charge))\b", re.IGNORECASE)),
     ("number", re.compile(r"\b(?:how (?:many|much|large|big|high|far|old|tall|deep|heavy|hot|cold|fast|wide)|(?:what|which) (?:\w+ )?(?:number|percentage|percent|share|limit|size|version|port|rate|amount|quota|maximum|minimum|age|weight|height|length|temperature|score))\b", re.IGNORECASE)),
     ("person", re.compile(r"\b(?:who|whom|whose)\b", re.IGNORECASE)),
-    ("reason", re.compile(r"\bwhy\b", re.IGNORECASE)),
+    ("reason", re.compile(r"\bwhy\b|\bwhat (?:caused|causes|is the (?:reason|cause)|was the (?:reason|cause))\b|\bhow come\b", re.IGNORECASE)),
 )  # fmt: skip
 
 
-def parts(query: str) -> list[Part]:
+def parts(query: str, language: Language = "en") -> list[Part]:
     """The things that a query asks, at most four; a query that asks one is one part."""
     pieces = [piece.strip() for whole in _SENTENCES.split(query) for piece in _CLAUSES.split(whole)]
     asked: list[str] = []
@@ -64,7 +71,9 @@ def parts(query: str) -> list[Part]:
         if not piece:
             continue
         # A statement before a question ("I bought it in May.") belongs to the question.
-        if (asked and not _STARTS.match(asked[-1]) and len(pieces) > 1) or (asked and not _STARTS.match(piece)):
+        if (asked and not _STARTS.match(asked[-1]) and len(pieces) > 1) or (
+            asked and not _STARTS.match(piece)
+        ):
             asked[-1] = f"{asked[-1]} {piece}"
         else:
             asked.append(piece)
@@ -72,7 +81,7 @@ def parts(query: str) -> list[Part]:
         return [Part(text=query.strip())]
     found = [Part(text=asked[0])]
     for piece in asked[1:]:
-        needs = _POINTS_BACK.search(piece) or len(piece.split()) < 4
+        needs = _POINTS_BACK.search(piece) or len(terms.of_text(piece, language)) < 2
         found.append(Part(text=piece, context=asked[0] if needs else ""))
     return found
 
@@ -95,12 +104,14 @@ def wanted(
         idf: How rare a term is.
     """
     weights: dict[str, float] = {}
+    words: dict[str, str] = {}
     specific: set[str] = set()
     unknown: set[str] = set()
     for text, share in ((part.text, 1.0), (part.context, 0.5)):
         named = _named(text)
-        for token in terms.tokens(text):
-            found = terms.of_token(token, language)
+        # "How long" asks for a time, which `expects` knows; the word itself is seldom in the answer.
+        for token in terms.tokens(_HOW.sub("how", text)):
+            found, better = terms.of_token(token, language), None
             if found and not any(map(knows, found)):
                 better = None if token in named and token.isupper() else corrected(token.lower())
                 found = terms.of_token(better, language) if better else found
@@ -108,9 +119,19 @@ def wanted(
             for term in found:
                 if share == 1.0 and token in named:
                     specific.add(term)
-                weights[term] = max(weights.get(term, 0.0), share * idf(term))
+                # An unknown common word is most likely another word for something the sources do name.
+                weight = (
+                    share * idf(term) * (UNKNOWN_WEIGHT if term in unknown and token not in named else 1.0)
+                )
+                weights[term] = max(weights.get(term, 0.0), weight)
+                if token.isalpha():
+                    words.setdefault(term, (better or token).lower())
     return Wanted(
-        terms=weights, specific=frozenset(specific), unknown=frozenset(unknown), expects=expects(part.text)
+        terms=weights,
+        words=words,
+        specific=frozenset(specific),
+        unknown=frozenset(unknown),
+        expects=expects(part.text),
     )
 
 
@@ -119,19 +140,46 @@ def expects(question: str) -> Expects:
     return next((kind for kind, pattern in _EXPECTS if pattern.search(question)), "anything")
 
 
+_YEAR = re.compile(r"(?:19|20)\d\d")
+_NUMBERED_THINGS = frozenset(
+    (
+        "version error code chapter section article port level step page rule form room line model no number "
+        "incident ticket firmware release phase tier grade class type day paragraph table figure v"
+    ).split()
+)
+
+
+def _names_something(number: str, before: str) -> bool:
+    """Whether a number is a name ("Route 66", "error 404", a year) and no quantity ("66 days")."""
+    if not number.replace(".", "").isdigit():
+        return True
+    return bool(_YEAR.fullmatch(number)) or before.lower() in _NUMBERED_THINGS or before[:1].isupper()
+
+
+_HOW = re.compile(r"\bhow\s+(?:long|fast|quick(?:ly)?|soon|late|early|far|old|large|high)\b", re.IGNORECASE)
+
+
 def _named(text: str) -> set[str]:
     """Tokens that mean one thing only: names, numbers, identifiers, and what stands in quotes."""
     named = {token for quoted in _QUOTED.findall(text) for token in terms.tokens(quoted)}
+    before = ""
     for position, token in enumerate(terms.tokens(text)):
-        code = any(map(str.isdigit, token)) or "_" in token or not (token[1:].islower() or len(token) == 1)
-        if code or (position and token[0].isupper() and len(token) > 1):
+        if any(map(str.isdigit, token)):
+            name = _names_something(token, before if position > 1 or not _STARTS.match(before) else "")
+        else:
+            name = "_" in token or not (token[1:].islower() or len(token) == 1)
+            name = name or bool(position and token[0].isupper() and len(token) > 1)
+        if name:
             named.add(token)
+        before = token
     return named
 
 
 _KINDS: dict[Expects, re.Pattern[str]] = {
+    "phone": re.compile(r"(?:\+|\b)\d[\d ()/.-]{4,}\d"),
+    "mail": re.compile(r"\S@\S+\.\w"),
     "number": re.compile(r"\d|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|fifteen|twenty|thirty|forty|fifty|sixty|ninety|hundred|thousand|million|half|twice|dozen|unlimited|no limit|none|zero|once)\b", re.IGNORECASE),
-    "money": re.compile(r"[$€£¥₹]|\d|\b(?:free|no charge|usd|eur|dollars?|euros?|cents?|percent)\b", re.IGNORECASE),
+    "money": re.compile(r"[$€£¥₹]|\b\d+[.,]\d\d\b|\b(?:price|cost|fee|rate|charge|salary|budget)\w*\W[^.;]{0,30}\d|\b(?:free|no charge|usd|eur|chf|gbp|dollars?|euros?|pounds?|cents?)\b", re.IGNORECASE),  # noqa: E501
     "time": re.compile(r"\d|\b(?:seconds?|minutes?|hours?|days?|weeks?|months?|quarters?|years?|daily|weekly|monthly|quarterly|yearly|annually|nightly|hourly|today|tomorrow|immediately|instantly|never|always|once|twice|monday|tuesday|wednesday|thursday|friday|saturday|sunday|january|february|march|april|may|june|july|august|september|october|november|december|noon|midnight|morning|evening|before|after|until|as soon as|end of)\b", re.IGNORECASE),
     "person": re.compile(r"(?<![.!?] )(?<!^)\b[A-Z][a-z]+|@|\b(?:team|manager|officer|lead|director|department|staff|engineer|admin(?:istrator)?s?|owner|user|customer|everyone|anyone|nobody|employees?|members?|head|chief|author|support|committee|board|president|librarian|nurse|doctor)\b"),
     "reason": re.compile(r"\b(?:because|since|so that|due to|in order|to (?:avoid|keep|prevent|make|protect|ensure|reduce)|reason|therefore|otherwise|cause[sd]?|why|as a result|this way)\b", re.IGNORECASE),
