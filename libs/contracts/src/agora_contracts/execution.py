@@ -33,7 +33,7 @@ class StartRun(msgspec.Struct, frozen=True, kw_only=True):
     """Accept a run, exactly once per `run_id`. Exactly one of `package` and `deployment` is set.
 
     `fingerprint` is the hash of route, target and canonical body: the same id with another fingerprint
-    conflicts.
+    conflicts. `wait_seconds` holds the answer back until the run has ended and is charged, at most so long.
     """
 
     run_id: str
@@ -45,6 +45,7 @@ class StartRun(msgspec.Struct, frozen=True, kw_only=True):
     package: str | None = None
     version: str | None = None
     deployment: str | None = None
+    wait_seconds: Annotated[int, Meta(ge=0, le=60)] = 0
 
 
 class RunError(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,7 +13,6 @@ from contextlib import suppress
 from typing import Any
 
 import msgspec
-import nats.errors
 import structlog
 from agora_contracts.catalogue import EVENTS, EventSpec
 from agora_contracts.envelope import Envelope
@@ -23,11 +22,13 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js.api import AckPolicy, ConsumerConfig
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agora_kit import dead_letters, telemetry
 from agora_kit.database import Database, is_transient
 from agora_kit.dead_letters import Refused
+from agora_kit.pull import Pull
 
 log = structlog.get_logger()
 
@@ -40,7 +41,6 @@ transaction is committed."""
 
 _TRIES = 5
 _NAK_SECONDS = (0.2, 1.0, 5.0, 15.0)
-_POLL_SECONDS = 5.0
 
 _INBOX = text("""
     INSERT INTO inbox (consumer, message_id)
@@ -103,12 +103,9 @@ class EventConsumer:
                 await asyncio.sleep(0.5)
 
     async def _consume(self, connection: Client, database: Database) -> None:
-        stream = connection.jetstream()
-        subscription = await stream.pull_subscribe(
-            self.subjects[0] if len(self.subjects) == 1 else "",
-            durable=self.name,
-            stream=self.stream,
-            config=ConsumerConfig(
+        await connection.jetstream().add_consumer(
+            self.stream,
+            ConsumerConfig(
                 durable_name=self.name,
                 ack_policy=AckPolicy.EXPLICIT,
                 ack_wait=30,
@@ -118,22 +115,22 @@ class EventConsumer:
                 filter_subject=self.subjects[0] if len(self.subjects) == 1 else None,
             ),
         )
+        pull = Pull(connection, self.stream, self.name, batch_max=self._batch_max)
+        await pull.open()
         try:
             while True:
+                messages = await pull.take(self._linger_seconds)
+                applying = asyncio.ensure_future(self._apply(messages, database))
                 try:
-                    messages = await subscription.fetch(1, timeout=_POLL_SECONDS)
-                except (nats.errors.TimeoutError, TimeoutError):
-                    continue
-                if self._batch_max > 1:
-                    with suppress(nats.errors.TimeoutError, TimeoutError):
-                        messages += await subscription.fetch(
-                            self._batch_max - 1, timeout=self._linger_seconds
-                        )
-                # Shielded: a stop lets the batch at hand end, so that its commit is followed by its ack.
-                await asyncio.shield(asyncio.ensure_future(self._apply(messages, database)))
+                    await asyncio.shield(applying)
+                except asyncio.CancelledError:
+                    # A stop lets the batch at hand end, so that its commit is followed by its ack.
+                    await applying
+                    raise
         finally:
             with suppress(Exception):
-                await subscription.unsubscribe()
+                for message in await pull.close():
+                    await message.nak()
 
     async def _apply(self, messages: list[Msg], database: Database) -> None:
         good: list[tuple[Msg, Envelope[Any]]] = []
@@ -145,8 +142,8 @@ class EventConsumer:
                 refused.append((message, f"cannot be decoded: {error}"))
                 continue
             if envelope is not None:
-                if envelope.tenant != tenant_of(message.subject):
-                    refused.append((message, f"says tenant {envelope.tenant!r} on another tenant's subject"))
+                if (reason := _foreign(envelope, message.subject)) is not None:
+                    refused.append((message, reason))
                     continue
                 good.append((message, envelope))
         try:
@@ -182,7 +179,7 @@ class EventConsumer:
                 if committed is not None:
                     committed()
             except Exception as error:
-                final = isinstance(error, AgoraError | ValueError) or message.metadata.num_delivered >= _TRIES
+                final = _is_final(error) or message.metadata.num_delivered >= _TRIES
                 if is_transient(error) or not final:
                     log.warning(
                         "message handed back", consumer=self.name, event_id=envelope.id, error=repr(error)
@@ -194,7 +191,9 @@ class EventConsumer:
                     await dead_letters.bury(connection, [self._refusal(message, str(error) or repr(error))])
             await message.ack()
 
-    async def _hand_over(self, connection: AsyncConnection, envelopes: list[Envelope[Any]]) -> AfterCommit | None:
+    async def _hand_over(
+        self, connection: AsyncConnection, envelopes: list[Envelope[Any]]
+    ) -> AfterCommit | None:
         if self._inbox and envelopes:
             ids = [f"{envelope.source}:{envelope.id}" for envelope in envelopes]
             # Sorted, so that two consumers of one durable cannot lock the same keys crosswise.
@@ -223,7 +222,14 @@ class EventConsumer:
             msgspec.MsgspecError: the bytes are not what the contract says.
         """
         if self._single is not None:
-            return self._single.decode(data)
+            try:
+                envelope = self._single.decode(data)
+            except msgspec.ValidationError:
+                # A later version on the same subject need not look like ours.
+                if self._header.decode(data).type in self._decoders:
+                    raise
+                return None
+            return envelope if envelope.type in self._decoders else None
         decoder = self._decoders.get(self._header.decode(data).type)
         return None if decoder is None else decoder.decode(data)
 
@@ -232,6 +238,8 @@ class EventConsumer:
         try:
             envelope = self.decode(refused.payload)
             if envelope is not None:
+                if (reason := _foreign(envelope, refused.subject)) is not None:
+                    return reason
                 async with database.system() as connection:
                     committed = await self._hand_over(connection, [envelope])
                 if committed is not None:
@@ -249,9 +257,23 @@ class EventConsumer:
             subject=message.subject,
             message_id=headers.get("Nats-Msg-Id") or f"{self.stream}:{message.metadata.sequence.stream}",
             tenant=tenant_of(message.subject),
-            reason=reason[:2000],
+            # PostgreSQL's text cannot hold NUL, which a reason may quote from a message.
+            reason=reason[:2000].replace("\0", "\\0"),
             payload=message.data,
         )
+
+
+def _is_final(error: Exception) -> bool:
+    """Whether no later try can end otherwise: refused by the handler, or not storable as data (SQLSTATE 22)."""
+    state = getattr(error.orig, "sqlstate", None) if isinstance(error, DBAPIError) else None
+    return isinstance(error, AgoraError | ValueError) or str(state or "").startswith("22")
+
+
+def _foreign(envelope: Envelope[Any], subject: str) -> str | None:
+    """Why an event may not come on this subject; None when it may. A sender's rights hang on the subject's tenant."""
+    if envelope.tenant == tenant_of(subject):
+        return None
+    return f"says tenant {envelope.tenant!r} on another tenant's subject"
 
 
 async def _hand_back(messages: list[Msg]) -> None:

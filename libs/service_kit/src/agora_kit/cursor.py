@@ -13,6 +13,13 @@ def encode_cursor(*position: str | int) -> str:
     return base64.urlsafe_b64encode(msgspec.json.encode(position)).decode().rstrip("=")
 
 
+def _comparable(part: object) -> bool:
+    """Whether the database can compare this with a column: text without NUL, a number of 64 bits."""
+    if isinstance(part, str):
+        return "\0" not in part
+    return isinstance(part, float) or (isinstance(part, int) and -(2**63) <= part < 2**63)
+
+
 def decode_cursor[Position](cursor: str, kind: type[Position] | Any) -> Position:
     """Read a cursor back as `kind`, such as `tuple[str, int]`.
 
@@ -21,7 +28,10 @@ def decode_cursor[Position](cursor: str, kind: type[Position] | Any) -> Position
     """
     try:
         raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        return msgspec.json.decode(raw, type=kind)
+        position = msgspec.json.decode(raw, type=kind)
+        if not all(_comparable(part) for part in msgspec.json.decode(raw)):
+            raise ValueError("a part of it is beyond what a column holds")
+        return position
     except (binascii.Error, ValueError, msgspec.MsgspecError) as error:
         raise AgoraError(
             "invalid_cursor",

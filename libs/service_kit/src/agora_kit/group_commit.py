@@ -74,6 +74,9 @@ class GroupCommit[Item, Result]:
         try:
             async with self._database.system() as connection:
                 results = await self._write(connection, [item for item, _ in batch])
+                if len(results) != len(batch):
+                    # Before the commit: nobody may be told of another's result, and nobody may wait for ever.
+                    raise RuntimeError(f"{len(results)} results for {len(batch)} items")
         except Exception as error:
             if len(batch) == 1 or is_transient(error):
                 for _, future in batch:

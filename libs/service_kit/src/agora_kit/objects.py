@@ -6,6 +6,7 @@ import os
 import re
 import tempfile
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -51,7 +52,7 @@ class FolderObjects:
         folder.mkdir(parents=True, exist_ok=True)
 
     def _file(self, key: str) -> Path:
-        if not _KEY.fullmatch(key) or ".." in key:
+        if not _KEY.fullmatch(key) or not {".", ".."}.isdisjoint(key.split("/")):
             raise ValueError(f"not an object key: {key!r}")
         return self._folder / key
 
@@ -70,7 +71,8 @@ class FolderObjects:
                     await asyncio.to_thread(file.write, chunk)
             await asyncio.to_thread(os.replace, name, target)
         except BaseException:
-            Path(name).unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                os.unlink(name)
             raise
         return StoredObject(size=size, sha256=digest.hexdigest())
 

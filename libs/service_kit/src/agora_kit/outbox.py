@@ -19,16 +19,21 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from agora_kit.telemetry import current_traceparent
 
 RETENTION_DAYS = 14
+PAYLOAD_BYTES_MAX = 1_000_000
+"""The largest event; NATS refuses more than 1 MiB, headers included, and would hold up all events behind it."""
 
 _encoder = msgspec.json.Encoder(decimal_format="string")
 
-_INSERT = text("""
+INSERT = """
     INSERT INTO outbox (message_id, tenant_id, entity, subject, payload)
     SELECT * FROM unnest(
         CAST(:ids AS text[]), CAST(:tenants AS text[]), CAST(:entities AS text[]),
         CAST(:subjects AS text[]), CAST(:payloads AS bytea[])
     )
-""")
+"""
+"""The insert, for a store that writes its own rows and the outbox's in one statement; see `parameters`."""
+
+_INSERT = text(INSERT)
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +66,7 @@ def encode(event: Event) -> tuple[str, str, bytes]:
 
     Raises:
         KeyError: the message is not in the catalogue of events.
+        ValueError: it is larger than `PAYLOAD_BYTES_MAX`, or its tenant cannot stand in a subject.
     """
     spec = EVENTS[type(event.data)]
     event_id = event.id or new_event_id()
@@ -75,24 +81,31 @@ def encode(event: Event) -> tuple[str, str, bytes]:
         sequence=event.sequence,
         traceparent=current_traceparent(),
     )
-    return event_id, event_subject(event.tenant, spec.path), _encoder.encode(envelope)
+    payload = _encoder.encode(envelope)
+    if len(payload) > PAYLOAD_BYTES_MAX:
+        raise ValueError(
+            f"{spec.type} about {event.entity} has {len(payload)} bytes, at most {PAYLOAD_BYTES_MAX} can be sent;"
+            " put what is large into a file"
+        )
+    return event_id, event_subject(event.tenant, spec.path), payload
+
+
+def parameters(events: Sequence[Event]) -> dict[str, list[str] | list[bytes]]:
+    """What `INSERT` is executed with."""
+    encoded = [encode(event) for event in events]
+    return {
+        "ids": [event_id for event_id, _, _ in encoded],
+        "tenants": [event.tenant for event in events],
+        "entities": [event.entity for event in events],
+        "subjects": [subject for _, subject, _ in encoded],
+        "payloads": [payload for _, _, payload in encoded],
+    }
 
 
 async def emit(connection: AsyncConnection, events: Sequence[Event]) -> None:
     """Write events into the outbox of this transaction; the relay publishes them after the commit."""
-    if not events:
-        return
-    encoded = [encode(event) for event in events]
-    await connection.execute(
-        _INSERT,
-        {
-            "ids": [event_id for event_id, _, _ in encoded],
-            "tenants": [event.tenant for event in events],
-            "entities": [event.entity for event in events],
-            "subjects": [subject for _, subject, _ in encoded],
-            "payloads": [payload for _, _, payload in encoded],
-        },
-    )
+    if events:
+        await connection.execute(_INSERT, parameters(events))
 
 
 async def republish(connection: AsyncConnection, entity: str) -> int:

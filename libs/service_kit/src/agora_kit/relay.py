@@ -8,6 +8,7 @@ message id within its window.
 
 import asyncio
 import contextlib
+import time
 
 import structlog
 from agora_contracts.subjects import STREAMS, Stream
@@ -25,6 +26,8 @@ log = structlog.get_logger()
 _LOCK = 7_203_012
 _BATCH = 1000
 _ACK_SECONDS = 5.0
+_PACE_SECONDS = 0.01
+"""The least time from one batch to the next."""
 
 _PENDING = text(
     f"SELECT seq, message_id, subject, payload FROM outbox WHERE published_at IS NULL ORDER BY seq LIMIT {_BATCH}"
@@ -63,13 +66,16 @@ class Relay:
     async def _lead(self) -> None:
         session = await self._database.listen_connection()
         try:
-            while not await session.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):
+            while not await session.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):  # noqa: ASYNC110
                 await asyncio.sleep(1.0)
             await session.add_listener("outbox", self._notified)
             while not session.is_closed():
                 self._wake.clear()
+                started = time.monotonic()
                 while await self.publish_pending():
                     pass
+                # A lone event goes at once; under load those of the next few milliseconds go together.
+                await asyncio.sleep(max(0.0, _PACE_SECONDS - (time.monotonic() - started)))
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), self._sweep_seconds)
         finally:
@@ -85,7 +91,7 @@ class Relay:
         Raises:
             Exception: what NATS or the database raised; nothing unacknowledged is marked as published.
         """
-        async with self._database.system() as connection:
+        async with self._database.autocommit() as connection:
             rows = (await connection.execute(_PENDING)).all()
         if not rows:
             return False
@@ -100,7 +106,7 @@ class Relay:
             future.cancel()
         confirmed = [row.seq for row, ack in zip(rows, acks, strict=True) if ack in done and _stored(ack)]
         if confirmed:
-            async with self._database.system() as connection:
+            async with self._database.autocommit() as connection:
                 await connection.execute(_DONE, {"seqs": confirmed})
         if len(confirmed) < len(rows):
             raise ConnectionError(f"{len(rows) - len(confirmed)} of {len(rows)} events were not acknowledged")

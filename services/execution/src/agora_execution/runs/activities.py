@@ -180,6 +180,11 @@ class PlatformAway(Exception):
 async def _patiently[**P, R](call: Callable[P, Awaitable[R]], *args: P.args, **kwargs: P.kwargs) -> R:
     """Wait out a database that is away: the node's work must not be lost, nor its attempts used up."""
     try:
+        return await call(*args, **kwargs)
+    except Exception as error:
+        if not is_transient(error):
+            raise
+    try:
         async for attempt in stamina.retry_context(
             on=is_transient, attempts=None, timeout=_PATIENCE_SECONDS, wait_initial=0.1, wait_max=2.0
         ):

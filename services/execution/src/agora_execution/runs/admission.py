@@ -62,7 +62,7 @@ class Admission:
             AgoraError: `idempotency_conflict`, `invalid_input`, `not_found`, `not_executable`,
                 `insufficient_credit`, or that billing does not answer. Nothing is stored then.
         """
-        async with self._database.system() as connection:
+        async with self._database.autocommit() as connection:
             known = await queries.run_with_fingerprint(connection, command.run_id)
         if known is not None:
             return _same(command, known)

@@ -10,6 +10,7 @@ from agora_contracts.execution import (
     ListRunUsage,
     ListSteps,
     ReplayRunUsage,
+    Run,
     StartRun,
 )
 from agora_kit.service import Service
@@ -21,7 +22,11 @@ from agora_execution.runs.service import Runs
 def register(service: Service, admission: Admission, runs: Runs) -> None:
     """Answer everything about runs; take charges up."""
     broker = service.broker
-    broker.answer(StartRun, admission.start)
+
+    async def start_run(command: StartRun) -> Run:
+        return await runs.settled(lambda: admission.start(command), command.run_id, command.wait_seconds)
+
+    broker.answer(StartRun, start_run)
     broker.answer(EstimateRun, admission.estimate)
     broker.answer(GetRun, runs.get)
     broker.answer(ListRuns, runs.page)

@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 from agora_contracts.billing import Quantity
-from agora_contracts.execution import ENDED, Deliverable, Outcome, RunError
+from agora_contracts.execution import ENDED, Deliverable, Outcome, Run, RunError
+from agora_contracts.money import Money
 
 JOURNAL_TYPES = ("run.accepted", "run.started", "step.recorded", "run.finished", "run.charged")
 """Types of the entries in a run's journal, as the customer's stream shows them."""
@@ -120,6 +121,22 @@ class LockedRun:
         self.usage_count += len(items)
         for item in items:
             self.usage[item.meter] = self.usage.get(item.meter, Decimal(0)) + item.quantity
+
+
+def accepted_run(new: NewRun) -> Run:
+    """A run that was accepted this moment, as its tenant sees it."""
+    return Run(
+        id=new.id,
+        tenant=new.tenant,
+        status="accepted",
+        package=new.package,
+        version=new.version,
+        basis=new.basis,
+        accepted_at=new.accepted_at,
+        quoted=Money(amount=new.quoted, currency=new.currency),
+        deployment=new.deployment,
+        requested_by=new.requested_by,
+    )
 
 
 def step_id(run: str, node: str, visit: int, branch: str) -> str:

@@ -24,11 +24,19 @@ from agora_contracts.money import Money
 from agora_contracts.problems import AgoraError
 from agora_kit.database import Database
 from agora_kit.group_commit import GroupCommit
-from agora_kit.outbox import Event, emit
+from agora_kit.outbox import Event
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agora_execution.runs import queries, store
-from agora_execution.runs.model import Ending, LockedRun, NewRun, StepRecord, StepResult, totals
+from agora_execution.runs.model import (
+    Ending,
+    LockedRun,
+    NewRun,
+    StepRecord,
+    StepResult,
+    accepted_run,
+    totals,
+)
 from agora_execution.runs.store import JournalEntry
 
 
@@ -88,15 +96,14 @@ async def accept_runs(connection: AsyncConnection, new: Sequence[NewRun]) -> lis
             _entry(run.id, run.tenant, 1, "run.accepted", run.accepted_at, fact)
             for run, fact in zip(fresh, facts, strict=True)
         ],
-    )
-    await emit(
-        connection,
         [
             _event(run.id, run.tenant, fact, 1, run.accepted_at)
             for run, fact in zip(fresh, facts, strict=True)
         ],
     )
-    written = await queries.runs_with_fingerprints(connection, list(first))
+    taken = [run_id for run_id in first if run_id not in inserted]
+    older = await queries.runs_with_fingerprints(connection, taken) if taken else {}
+    written = {run.id: (accepted_run(run), run.fingerprint) for run in fresh} | older
     return [_accepted(run, written[run.id]) for run in new]
 
 
@@ -121,8 +128,7 @@ async def begin_runs(connection: AsyncConnection, ids: Sequence[str]) -> list[st
         events.append(_event(run.id, run.tenant, fact, fact.seq, at))
     if fresh:
         await store.save_started(connection, fresh, at)
-        await store.journal(connection, entries)
-        await emit(connection, events)
+        await store.journal(connection, entries, events)
     return [_begun(locked.get(run_id), fresh) for run_id in ids]
 
 
@@ -164,9 +170,8 @@ async def record_steps(
             answers.append(StepRecord(state="recorded", update=result.update))
     if recorded:
         await store.insert_steps(connection, recorded)
-        await store.journal(connection, entries)
         await store.save_progress(connection, list({run.id: run for _, run, _ in recorded}.values()))
-        await emit(connection, events)
+        await store.journal(connection, entries, events)
     return answers
 
 
@@ -233,8 +238,7 @@ async def end_runs(connection: AsyncConnection, endings: Sequence[Ending]) -> li
         answers.append(True)
     if ended:
         await store.save_ended(connection, ended)
-        await store.journal(connection, entries)
-        await emit(connection, events)
+        await store.journal(connection, entries, events)
     return answers
 
 
@@ -275,8 +279,7 @@ async def take_up_charges(connection: AsyncConnection, envelopes: Sequence[Envel
         entries.append(_entry(run.id, run.tenant, seq, "run.charged", charge.at, fact))
         events.append(_event(run.id, run.tenant, fact, seq, charge.at))
         taken.append(run.id)
-    await store.journal(connection, entries)
-    await emit(connection, events)
+    await store.journal(connection, entries, events)
     return taken
 
 

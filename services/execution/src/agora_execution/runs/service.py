@@ -1,8 +1,8 @@
 """Use cases of runs besides admission: read, list, cancel, wait for the end, take up charges."""
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Sequence
+import time
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from agora_contracts.envelope import Envelope
@@ -30,6 +30,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agora_execution.runs import queries, recording, store
 from agora_execution.runs.starting import Starter
+from agora_execution.runs.waiters import Waiters
 
 _POLL_SECONDS = 1.0
 
@@ -40,7 +41,7 @@ class Runs:
     def __init__(self, database: Database, starter: Starter) -> None:
         self._database = database
         self._starter = starter
-        self._charged: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
+        self._waiters = Waiters()
 
     async def get(self, query: GetRun) -> Run:
         """One run; with `wait_seconds`, once it has ended and its charge is here, or after that time.
@@ -48,28 +49,20 @@ class Runs:
         Raises:
             AgoraError: `not_found`, also for another tenant's run.
         """
-        run = await self._read(query.run, query.tenant)
-        if not query.wait_seconds or _complete(run):
-            return run
-        try:
-            async with asyncio.timeout(query.wait_seconds):
-                while not _complete(run):
-                    await self._wait_for_charge(query.run)
-                    run = await self._read(query.run, query.tenant)
-        except TimeoutError:
-            run = await self._read(query.run, query.tenant)
-        return run
+        return await self.settled(lambda: self._read(query.run, query.tenant), query.run, query.wait_seconds)
 
-    async def _wait_for_charge(self, run: str) -> None:
-        # The event is set when this process takes the charge up; a replica may do it instead, so look again.
-        event = self._charged[run]
-        try:
-            async with asyncio.timeout(_POLL_SECONDS):
-                await event.wait()
-        except TimeoutError:
-            return
-        finally:
-            self._charged.pop(run, None)
+    async def settled(self, find: Callable[[], Awaitable[Run]], run: str, wait_seconds: float) -> Run:
+        """The run that `find` gives, held back until it has ended and is charged, at most so long."""
+        with self._waiters.waiting(run) as finished:
+            found = await find()
+            end = time.monotonic() + wait_seconds
+            while not _complete(found) and (left := end - time.monotonic()) > 0:
+                try:
+                    return await asyncio.wait_for(asyncio.shield(finished), min(left, _POLL_SECONDS))
+                except TimeoutError:
+                    # Another replica may have taken the charge up: look again.
+                    found = await self._read(found.id, found.tenant)
+            return found
 
     async def page(self, query: ListRuns) -> RunPage:
         """A tenant's runs, newest first."""
@@ -123,14 +116,10 @@ class Runs:
     async def take_up_charges(
         self, connection: AsyncConnection, envelopes: Sequence[Envelope[Any]]
     ) -> AfterCommit:
-        """Journal settled and adjusted charges; once committed, wake who waits for them."""
-        taken = await recording.take_up_charges(connection, envelopes)
-        return lambda: self._wake(taken)
-
-    def _wake(self, runs: Sequence[str]) -> None:
-        for run in runs:
-            if run in self._charged:
-                self._charged[run].set()
+        """Journal settled and adjusted charges; once committed, hand the runs to those who wait for them."""
+        wanted = self._waiters.wanted(await recording.take_up_charges(connection, envelopes))
+        found = await queries.runs_with_fingerprints(connection, wanted) if wanted else {}
+        return lambda: self._waiters.hand_out({run_id: run for run_id, (run, _) in found.items()})
 
     async def _read(self, run: str, tenant: str) -> Run:
         async with self._database.transaction(tenant) as connection:

@@ -6,6 +6,8 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
+from agora_kit import outbox
+from agora_kit.outbox import Event
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -66,10 +68,12 @@ _INSERT_STEPS = _statement("""
         CAST(:usage AS jsonb[]), CAST(:summaries AS text[]), CAST(:results AS bytea[]))
 """)
 
-_INSERT_JOURNAL = _statement("""
-    INSERT INTO run_events (run_id, seq, tenant_id, type, at, data)
-    SELECT * FROM unnest(CAST(:runs AS text[]), CAST(:seqs AS int[]), CAST(:tenants AS text[]),
-        CAST(:types AS text[]), CAST(:ats AS timestamptz[]), CAST(:data AS jsonb[]))
+_INSERT_JOURNAL = _statement(f"""
+    WITH journalled AS (
+        INSERT INTO run_events (run_id, seq, tenant_id, type, at, data)
+        SELECT * FROM unnest(CAST(:runs AS text[]), CAST(:seqs AS int[]), CAST(:run_tenants AS text[]),
+            CAST(:types AS text[]), CAST(:ats AS timestamptz[]), CAST(:data AS jsonb[])))
+    {outbox.INSERT}
 """)
 
 _SAVE_PROGRESS = _statement("""
@@ -176,19 +180,22 @@ async def insert_steps(
     )
 
 
-async def journal(connection: AsyncConnection, entries: Sequence[JournalEntry]) -> None:
-    """Append to runs' journals."""
-    if not entries:
+async def journal(
+    connection: AsyncConnection, entries: Sequence[JournalEntry], events: Sequence[Event]
+) -> None:
+    """Append to runs' journals and emit events, in one statement: every run does it several times."""
+    if not entries and not events:
         return
     await connection.execute(
         _INSERT_JOURNAL,
         {
             "runs": [one.run for one in entries],
             "seqs": [one.seq for one in entries],
-            "tenants": [one.tenant for one in entries],
+            "run_tenants": [one.tenant for one in entries],
             "types": [one.type for one in entries],
             "ats": [one.at for one in entries],
             "data": [json_text(one.data) for one in entries],
+            **outbox.parameters(events),
         },
     )
 

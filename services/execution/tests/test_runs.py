@@ -1,0 +1,407 @@
+"""A run from its acceptance to its charge: states, steps, usage, retries, failures."""
+
+import asyncio
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from agora_contracts.execution import (
+    CancelRun,
+    GetRun,
+    ListRunEvents,
+    ListRuns,
+    ListRunUsage,
+    ListSteps,
+    ReplayRunUsage,
+    RunAccepted,
+    RunFinished,
+    RunStarted,
+    StepRecorded,
+    UsageRecorded,
+)
+from agora_contracts.problems import AgoraError
+
+from .conftest import OTHER_TENANT, TENANT, Platform, Workers, new_id, start_command
+
+
+def meters(usage: list[Any]) -> dict[str, Decimal]:
+    """Quantities by meter."""
+    return {one.meter: one.quantity for one in usage}
+
+
+async def journal(platform: Platform, run: str) -> list[tuple[int, str]]:
+    """The run's journal: sequence numbers and types."""
+    rows = await platform.rows("SELECT seq, type FROM run_events WHERE run_id = :run ORDER BY seq", run=run)
+    return [(row.seq, row.type) for row in rows]
+
+
+@pytest.mark.emits.with_args(RunStarted)
+@pytest.mark.emits.with_args(StepRecorded)
+@pytest.mark.emits.with_args(UsageRecorded)
+@pytest.mark.emits.with_args(RunFinished)
+async def test_a_run_goes_from_acceptance_to_its_end(platform: Platform) -> None:
+    """
+    A run of one step delivers its output, and its journal, events and usage tell the same story in order.
+    """
+    run = await platform.run({"text": "hello"})
+
+    assert ("succeeded", "full", "hello", 1) == (run.status, run.deliverable, run.output["text"], run.steps)
+    assert run.accepted_at <= run.started_at <= run.finished_at
+    assert {"echoes": 1, "tasks": 1} == meters(run.usage)
+    assert [run.id] == platform.billing.confirmed
+    assert [
+        (1, "run.accepted"), (2, "run.started"), (3, "step.recorded"), (4, "run.finished"),
+    ] == await journal(platform, run.id)  # fmt: skip
+    facts = await platform.events(RunAccepted, RunStarted, StepRecorded, RunFinished, entity=run.id)
+    assert [(n, f"{run.id}.{n}", n) for n in (1, 2, 3, 4)] == [
+        (event.sequence, event.id, event.data.seq) if event.type != "agora.run.accepted.v1" else (1, event.id, 1)
+        for event in facts
+    ]
+    finished = facts[-1].data
+    assert ("succeeded", "full", 2, None) == (
+        finished.outcome, finished.deliverable, finished.usage_count, finished.error,
+    )  # fmt: skip
+
+
+async def test_usage_events_are_named_after_their_step(platform: Platform) -> None:
+    """
+    Ids of usage come from step, place and meter; metering can ask for all of them.
+    """
+    run = await platform.run({"text": "hello", "steps": 2})
+    events = await platform.events(UsageRecorded, entity=run.id)
+
+    ids = [f"{run.id}/echo/1#0:echoes", f"{run.id}/echo/2#0:echoes", f"{run.id}/echo/2#1:tasks"]
+    assert ids == [event.id for event in events]
+    assert ids == (await platform.ask(ListRunUsage(run=run.id, tenant=TENANT))).ids
+    assert {(run.id, "echo", TENANT)} == {(e.data.run, e.data.package, e.tenant) for e in events}
+
+
+async def test_a_loop_makes_one_step_per_visit(platform: Platform) -> None:
+    """
+    Each visit of a node is a step of its own, numbered, in the journal's order without gaps.
+    """
+    run = await platform.run({"text": "hello", "steps": 5})
+    steps = await platform.steps(run.id)
+
+    assert [(f"{run.id}/echo/{n}", n, 1) for n in range(1, 6)] == [(s.id, s.visit, s.attempt) for s in steps]
+    assert list(range(1, 9)) == [seq for seq, _ in await journal(platform, run.id)]
+    assert {"echoes": 5, "tasks": 1} == meters(run.usage)
+
+
+async def test_parallel_steps_have_a_branch_each(probe_platform: Platform) -> None:
+    """
+    Parts that run at once are steps of the same node and visit, told apart by their branch.
+    """
+    run = await probe_platform.run({"text": "hello", "parts": 5}, package="probe")
+    steps = await probe_platform.steps(run.id)
+
+    assert ("succeeded", [0, 1, 2, 3, 4]) == (run.status, run.output["parts"])
+    parts = sorted(step.id for step in steps if step.node == "part")
+    assert [f"{run.id}/part/1/{branch}" for branch in range(5)] == parts
+    assert Decimal(5) == meters(run.usage)["parts"]
+    assert list(range(1, 12)) == [seq for seq, _ in await journal(probe_platform, run.id)]
+
+
+async def test_a_long_step_is_an_activity_that_operators_see(probe_platform: Platform) -> None:
+    """
+    A step that says it is long stands in the workflow's history; short ones leave only their results there.
+    """
+    run = await probe_platform.run({"text": "hello", "long": True}, package="probe")
+    history = await probe_platform.workflow(run.id).fetch_history()
+
+    scheduled = [
+        event.activity_task_scheduled_event_attributes.activity_type.name
+        for event in history.events
+        if event.HasField("activity_task_scheduled_event_attributes")
+    ]
+    assert ("succeeded", ["run_step"]) == (run.status, scheduled)
+    assert Decimal("0.5") == meters(run.usage)["digs"]
+
+
+async def test_a_short_run_starts_no_timer(platform: Platform) -> None:
+    """
+    The run's time limit costs nothing on Temporal's side where the run is over before it matters.
+    """
+    run = await platform.run({"text": "hello"})
+    await platform.closed(run.id)
+    history = await platform.workflow(run.id).fetch_history()
+
+    assert not [e for e in history.events if e.HasField("timer_started_event_attributes")]
+    assert len(history.events) <= 8
+
+
+async def test_a_step_that_fails_once_counts_once(platform: Platform) -> None:
+    """
+    The attempt that succeeds is the one that is recorded, with its number; usage is counted once.
+    """
+    run = await platform.run({"text": "hello", "fail": "retry_once"})
+    [step] = await platform.steps(run.id)
+
+    assert ("succeeded", 2) == (run.status, step.attempt)
+    assert {"echoes": 1, "tasks": 1} == meters(run.usage)
+    assert 2 == len(await platform.events(UsageRecorded, entity=run.id))
+
+
+async def test_a_run_whose_step_crashes_fails_with_the_reason(platform: Platform) -> None:
+    """
+    After its policy's attempts the run has failed: it says which step, delivers nothing and used nothing.
+    """
+    run = await platform.run({"text": "hello", "fail": "crash"})
+
+    assert ("failed", "step_failed", "empty", None) == (
+        run.status, run.error.code, run.deliverable, run.output,
+    )  # fmt: skip
+    assert "'Echo the text'" in run.error.detail and "3 times" in run.error.detail
+    assert not await platform.events(UsageRecorded, entity=run.id)
+    [finished] = await platform.events(RunFinished, entity=run.id)
+    assert ("failed", 0, "step_failed") == (
+        finished.data.outcome, finished.data.usage_count, finished.data.error.code,
+    )  # fmt: skip
+
+
+async def test_an_input_that_the_agent_rejects_is_not_tried_again(platform: Platform) -> None:
+    """
+    The agent's own code, sentence and place reach the customer.
+    """
+    run = await platform.run({"text": "hello", "fail": "rejected"})
+
+    assert ("failed", "asked_to_reject", "$.fail") == (run.status, run.error.code, run.error.place)
+    assert "The input asked to be rejected." == run.error.detail
+
+
+async def test_an_input_that_only_the_agent_can_refuse_fails_with_its_rule(probe_platform: Platform) -> None:
+    """
+    A rule that a JSON Schema cannot state is the input's fault, and told as such.
+    """
+    run = await probe_platform.run({"text": " padded "}, package="probe")
+
+    assert ("failed", "invalid_input") == (run.status, run.error.code)
+    assert "must not begin or end with a space" in run.error.detail
+
+
+@pytest.mark.parametrize(
+    ("deed", "code", "word"),
+    [
+        ("hang", "step_failed", "longer than its limit"),
+        ("unknown_field", "agent_error", "surprise"),
+        ("no_output", "agent_error", "output"),
+        ("broken_router", "internal", "our side"),
+        ("large_update", "agent_error", "file"),
+        ("large_output", "agent_error", "file"),
+    ],
+)
+async def test_an_agent_that_misbehaves_fails_its_run_clearly(
+    probe_platform: Platform, deed: str, code: str, word: str
+) -> None:
+    """
+    A step that hangs, breaks the rules or makes too much ends its run with a reason, and not the worker.
+    """
+    run = await probe_platform.run({"text": "hello", "do": deed}, package="probe")
+
+    assert ("failed", code) == (run.status, run.error.code)
+    assert word in run.error.detail
+    assert "succeeded" == (await probe_platform.run({"text": "hello"}, package="probe")).status
+
+
+async def test_an_output_that_cannot_be_stored_as_it_is_still_arrives(probe_platform: Platform) -> None:
+    """
+    U+0000 in what an agent delivers becomes U+FFFD, as the database has no place for it.
+    """
+    run = await probe_platform.run({"text": "hello", "do": "null_character"}, package="probe")
+
+    assert ("succeeded", "before\ufffdafter") == (run.status, run.output["text"])
+
+
+async def test_a_run_that_takes_too_long_times_out(service_alone: Platform, workers: Workers) -> None:
+    """
+    The manifest's limit ends a run in the middle of a step; the steps before it stay recorded.
+    """
+    limits = {"timeout_seconds": 1}
+    from agora_contracts.catalog import Limits
+
+    await service_alone.list_package("echo", limits=Limits(**limits))
+    await workers.start()
+    run = await service_alone.run({"text": "hello", "steps": 100, "delay_ms": 300})
+
+    assert ("timed_out", "timed_out", "empty") == (run.status, run.error.code, run.deliverable)
+    assert 1 <= run.steps <= 3
+
+
+# --- cancelling ----------------------------------------------------------------------------------
+
+
+async def test_a_run_is_cancelled_in_the_middle_of_a_step(platform: Platform) -> None:
+    """
+    A cancellation ends the run soon; asking again meanwhile changes nothing, and afterwards conflicts.
+    """
+    run = await platform.start({"text": "hello", "steps": 50, "delay_ms": 200})
+    await platform.until_running(run.id, steps=1)
+    await platform.ask(CancelRun(run=run.id, tenant=TENANT))
+    await platform.ask(CancelRun(run=run.id, tenant=TENANT))
+    ended = await platform.ended(run.id)
+
+    assert ("cancelled", "cancelled", None) == (ended.status, ended.error.code, ended.output)
+    assert ended.steps < 50
+    with pytest.raises(AgoraError) as caught:
+        await platform.ask(CancelRun(run=run.id, tenant=TENANT))
+    assert ("run_ended", 409) == (caught.value.slug, caught.value.problem.status)
+    assert 1 == len(await platform.events(RunFinished, entity=run.id))
+
+
+async def test_a_run_is_cancelled_before_a_worker_takes_it_up(
+    echo_listed: Platform, workers: Workers
+) -> None:
+    """
+    What was cancelled while it waited for a worker does no step.
+    """
+    run = await echo_listed.start({"text": "hello"})
+    await echo_listed.ask(CancelRun(run=run.id, tenant=TENANT))
+    await workers.start()
+    ended = await echo_listed.ended(run.id)
+
+    assert ("cancelled", 0) == (ended.status, ended.steps)
+
+
+async def test_a_cancellation_during_the_end_changes_nothing(platform: Platform) -> None:
+    """
+    Fifty runs that are cancelled as they end are each over once, as whatever came first.
+    """
+    runs = [await platform.start({"text": "hello", "delay_ms": 5 * n}) for n in range(20)]
+
+    async def cancel(run: str) -> None:
+        await platform.until_running(run)
+        try:
+            await platform.ask(CancelRun(run=run, tenant=TENANT))
+        except AgoraError as error:
+            assert "run_ended" == error.slug
+
+    await asyncio.gather(*(cancel(run.id) for run in runs))
+    ended = [await platform.ended(run.id) for run in runs]
+
+    assert {run.status for run in ended} <= {"succeeded", "cancelled"}
+    finished = await platform.events(RunFinished)
+    assert sorted(run.id for run in runs) == sorted(event.data.run for event in finished)
+    assert {run.id: run.status for run in ended} == {e.data.run: e.data.outcome for e in finished}
+
+
+# --- the hold ------------------------------------------------------------------------------------
+
+
+async def test_a_run_whose_hold_is_lost_ends_before_its_first_step(platform: Platform) -> None:
+    """
+    A lapsed hold that cannot be placed again ends the run with `hold_lost`, and no step is taken.
+    """
+    platform.billing.refuse_confirmations = AgoraError("insufficient_credit", "spent meanwhile")
+    run = await platform.run({"text": "hello"})
+
+    assert ("failed", "hold_lost", 0) == (run.status, run.error.code, run.steps)
+
+
+async def test_a_run_waits_for_a_billing_that_is_away(platform: Platform) -> None:
+    """
+    A confirmation that nobody answers is asked again until somebody does.
+    """
+    platform.billing.refuse_confirmations = AgoraError("unavailable", "starting")
+    run = await platform.start({"text": "hello"})
+
+    async def asked() -> bool:
+        return 2 <= len(platform.billing.confirmed)
+
+    await platform.until(asked)
+    platform.billing.refuse_confirmations = None
+
+    assert "succeeded" == (await platform.ended(run.id)).status
+
+
+# --- reading -------------------------------------------------------------------------------------
+
+
+async def test_another_tenants_run_is_not_found(platform: Platform) -> None:
+    """
+    Whatever is asked about it, a run of another tenant looks as if it did not exist.
+    """
+    run = await platform.run({"text": "hello"})
+
+    for query in (
+        GetRun(run=run.id, tenant=OTHER_TENANT),
+        ListSteps(run=run.id, tenant=OTHER_TENANT),
+        ListRunEvents(run=run.id, tenant=OTHER_TENANT),
+        CancelRun(run=run.id, tenant=OTHER_TENANT),
+    ):
+        with pytest.raises(AgoraError) as caught:
+            await platform.ask(query)
+        assert "not_found" == caught.value.slug
+    assert [] == (await platform.ask(ListRuns(tenant=OTHER_TENANT))).items
+    assert [] == (await platform.ask(ListRunUsage(run=run.id, tenant=OTHER_TENANT))).ids
+
+
+async def test_runs_are_listed_newest_first_in_pages(echo_listed: Platform) -> None:
+    """
+    Pages follow each other without gap or repetition, and filters narrow them.
+    """
+    ids = [(await echo_listed.start({"text": f"text {n}"})).id for n in range(7)]
+    found: list[str] = []
+    cursor = None
+    while True:
+        page = await echo_listed.ask(ListRuns(tenant=TENANT, limit=3, cursor=cursor))
+        found += [run.id for run in page.items]
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+
+    assert ids[::-1] == found
+    assert [] == (await echo_listed.ask(ListRuns(tenant=TENANT, status="failed"))).items
+    assert 7 == len((await echo_listed.ask(ListRuns(tenant=TENANT, package="echo"))).items)
+    with pytest.raises(AgoraError) as caught:
+        await echo_listed.ask(ListRuns(tenant=TENANT, cursor="nonsense"))
+    assert "invalid_cursor" == caught.value.slug
+
+
+async def test_a_runs_journal_is_read_from_any_place(platform: Platform) -> None:
+    """
+    Whoever lost the connection goes on after the last entry seen; the journal says when it is complete.
+    """
+    run = await platform.run({"text": "hello", "steps": 3})
+    first = await platform.ask(ListRunEvents(run=run.id, tenant=TENANT, limit=2))
+    rest = await platform.ask(ListRunEvents(run=run.id, tenant=TENANT, after=2))
+
+    assert ([1, 2], False) == ([event.seq for event in first.items], first.complete)
+    assert ([3, 4, 5, 6], False) == ([event.seq for event in rest.items], rest.complete)
+    await platform.charge(run.id, 10_000)
+
+    async def complete() -> Any:
+        answer = await platform.ask(ListRunEvents(run=run.id, tenant=TENANT, after=6))
+        return answer if answer.complete else None
+
+    assert ["run.charged"] == [event.type for event in (await platform.until(complete)).items]
+
+
+async def test_everything_about_a_run_is_published_again_on_request(platform: Platform) -> None:
+    """
+    An operator's replay puts every event of the run back on its way; an unknown run is not found.
+    """
+    run = await platform.run({"text": "hello"})
+    replayed = await platform.ask(ReplayRunUsage(run=run.id))
+
+    assert 6 == replayed.count
+
+    async def published() -> bool:
+        return not await platform.rows("SELECT 1 FROM outbox WHERE published_at IS NULL")
+
+    await platform.until(published)
+    with pytest.raises(AgoraError) as caught:
+        await platform.ask(ReplayRunUsage(run=new_id("run")))
+    assert "not_found" == caught.value.slug
+
+
+async def test_many_runs_at_once_each_end_once(platform: Platform) -> None:
+    """
+    Runs that share batches and a worker do not mix their steps, usage or ends.
+    """
+    commands = [start_command({"text": f"text {n}", "steps": 1 + n % 3}) for n in range(30)]
+    await asyncio.gather(*map(platform.ask, commands))
+    ended = await asyncio.gather(*(platform.ended(command.run_id) for command in commands))
+
+    assert [(f"text {n}", 1 + n % 3) for n in range(30)] == [(run.output["text"], run.steps) for run in ended]
+    assert [{"echoes": 1 + n % 3, "tasks": 1} for n in range(30)] == [meters(run.usage) for run in ended]
+    assert 30 == len(await platform.events(RunFinished))
