@@ -1,5 +1,6 @@
 """The commands that start, watch and stop the platform of this checkout."""
 
+import asyncio
 import json
 import shutil
 import signal
@@ -10,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 import psutil
 import typer
 from rich.console import Console
@@ -128,6 +130,32 @@ def reset(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = Fals
         shutil.rmtree(data.parent)
     shutil.rmtree(home)
     say(f"deleted {home}")
+
+
+@app.command()
+def demo(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line last.")] = False) -> None:
+    """Start what is needed, run three agents on real input, and check every charge against the ledger."""
+    from agora_local.demo.run import run_demo
+    from agora_local.demo.show import show
+
+    home = default_home()
+    ports = Ports.from_environment()
+    if (state := read_state(home)) is not None:
+        ports = _wait_for_supervisor(home, None, state.pid, sizes(home / "logs")).ports
+    else:
+        start_in_background(home)
+    api_url, token = f"http://127.0.0.1:{ports.api}", operator_token(home)
+    publish_installed(home, api_url, token, say)
+    tenant, _ = ensure_first_tenant(home, api_url, token)
+    outcome = asyncio.run(run_demo(api_url, str(tenant.key), Path.cwd(), say))
+    if as_json:
+        line = {"demo": "agents", "passed": outcome.passed, "problems": outcome.problems} | {
+            name: value for name, value in msgspec.to_builtins(outcome).items() if name != "statement"
+        }
+        print(msgspec.json.encode(line).decode(), flush=True)
+    else:
+        show(outcome)
+    raise typer.Exit(0 if outcome.passed else 1)
 
 
 @app.command("supervise", hidden=True)
