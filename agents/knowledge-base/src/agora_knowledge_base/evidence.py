@@ -13,7 +13,7 @@ from agora_knowledge_base.questions import Wanted
 from agora_knowledge_base.retrieval import Candidate
 from agora_knowledge_base.terms import Language
 
-SHORTLIST = 10
+SHORTLIST = 14
 """How many sentences are compared with the question by meaning: each costs an embedding."""
 
 FOLLOWERS_MAX = 12
@@ -23,8 +23,8 @@ ACTION_SAID_MAX = 0.3
 
 TITLE_CHARACTERS_MAX = 120
 
-NEAR_BEST = 0.72
-"""A further sentence must come this near to the best one's score."""
+NEAR_BEST, NEAR_BEST_BESIDE = 0.72, 0.5
+"""A further sentence must come this near to the best one's score; one that stands beside it, less near."""
 
 NAMES_MISSING = 0.4
 """What a sentence loses if none of the names and numbers asked for stands in or near it."""
@@ -38,7 +38,7 @@ NEW_WORDS_MIN = 0.12
 IN_LEAD, IN_HEADING, IN_NEIGHBOUR, IN_PASSAGE, IN_NAME = 0.8, 0.7, 0.5, 0.35, 0.4
 """What a word counts that stands not in the sentence itself but near it."""
 
-ALIKE_FROM, ALIKE_FULL, ALIKE_MOST = 0.45, 0.85, 0.8
+ALIKE_FROM, ALIKE_FULL, ALIKE_MOST = 0.48, 0.8, 0.8
 """Two words count as alike from the first cosine on, growing to the second, where they count `ALIKE_MOST`."""
 
 type Similarity = Callable[[str, Sequence[str]], Awaitable[list[float]]]
@@ -67,7 +67,8 @@ class Signals(msgspec.Struct, frozen=True, kw_only=True):
     `meaning` and `passage_meaning` are cosines of the best sentence and passage. `lacking` is the share of
     names, numbers and identifiers asked for that the passage does not have, `numbers` is 1 if it
     lacks a number that names something, `unknown` the share of words that no passage has. `gap` is the weight of the word that the best
-    sentence accounts for least. `kind` is 1 where the sentence holds the kind of thing that is asked for.
+    sentence accounts for least. `kind` is how well the sentences hold the kind of
+    thing that is asked for.
     """
 
     covered: float
@@ -92,7 +93,7 @@ class _Weighed:
     said: float = 0.0
     covered: float = 0.0
     meaning: float = 0.0
-    kind: bool = True
+    kind: float = 1.0
     score: float = 0.0
     words: frozenset[str] = field(default_factory=frozenset)
 
@@ -126,7 +127,7 @@ async def weigh(
     shortlist.sort(key=lambda one: -one.score)
     chosen = _choose(shortlist, wanted, total, most)
     statements = [_statement(one, wanted) for one in chosen]
-    return _without_repeats(statements), _signals(chosen[0], wanted, candidates, total, language)
+    return _without_repeats(statements), _signals(chosen, wanted, candidates, total, language)
 
 
 def _units(candidate: Candidate, wanted: Wanted, language: Language, total: float) -> list[_Weighed]:
@@ -158,7 +159,7 @@ def _units(candidate: Candidate, wanted: Wanted, language: Language, total: floa
                 shares=shares,
                 said=_share_of(wanted.terms, {term: float(term in own[position]) for term in shares}, total),
                 covered=_share_of(wanted.terms, shares, total),
-                kind=questions.could_answer(wanted.expects, unit.text),
+                kind=questions.could_answer(wanted.expects, wanted.question, unit.text),
                 words=own[position],
             )
         )
@@ -216,7 +217,7 @@ def _once_each(weighed: list[_Weighed]) -> list[_Weighed]:
 
 
 def _before_meaning(one: _Weighed) -> float:
-    return 0.6 * one.covered + 0.4 * one.candidate.score + (0.05 if one.kind else 0.0)
+    return 0.6 * one.covered + 0.4 * one.candidate.score + 0.05 * one.kind
 
 
 def _score(one: _Weighed, wanted: Wanted) -> float:
@@ -224,7 +225,7 @@ def _score(one: _Weighed, wanted: Wanted) -> float:
     if wanted.specific:
         absent = sum(one.shares[term] == 0 for term in wanted.specific) / len(wanted.specific)
         score *= 1 - NAMES_MISSING * absent
-    return score if one.kind else score * KIND_MISSING
+    return score * (KIND_MISSING + (1 - KIND_MISSING) * one.kind)
 
 
 def _in_context(one: _Weighed) -> str:
@@ -239,7 +240,8 @@ def _choose(ranked: list[_Weighed], wanted: Wanted, total: float, most: int) -> 
     for one in ranked[1:]:
         if len(chosen) == most:
             break
-        if one.score < NEAR_BEST * ranked[0].score or _says_the_same(one, chosen):
+        near = NEAR_BEST if not _beside(one, chosen[0]) else NEAR_BEST_BESIDE
+        if one.score < near * ranked[0].score or _says_the_same(one, chosen):
             continue
         new = sum(
             weight * max(0.0, one.shares[term] - max(other.shares[term] for other in chosen))
@@ -248,6 +250,10 @@ def _choose(ranked: list[_Weighed], wanted: Wanted, total: float, most: int) -> 
         if total and new / total >= NEW_WORDS_MIN:
             chosen.append(one)
     return chosen
+
+
+def _beside(one: _Weighed, other: _Weighed) -> bool:
+    return one.candidate is other.candidate and abs(one.position - other.position) == 1
 
 
 def _says_the_same(one: _Weighed, chosen: Sequence[_Weighed]) -> bool:
@@ -293,8 +299,13 @@ def _without_repeats(statements: list[Statement]) -> list[Statement]:
 
 
 def _signals(
-    best: _Weighed, wanted: Wanted, candidates: Sequence[Candidate], total: float, language: Language
+    chosen: Sequence[_Weighed],
+    wanted: Wanted,
+    candidates: Sequence[Candidate],
+    total: float,
+    language: Language,
 ) -> Signals:
+    best = chosen[0]
     passage = best.candidate.passage
     around = frozenset(terms.of_text(f"{passage.source} {passage.searched}", language))
     specific = sum(wanted.terms[term] for term in wanted.specific)
@@ -312,5 +323,5 @@ def _signals(
         numbers=float(any(term not in around for term in numbers)),
         gap=min(max(gaps, default=0.0) / total, 1.0) if total else 1.0,
         unknown=unknown / total if total else 1.0,
-        kind=float(best.kind),
+        kind=max(one.kind for one in chosen),
     )

@@ -33,6 +33,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     `specific` terms are names, numbers and identifiers; `unknown` ones stand in no passage.
     """
 
+    question: str
     terms: dict[str, float]
     words: dict[str, str]
     specific: frozenset[str]
@@ -127,6 +128,7 @@ def wanted(
                 if token.isalpha():
                     words.setdefault(term, (better or token).lower())
     return Wanted(
+        question=part.text,
         terms=weights,
         words=words,
         specific=frozenset(specific),
@@ -167,8 +169,9 @@ def _named(text: str) -> set[str]:
         if any(map(str.isdigit, token)):
             name = _names_something(token, before if position > 1 or not _STARTS.match(before) else "")
         else:
-            name = "_" in token or not (token[1:].islower() or len(token) == 1)
-            name = name or bool(position and token[0].isupper() and len(token) > 1)
+            # "zone B" names something; "I" and "A" are words.
+            name = "_" in token or (token[1:] != "" and not token[1:].islower())
+            name = name or bool(position and token[0].isupper() and token not in ("I", "A"))
         if name:
             named.add(token)
         before = token
@@ -186,7 +189,42 @@ _KINDS: dict[Expects, re.Pattern[str]] = {
 }  # fmt: skip
 
 
-def could_answer(expected: Expects, text: str) -> bool:
-    """Whether a text holds the kind of thing that is expected at all."""
+_MEASURES: tuple[tuple[re.Pattern[str], re.Pattern[str]], ...] = tuple(
+    (re.compile(rf"\bhow (?:{asked})\b", re.IGNORECASE), re.compile(rf"(?:{named})", re.IGNORECASE))
+    for asked, named in (
+        ("deep", r"\bdeep|\bdepth"),
+        ("heavy", r"\bheav|\bweigh|\d\s?(?:kg|g|lbs?|oz|t)\b|kilo|gram|tonne|pound|\bton"),
+        ("tall|high", r"\btall|\bhigh|\bheight|\d\s?(?:cm|mm|m|ft|in)\b|metre|meter|feet"),
+        ("wide|broad", r"\bwide|\bwidth|\bbroad|\d\s?(?:cm|mm|m|ft|in)\b"),
+        ("hot|cold|warm|cool", r"\btemperature|\bdegree|°|\bhot|\bcold|\bwarm|\bcool|celsius|fahrenheit"),
+        (
+            "old",
+            r"\bage|\bold|\bage[sd]?\b|\byears?\b|\bmonths?\b|\bsince\b|\b(?:1[89]|20)\d\d\b|\bunder\b|\bolder",
+        ),
+        ("far", r"\bfar\b|\bdistan|\d\s?(?:km|m|mi)\b|kilomet|metre|meter|\bmiles?\b"),
+        ("loud|noisy", r"\bdb\b|decibel|\bnois|\bloud|\bsound"),
+    )
+)
+_COUNTED = re.compile(r"\bhow many (?:\w+ )?([a-z]{3,})\b", re.IGNORECASE)
+_COUNT = r"(?:\d[\d.,]*|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|no|one|unlimited)"
+HALF = 0.5
+
+
+def could_answer(expected: Expects, question: str, text: str) -> float:
+    """How well a text holds the kind of thing that is asked for: 0 for not at all, 1 for well.
+
+    "How many users" is answered best by "25 users" or "users: 25", half by any other number.
+    """
     pattern = _KINDS.get(expected)
-    return pattern is None or pattern.search(text) is not None
+    if expected == "anything" or pattern is None:
+        return 1.0
+    if pattern.search(text) is None:
+        return HALF if expected == "reason" else 0.0
+    for asked, named in _MEASURES:
+        if asked.search(question):
+            return 1.0 if named.search(text) else HALF / 2
+    if counted := _COUNTED.search(question):
+        noun = re.escape(counted[1].lower().removesuffix("s"))
+        near = rf"\b{_COUNT}\W+(?:[\w-]+\W+){{0,3}}{noun}|\b{noun}\w*\W{{1,3}}(?:\w+\W+){{0,2}}{_COUNT}\b"
+        return 1.0 if re.search(near, text, re.IGNORECASE) else HALF
+    return 1.0

@@ -30,6 +30,26 @@ _NUMBER_WORDS = {
     "hundred": "100", "thousand": "1000", "million": "1000000", "percent": "%",
 }  # fmt: skip
 
+_IRREGULAR = dict(
+    pair.split(":")
+    for pair in (
+        "lost:lose paid:pay sold:sell built:build bought:buy found:find held:hold kept:keep made:make "
+        "sent:send spent:spend taught:teach told:tell took:take taken:take gone:go went:go wrote:write "
+        "written:write broke:break broken:break chose:choose chosen:choose began:begin begun:begin ran:run "
+        "stole:steal stolen:steal gave:give given:give drove:drive driven:drive knew:know known:know "
+        "grew:grow grown:grow threw:throw thrown:throw wore:wear worn:wear brought:bring caught:catch "
+        "came:come drew:draw drawn:draw drank:drink fell:fall fallen:fall felt:feel fought:fight "
+        "forgot:forget forgotten:forget got:get gotten:get hid:hide hidden:hide heard:hear led:lead "
+        "lent:lend met:meet rose:rise risen:rise said:say saw:see seen:see shown:show slept:sleep "
+        "spoke:speak spoken:speak stood:stand swam:swim thought:think understood:understand won:win "
+        "children:child people:person men:man women:woman feet:foot teeth:tooth mice:mouse better:good "
+        "best:good worse:bad worst:bad frozen:freeze froze:freeze became:become bound:bind dealt:deal "
+        "overridden:override overrode:override withdrawn:withdraw withdrew:withdraw ate:eat eaten:eat "
+        "flew:fly flown:fly sung:sing sank:sink sunk:sink"
+    ).split()
+)
+"""Forms that no stemmer brings together: lost and lose."""
+
 _ENGLISH_STOP_WORDS = frozenset(
     [
         "a",
@@ -252,7 +272,7 @@ def _of_word(word: str, language: Language) -> list[str]:
         return []
     if word[0].isdigit():
         return [word]
-    stem = _stemmed(word, language)
+    stem = _stemmed(_IRREGULAR.get(word, word) if language == "en" else word, language)
     number = _NUMBER_WORDS.get(word) if language == "en" else None
     return [stem, number] if number else [stem]
 
