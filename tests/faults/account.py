@@ -1,6 +1,8 @@
 """After the faults: what every database says of the accepted runs, and where they disagree."""
 
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
+from typing import Any
 
 import asyncpg
 import msgspec
@@ -111,7 +113,12 @@ async def examine(platform: Platform, runs: list[str], account: str) -> Findings
             await connection.close()
 
 
-def _differences(rows, recorded, counted, charged) -> list[str]:  # type: ignore[no-untyped-def]
+def _differences(
+    rows: Mapping[str, Any],
+    recorded: Mapping[str, int],
+    counted: Mapping[str, Any],
+    charged: Mapping[str, Any],
+) -> list[str]:
     found: list[str] = []
     for run, row in rows.items():
         events = counted[run]["events"] if run in counted else 0
@@ -129,7 +136,7 @@ def _differences(rows, recorded, counted, charged) -> list[str]:  # type: ignore
     return found
 
 
-def _count(values) -> dict[str, int]:  # type: ignore[no-untyped-def]
+def _count(values: Iterable[str]) -> dict[str, int]:
     counts: dict[str, int] = {}
     for value in values:
         counts[value] = counts.get(value, 0) + 1

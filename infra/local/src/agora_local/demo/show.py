@@ -25,11 +25,12 @@ def show(outcome: Outcome) -> None:
 
 def _runs(runs: Sequence[RunResult]) -> Table:
     table = Table(title="Runs", title_justify="left")
-    for name, justify in (
-        ("agent", "left"), ("what", "left"), ("run", "left"), ("status", "left"), ("steps", "right"),
-        ("seconds", "right"), ("usage", "left"), ("cost USD", "right"),
-    ):  # fmt: skip
-        table.add_column(name, justify=justify, overflow="ellipsis", no_wrap=name != "usage")
+    for name in ("agent", "what", "run", "status"):
+        table.add_column(name, overflow="ellipsis", no_wrap=True)
+    table.add_column("steps", justify="right")
+    table.add_column("seconds", justify="right")
+    table.add_column("usage")
+    table.add_column("cost USD", justify="right")
     for result in runs:
         table.add_row(
             result.agent,
