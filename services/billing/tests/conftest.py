@@ -71,7 +71,7 @@ class Platform:
         headers = {"Nats-Msg-Id": event_id} if event_id else None
         await self.asker.client.jetstream().publish(subject, payload, headers=headers)
 
-    async def events(self, *kinds: type[msgspec.Struct]) -> list[Envelope]:
+    async def events(self, *kinds: type[msgspec.Struct]) -> list[Envelope[Any]]:
         """What billing has written into its outbox, of these kinds, oldest first."""
         types = {EVENTS[kind].type: msgspec.json.Decoder(Envelope[kind]) for kind in kinds}  # type: ignore[valid-type]
         rows = await self.rows("SELECT payload FROM outbox ORDER BY seq")
@@ -114,13 +114,23 @@ class Platform:
                 )
             )
 
-    async def settled(self, run: str, revision: int = 1) -> ChargeSettled | ChargeAdjusted:
-        """Wait for a revision of a run to be charged."""
+    async def settled(self, run: str, revision: int = 1) -> ChargeSettled:
+        """Wait for a run to be settled by a revision of its usage."""
+        return await self._charged(ChargeSettled, run, revision)
 
-        async def found() -> ChargeSettled | ChargeAdjusted | None:
-            return next((one for one in await self.charges_of(run) if one.revision == revision), None)
+    async def adjusted(self, run: str, revision: int) -> ChargeAdjusted:
+        """Wait for a revision of a run's usage to adjust its charge."""
+        return await self._charged(ChargeAdjusted, run, revision)
 
-        return await self.until(found)
+    async def _charged[Charged: (ChargeSettled, ChargeAdjusted)](
+        self, kind: type[Charged], run: str, revision: int
+    ) -> Charged:
+        async def found() -> Charged | None:
+            facts = [one.data for one in await self.events(kind) if one.subject == run]
+            return next((one for one in facts if one.revision == revision), None)
+
+        charged: Charged = await self.until(found)
+        return charged
 
 
 def price_version(

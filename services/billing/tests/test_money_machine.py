@@ -127,7 +127,9 @@ class MoneyMachine(RuleBasedStateMachine):
 
     def balance(self) -> Balance:
         """The account now."""
-        return self.in_transaction(accounts.read_balance, GetBalance(account=self.account, tenant=TENANT))
+        query = GetBalance(account=self.account, tenant=TENANT)
+        found: Balance = self.in_transaction(accounts.read_balance, query)
+        return found
 
     def run_id(self, number: int) -> str:
         """One of this machine's runs."""
