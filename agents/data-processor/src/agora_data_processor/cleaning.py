@@ -23,6 +23,7 @@ from agora_data_processor.tables import LINE
 type Plans = dict[str, ColumnPlan]
 
 _ROUNDS_MAX = 3
+_COMMA_CODECS = ("cp1250", "cp1251", "koi8", "iso8859-2", "iso8859-15")
 _DAY_FIRST_CODECS = ("cp1250", "cp1251", "cp1253", "cp1254", "cp1257", "koi8", "iso8859-2", "iso8859-15")
 
 
@@ -159,7 +160,9 @@ def _hints(loaded: Loaded, job: Job) -> Hints:
         comma_decimals=None if options.decimal is None else options.decimal == ",",
         day_first=options.day_first,
         null_tokens=frozenset(token.strip().lower() for token in options.null_tokens),
-        comma_weight=0.5 if found.delimiter == ";" else 0.0,
+        comma_weight=(0.5 if found.delimiter == ";" else 0.0)
+        + (0.5 if found.codec.startswith(_COMMA_CODECS) else 0.0)
+        + (0.5 if _foreign_names(found.source_names) else 0.0),
         day_first_weight=(1.0 if found.codec.startswith(_DAY_FIRST_CODECS) else 0.0)
         + (0.6 if found.delimiter == ";" else 0.0)
         + (1.0 if _foreign_names(found.source_names) else 0.0),
@@ -168,7 +171,7 @@ def _hints(loaded: Loaded, job: Job) -> Hints:
 
 def _foreign_names(source_names: Sequence[str]) -> bool:
     words = {word for name in source_names for word in name.lower().replace("_", " ").split()}
-    return bool(words & _FOREIGN_WORDS) or any(ord(ch) > 0xBF for name in source_names for ch in name)
+    return bool(words & _FOREIGN_WORDS) or any(0xBF < ord(ch) < 0x500 for name in source_names for ch in name)
 
 
 _FOREIGN_WORDS = frozenset(

@@ -36,6 +36,8 @@ def trimmed(values: pl.Series) -> pl.Series:
         cleaned = cleaned.str.replace_all(_INVISIBLE, "").str.strip_chars()
     if cleaned.str.contains(_CONTROL).any():
         cleaned = cleaned.str.replace_all(_CONTROL, "").str.strip_chars()
+    if cleaned.str.contains("\r", literal=True).any():
+        cleaned = cleaned.str.replace_all("\r\n?", "\n")
     return cleaned.replace("", None)
 
 

@@ -4,6 +4,8 @@ import codecs
 from dataclasses import dataclass
 from pathlib import Path
 
+from agora_data_processor import alphabets
+
 BLOCK_BYTES = 1 << 20
 FOREIGN_SAMPLE_BYTES = 200_000
 
@@ -14,10 +16,7 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_WESTERN_LETTERS = frozenset("äöüßÄÖÜéèêëàâáãåçñíìîïóòôõøúùûæœÿÉÈÊÀÁÂÃÅÇÑÍÎÓÔÕØÚÛÆŒŸý")
-_WESTERN_SIGNS = frozenset("€£¥¢©®™°±²³¹¼½¾µ§¶·•–—‘’‚“”„…«»¿¡†‡‹›ªº×÷¨´¸¬¯\u00a0\u00ad")
-_TURKISH_CLUES = frozenset("ðþýÐÞÝ")
-_ICELANDIC_CLUES = frozenset("áéíóúæÁÉÍÓÚÆ")
+_EAST_ASIAN = frozenset({"cp932", "shift_jis", "euc_jp", "gb18030", "big5", "cp949", "euc_kr", "iso2022_jp"})
 _NAMES = {
     "cp1252": "windows-1252",
     "cp1250": "windows-1250",
@@ -138,10 +137,11 @@ def _judge_block(block: bytes, foreign: bytearray) -> int:
 
 def _guess(data: bytes) -> str:
     """The likeliest codec of lines that are not UTF-8."""
-    if _plausibly_western(data):
-        return "cp1252"
-    if _decodes_turkish(data):
-        return "cp1254"
+    letters = alphabets.best(data)
+    if letters is not None and letters.share >= alphabets.ENOUGH:
+        return letters.codec
+    if _is_euc_japanese(data):
+        return "euc_jp"
     import chardet  # its models take a moment to load, and most files are UTF-8
 
     found = chardet.detect(data).get("encoding") or "cp1252"
@@ -149,12 +149,37 @@ def _guess(data: bytes) -> str:
         codec = codecs.lookup(str(found)).name
         data.decode(codec)
     except (LookupError, UnicodeDecodeError):
-        return _first_that_decodes(data)
-    if codec == "iso8859-1":
-        return "cp1252"
+        codec = _first_that_decodes(data)
     if codec in ("gb2312", "gbk"):
-        return "gb18030"
-    return "cp932" if codec == "shift_jis" else codec
+        codec = "gb18030"
+    if codec in _EAST_ASIAN or letters is None or letters.share < 0.8:
+        return "cp932" if codec == "shift_jis" else "cp1252" if codec == "iso8859-1" else codec
+    return letters.codec
+
+
+def _is_euc_japanese(data: bytes) -> bool:
+    """EUC-JP shares its bytes with GB 18030; kana, or else usual characters, tell them apart."""
+    try:
+        japanese, chinese = data.decode("euc_jp"), data.decode("gb18030", errors="replace")
+    except UnicodeDecodeError:
+        return False
+    high = [character for character in japanese if character >= "\x80"]
+    kana = sum(1 for character in high if "\u3041" <= character <= "\u30fe")
+    if kana > 0.1 * len(high):
+        return True
+    usual_japanese = sum(1 for character in japanese if character in _USUAL_KANJI)
+    usual_chinese = sum(1 for character in chinese if character in _USUAL_HANZI)
+    return usual_japanese > usual_chinese
+
+
+_USUAL_KANJI = frozenset(
+    "番号金額日付氏名担当者数量東京都道府県市区町村年月時分円税込単価合計商品価格重備考状態有効更新割住所電話郵便大阪山田鈴木佐藤"
+    "高橋渡辺伊藤中村小林加藤吉古屋福岡神奈川横浜札幌仙台広島男女性別生会社部門課支店社員注文発売上在庫次郎太子花美一二三四五六七八九十本"
+)
+_USUAL_HANZI = frozenset(
+    "编号金额日期姓名负责人数量北京上海市区省年月时分元税单价合计商品价格重备注状态有效更新比例地址电话邮政广州深圳张王李赵刘陈杨"
+    "黄周吴徐孙马朱胡林郭何高罗郑梁谢宋唐许邓冯韩曹男女性别生公司部门店员工订销售库存客户产品类型时间创建总国家城一二三四五六七八九十的是不了在有"
+)
 
 
 def _first_that_decodes(data: bytes) -> str:
@@ -165,49 +190,3 @@ def _first_that_decodes(data: bytes) -> str:
             continue
         return codec
     return "latin-1"
-
-
-def _plausibly_western(data: bytes) -> bool:
-    """Whether the text reads well as Windows-1252: Western letters inside words, signs outside of them.
-
-    Statistical detectors need more text than a small table has: they take two euro signs for Hebrew.
-    """
-    try:
-        text = data.decode("cp1252")
-    except UnicodeDecodeError:
-        return False
-    odd = total = 0
-    for position, character in enumerate(text):
-        if character < "\x80":
-            continue
-        total += 1
-        before = text[position - 1] if position else " "
-        after = text[position + 1] if position + 1 < len(text) else " "
-        odd += not _fits(character, before, after)
-    return total > 0 and odd <= total * 0.02
-
-
-def _fits(character: str, before: str, after: str) -> bool:
-    if character in _WESTERN_LETTERS:
-        # Two high letters in a row are rare in Western words, usual in Cyrillic or East Asian bytes.
-        neighbours_high = (before >= "\x80" and before.isalpha()) + (after >= "\x80" and after.isalpha())
-        capital_inside = character.isupper() and before.islower()
-        return neighbours_high == 0 and not capital_inside
-    if character in "’‘":
-        return True
-    if character in _WESTERN_SIGNS:
-        return not (before.isalpha() and after.isalpha())
-    return False
-
-
-def _decodes_turkish(data: bytes) -> bool:
-    """Turkish differs from Western Europe in six letters only, where Icelandic has its own."""
-    try:
-        western, turkish = data.decode("cp1252"), data.decode("cp1254")
-    except UnicodeDecodeError:
-        return False
-    if not set(western) & _TURKISH_CLUES or set(western) & _ICELANDIC_CLUES:
-        return False
-    high = [character for character in turkish if character >= "\x80"]
-    known = frozenset("ğşıİŞĞçöüÇÖÜâîûÂÎÛ") | _WESTERN_SIGNS
-    return all(character in known for character in high)

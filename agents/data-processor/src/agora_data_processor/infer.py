@@ -5,7 +5,7 @@ The decision is checked on every row afterwards: see `clean.py`.
 
 import datetime
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -39,7 +39,7 @@ _DOT_DECIMAL = (
 )
 _UNCLEAR_COMMA = r"^[^\d]*[1-9]\d{0,2},\d{3}[^\d]*$"
 _UNCLEAR_DOT = r"^[^\d]*[1-9]\d{0,2}\.\d{3}[^\d]*$"
-_LEADING_ZERO = r"^[+-]?0\d+$"
+_LEADING_ZERO = r"^[+-]?0+[1-9]\d*$"
 _DIGITS_MAX = 18
 
 
@@ -122,8 +122,8 @@ def _code_like(bad: Sequence[str]) -> bool:
 def _column(name: str, values: pl.Series, hints: Hints) -> _Column:
     basic = ColumnPlan(kind="text", nulls=nulls.ALWAYS | hints.null_tokens)
     present = values.filter(~convert.is_null(values, basic))
-    counted = present.value_counts(sort=True, name="weight")
-    texts = counted.to_series(0)
+    counted = present.alias("cell").value_counts(sort=True, name="weight")
+    texts = counted["cell"]
     return _Column(
         name=name,
         values=texts.str.strip_prefix(native.MARK) if len(texts) else texts.cast(pl.String),
@@ -134,21 +134,44 @@ def _column(name: str, values: pl.Series, hints: Hints) -> _Column:
     )
 
 
-def _with_votes(hints: Hints, columns: object) -> Hints:
+def _with_votes(hints: Hints, columns: Collection[_Column]) -> Hints:
     comma, day_first = hints.comma_weight, hints.day_first_weight
-    for column in columns:  # type: ignore[attr-defined]
+    accents = _has_accents(columns)
+    comma += 0.5 if accents else 0.0
+    for column in columns:
         if column.total == 0 or column.native:
             continue
         commas, dots = _mark_votes(column)
         comma += _sign(commas - dots) * (2 if commas + dots else 0)
         first, second = _order_votes(column)
         day_first += _sign(first - second) * (2 if first + second else 0)
-        money = column.weight(column.values.str.contains(r"[€£₹]|CHF|EUR|GBP|INR|zł|Kč"))
+        comma += 0.4 if accents and first > second else 0.0
+        money = column.weight(column.values.str.contains(r"\d.*[€£₹]|[€£₹].*\d|CHF|EUR|GBP|INR|zł|Kč"))
         dollars = column.weight(column.values.str.contains(r"\$|USD"))
         day_first += 0.5 * _sign(money - dollars)
+        comma += _habits(column)
     if comma > 0:
         day_first += 1
     return replace(hints, comma_weight=comma, day_first_weight=day_first)
+
+
+def _has_accents(columns: Collection[_Column]) -> bool:
+    """Whether the text is of a language with accents, and not of English with a few foreign names."""
+    texts = [column for column in columns if column.total and column.values.str.contains(r"\p{L}{3}").mean() > 0.5]  # type: ignore[operator]
+    if not texts:
+        return False
+    accented = sum(column.weight(column.values.str.contains("[à-öø-žß]")) for column in texts)
+    return accented > 0.1 * sum(column.total for column in texts)
+
+
+def _habits(column: _Column) -> float:
+    """What goes with a decimal comma in other columns: dotted dates, a euro sign behind the amount; not CHF."""
+    half = 0.5 * column.total
+    if column.weight(column.values.str.contains(r"\d['’]\d{3}(?:\D|$)|CHF")) > half / 5:
+        return -2.0
+    if column.weight(column.values.str.contains(r"^\d{1,2}\.\s?\d{1,2}\.\s?\d{2,4}$|\d\s?(?:€|zł|Kč|kr)$")) > half:
+        return 0.5
+    return 0.0
 
 
 def _sign(value: float) -> int:
@@ -290,7 +313,6 @@ def _decimals(column: _Column) -> int:
 def _codes(column: _Column) -> bool:
     """Whether digits are codes, to be kept as text: leading zeros, telephone numbers, too many digits."""
     zeros = column.weight(column.values.str.contains(_LEADING_ZERO))
-    zeros -= column.weight(column.values.str.contains(r"^[+-]?0+$"))
     if zeros and (column.total <= 200 or zeros >= 0.005 * column.total) and not _TYPED_NAME.search(column.name):
         return True
     phones = column.weight(column.values.str.contains(r"^(?:\+|00)\d[\d\s\-()]{8,}$"))
@@ -307,7 +329,7 @@ def _decimal_mark(column: _Column, hints: Hints) -> tuple[Literal[".", ","], boo
     plain = numerals.normal(column.values)
     unclear_comma = column.weight(plain.str.contains(_UNCLEAR_COMMA))
     unclear_dot = column.weight(plain.str.contains(_UNCLEAR_DOT))
-    if hints.comma_weight > 0.4:
+    if hints.comma_weight > 0.8:
         return ",", False
     if hints.comma_weight < -0.4 or not (unclear_comma or unclear_dot):
         return ".", False

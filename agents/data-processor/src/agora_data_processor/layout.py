@@ -10,8 +10,9 @@ from agora_data_processor import native
 
 type Row = Sequence[str | None]
 
-_NUMBER = re.compile(r"^[-+(]?\s?[$€£¥]?\s?(?=[\d.,])[\d.,'’\s\u00a0\u202f]*\d[\d.,]*\s?(?:[%€$£)]|[A-Z]{3})?$")
-_DATE = re.compile(r"^\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}(?:[T\s].*)?$|^\d{1,2}[-\s.][A-Za-zÀ-ž]{3,10}\.?[-\s.,]+\d{2,4}$")
+_NUMBER = re.compile(r"^[-+(]?\s?(?:[$€£¥￥₹]|[A-Z]{3}(?=\s))?\s?(?=[\d.,])[\d.,'’\s\u00a0\u202f]*\d[\d.,]*\s?(?:[%€$£¥)]|[A-Z]{3}|zł|kr|Kč)?$")
+_DATE = re.compile(r"^\d{1,4}[-/.年]\d{1,2}[-/.月]\d{1,4}日?(?:[T\s].*)?$|^\d{1,2}[-\s.][A-Za-zÀ-ž]{3,10}\.?[-\s.,]+\d{2,4}$")
+_TIME = re.compile(r"^\d{1,2}:\d{2}(?::\d{2})?(?:\s?[AaPp][Mm])?$")
 _YEAR = re.compile(r"^(?:(?:19|20)\d\d(?:[-/]\d\d)?|Q[1-4]|[1-4]Q)$")
 _BOOLEAN = frozenset({"true", "false", "yes", "no", "y", "n", "t", "f", "ja", "nein", "oui", "non"})
 _NULLS = frozenset({"", "na", "n/a", "null", "none", "nan", "-", "--", "?", "#n/a"})
@@ -155,11 +156,13 @@ def _is_header(row: Row, body: Sequence[Row], width: int) -> bool:
     filled = [cell for cell in cells if cell]
     if not filled:
         return False
+    # A header that is repeated further down is no evidence against itself.
+    body = [line for line in body[:200] if list(line) != list(row)]
     if not body:
         return not any(map(_typed, filled))
     votes = 0.0
     for index, cell in enumerate(cells):
-        column = [(line[index] or "").strip() for line in body[:200] if index < len(line)]
+        column = [(line[index] or "").strip() for line in body if index < len(line)]
         column = [value for value in column if value.lower() not in _NULLS]
         votes += _header_vote(cell, column)
     if len(set(map(str.lower, filled))) < len(filled) * 0.6:
@@ -172,9 +175,9 @@ def _header_vote(cell: str, column: Sequence[str]) -> float:
     if not cell:
         return 0.0
     if not column:
-        return 0.0 if _typed(cell) else 0.3
+        return 0.3 if not _typed(cell) or cell.lower() in _BOOLEAN else 0.0
     typed_share = sum(map(_typed, column)) / len(column)
-    if _typed(cell):
+    if _typed(cell) and (cell.lower() not in _BOOLEAN or any(value.lower() in _BOOLEAN for value in column)):
         if _YEAR.match(cell):
             years = sum(1 for value in column if _YEAR.match(value)) / len(column)
             return 0.5 if years < 0.5 and typed_share > 0.5 else -1.0
@@ -268,7 +271,7 @@ def _filled(row: Row) -> int:
 def _typed(cell: str) -> bool:
     return (
         cell.startswith(native.MARK)
-        or bool(_NUMBER.match(cell) or _DATE.match(cell))
+        or bool(_NUMBER.match(cell) or _DATE.match(cell) or _TIME.match(cell))
         or cell.lower() in _BOOLEAN
     )
 

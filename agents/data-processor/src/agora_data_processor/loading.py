@@ -24,7 +24,8 @@ _TOTAL = (
 )
 _SEPARATOR = r"^[-=_*~.+#]{2,}$"
 _NOTE = re.compile(r"(?i)^(?:\*|#|source|note|notes|footnote|quelle|hinweis|stand|exported|generated|printed|end of|---|"
-                   r"\(c\)|©|copyright|page \d|total rows|rows?:|record count|\d+ (?:rows|records))|[a-zà-ž].*[\s:].*\w")
+                   r"\(c\)|©|copyright|page \d|total rows|rows?:|record count|\d+ (?:rows|records))")
+_LONG_NOTE_CHARACTERS = 60
 _TAIL_ROWS = 15
 
 
@@ -176,7 +177,10 @@ def _without_notes(strings: pl.DataFrame, found: Found, rejected: RejectedRows) 
     while kept > 1 and strings.height - kept < _TAIL_ROWS:
         row = _record(strings, kept - 1)
         cells = [cell for cell in row if cell]
-        if len(cells) != 1 or cells[0].startswith(native.MARK) or not _NOTE.match(cells[0]):
+        if len(cells) != 1 or cells[0].startswith(native.MARK):
+            break
+        apart = kept >= 2 and int(strings[LINE][kept - 1]) - int(strings[LINE][kept - 2]) > 1
+        if not (_NOTE.match(cells[0]) or apart or len(cells[0]) > _LONG_NOTE_CHARACTERS):
             break
         kept -= 1
     for index in range(kept, strings.height):

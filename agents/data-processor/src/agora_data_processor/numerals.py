@@ -12,7 +12,7 @@ CURRENCY_CODES = {
     "S$": "SGD", "R$": "BRL", "MX$": "MXN", "€": "EUR", "£": "GBP", "¥": "JPY", "￥": "JPY", "₹": "INR",
     "RS": "INR", "RS.": "INR", "₽": "RUB", "РУБ": "RUB", "РУБ.": "RUB", "₩": "KRW", "₺": "TRY", "TL": "TRY",
     "₪": "ILS", "฿": "THB", "₫": "VND", "₴": "UAH", "₦": "NGN", "₱": "PHP", "KR": "SEK", "KR.": "DKK",
-    "ZŁ": "PLN", "KČ": "CZK", "FT": "HUF", "FR": "CHF", "FR.": "CHF", "SFR": "CHF", "SFR.": "CHF", "元": "CNY",
+    "ZŁ": "PLN", "KČ": "CZK", "FT": "HUF", "FR": "CHF", "FR.": "CHF", "SFR": "CHF", "SFR.": "CHF", "元": "CNY", "\\": "JPY",
     "円": "JPY", "원": "KRW", "RM": "MYR", "RP": "IDR", "EURO": "EUR", "EUROS": "EUR",
 }  # fmt: skip
 """Symbols and words to ISO codes; where a symbol is shared (kr, $), the commonest currency."""
