@@ -54,7 +54,9 @@ async def test_a_run_goes_from_acceptance_to_its_end(platform: Platform) -> None
     ] == await journal(platform, run.id)  # fmt: skip
     facts = await platform.events(RunAccepted, RunStarted, StepRecorded, RunFinished, entity=run.id)
     assert [(n, f"{run.id}.{n}", n) for n in (1, 2, 3, 4)] == [
-        (event.sequence, event.id, event.data.seq) if event.type != "agora.run.accepted.v1" else (1, event.id, 1)
+        (event.sequence, event.id, event.data.seq)
+        if event.type != "agora.run.accepted.v1"
+        else (1, event.id, 1)
         for event in facts
     ]
     finished = facts[-1].data

@@ -10,7 +10,7 @@ from sqlalchemy import Column, DateTime, Index, Integer, Row, Table, Text, func,
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from agora_execution.database import metadata
+from agora_execution.database import json_text, metadata
 from agora_execution.packages.model import PackageVersion
 
 deployments = Table(
@@ -182,7 +182,7 @@ async def save_failed(connection: AsyncConnection, deployment: str, revision: in
                 status = CASE WHEN prepared_revision = 0 THEN 'failed' ELSE status END
             WHERE id = :id AND config_revision = :revision AND status IN ('pending', 'active')
         """),
-        {"id": deployment, "revision": revision, "error": msgspec.json.encode(error).decode()},
+        {"id": deployment, "revision": revision, "error": json_text(error)},
     )
 
 

@@ -24,10 +24,10 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from agora_execution import agents
-from agora_execution.runs.model import Ending, StepResult, UsageItem, usage_id
+from agora_execution.runs.model import UPDATE_BYTES_MAX, Ending, StepResult, UsageItem, usage_id
 from agora_execution.runs.ports import StepPorts
 from agora_execution.runs.recording import Recorder
-from agora_execution.runs.workflows import RunEnding, RunTask, StepTask
+from agora_execution.runs.workflows import RunEnding, RunTask, StepTask, agent_error, require_size
 
 log = structlog.get_logger()
 
@@ -109,6 +109,7 @@ class RunActivities:
         async with asyncio.timeout(definition.timeout_seconds):
             returned = await definition.function(state, context)
         update = state_codec.encode(returned, f"the step {step.node!r}")
+        require_size(f"what the step {step.node!r} returned", update, UPDATE_BYTES_MAX)
         state_codec.decode_update(agent.state_type, update, f"the step {step.node!r}")
         return StepResult(
             run=step.task.run,
@@ -204,8 +205,11 @@ def _failure(definition: StepDefinition, step: StepTask, error: Exception) -> Ap
         return ApplicationError(error.detail, reason, type="rejected", non_retryable=True)
     if isinstance(error, AgentDefinitionError | PermissionNotGranted):
         log.error("agent at fault", run=step.task.run, step=step.step, error=str(error))
-        reason = RunError(code="agent_error", detail=f"the agent broke a rule of the platform: {error}")
-        return ApplicationError(str(error), reason, type="agent_error", non_retryable=True)
+        return ApplicationError(str(error), agent_error(error), type="agent_error", non_retryable=True)
+    if isinstance(error, AgoraError) and error.problem.status < 500:
+        # A port refused for a reason that stays and that the customer can mend, such as a full quota.
+        reason = RunError(code=error.slug, detail=str(error))
+        return ApplicationError(str(error), reason, type="refused", non_retryable=True)
     attempts = POLICIES[definition.retry].attempts_max
     attempt = activity.info().attempt
     log.warning(
@@ -221,8 +225,9 @@ def _failure(definition: StepDefinition, step: StepTask, error: Exception) -> Ap
         code="step_failed", detail=f"the step {definition.title!r} was tried {times} and {what}"
     )
     delay = error.after_seconds if isinstance(error, Retryable) else None
-    platform = isinstance(error, PlatformAway)
-
+    platform = isinstance(error, PlatformAway) or (
+        isinstance(error, AgoraError) and error.slug in ("unavailable", "overloaded", "deadline_exceeded")
+    )
     return ApplicationError(
         reason.detail,
         reason,

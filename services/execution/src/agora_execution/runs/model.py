@@ -154,6 +154,14 @@ def totals(usage: dict[str, Decimal]) -> list[Quantity]:
     return [Quantity(meter=meter, quantity=quantity) for meter, quantity in sorted(usage.items())]
 
 
+OUTPUT_BYTES_MAX = 512 * 1024
+"""The largest output as JSON: it is answered in one message."""
+
+UPDATE_BYTES_MAX = 600_000
+STATE_BYTES_MAX = 900_000
+"""The largest update of a step, and state given to one, as JSON: Temporal keeps them in the run's history, whose
+entries it bounds to 2 MB (a state goes with the run's input and configuration)."""
+
 HOLD_LOST = RunError(
     code="hold_lost", detail="the credit set aside for this run had lapsed and there was not enough left"
 )

@@ -22,9 +22,10 @@ def _quantities(usage: dict[str, str]) -> list[Quantity]:
     return [Quantity(meter=meter, quantity=Decimal(quantity)) for meter, quantity in sorted(usage.items())]
 
 
-def _run(row: Row[Any]) -> Run:
+def _run(row: Row[Any], *, listed: bool = False) -> Run:
     # What a customer has not paid for is not shown: only a run that succeeded has an output.
-    output = row.output if row.status == "succeeded" else None
+    # In a list none has: a page of outputs would not fit into a message.
+    output = row.output if row.status == "succeeded" and not listed else None
     return Run(
         id=row.id,
         tenant=row.tenant_id,
@@ -90,7 +91,7 @@ async def page(connection: AsyncConnection, query: ListRuns) -> RunPage:
     shown = rows[: query.limit]
     more = len(rows) > query.limit
     return RunPage(
-        items=[_run(row) for row in shown],
+        items=[_run(row, listed=True) for row in shown],
         next_cursor=encode_cursor(shown[-1].accepted_at.isoformat(), shown[-1].id) if more else None,
     )
 

@@ -11,14 +11,8 @@ from agora_kit.outbox import Event
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from agora_execution.database import json_text
 from agora_execution.runs.model import Ending, LockedRun, NewRun, StepResult
-
-_encoder = msgspec.json.Encoder(decimal_format="string")
-
-
-def json_text(value: Any) -> str:
-    """JSON for a jsonb column; decimals as strings."""
-    return _encoder.encode(value).decode()
 
 
 class JournalEntry(msgspec.Struct, frozen=True, kw_only=True):

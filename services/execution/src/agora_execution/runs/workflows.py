@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 import msgspec
-from agora import graph_runner, state_codec
+from agora import AgentDefinitionError, InputRejected, graph_runner, state_codec
 from agora.graph_runner import NodeCall
 from agora.retries import POLICIES
 from agora.steps import StepDefinition
@@ -28,7 +28,15 @@ from temporalio.exceptions import (
 )
 
 from agora_execution import agents
-from agora_execution.runs.model import CANCELLED, HOLD_LOST, INTERNAL, TIMED_OUT, step_id
+from agora_execution.runs.model import (
+    CANCELLED,
+    HOLD_LOST,
+    INTERNAL,
+    OUTPUT_BYTES_MAX,
+    STATE_BYTES_MAX,
+    TIMED_OUT,
+    step_id,
+)
 
 WORKFLOW_TASK_TIMEOUT = timedelta(seconds=10)
 END_MARGIN_SECONDS = 300
@@ -116,6 +124,7 @@ class AgentRun:
 
         async with asyncio.timeout(task.timeout_seconds):
             output = await graph_runner.run(agent, agent.read_input(task.input), call_node)
+        require_size("the output", state_codec.encode(output, "the output"), OUTPUT_BYTES_MAX)
         return RunEnding(
             run=task.run,
             outcome="succeeded",
@@ -127,13 +136,15 @@ class AgentRun:
     async def _step(
         self, task: RunTask, definition: StepDefinition, state_type: type, call: NodeCall, state: Any
     ) -> Mapping[str, Any]:
+        encoded = state_codec.encode(state)
+        require_size(f"the state of the step {call.node!r}", encoded, STATE_BYTES_MAX)
         step = StepTask(
             task=task,
             step=step_id(task.run, call.node, call.visit, call.branch),
             node=call.node,
             visit=call.visit,
             branch=call.branch,
-            state=msgspec.Raw(state_codec.encode(state)),
+            state=msgspec.Raw(encoded),
         )
         policy = POLICIES[definition.retry]
         retry = RetryPolicy(
@@ -190,18 +201,35 @@ def _ending_of(task: RunTask, error: BaseException) -> RunEnding | None:
         return RunEnding(run=task.run, outcome="cancelled", error=CANCELLED)
     if isinstance(error, TimeoutError):
         return RunEnding(run=task.run, outcome="timed_out", error=TIMED_OUT)
-    if isinstance(error, ActivityError):
-        return RunEnding(run=task.run, outcome="failed", error=_step_error(error))
+    # A long step's failure comes wrapped in an ActivityError, a short one's (a local activity) as it is.
+    failure = error.cause if isinstance(error, ActivityError) else error
+    if isinstance(failure, ApplicationError | TemporalTimeout):
+        return RunEnding(run=task.run, outcome="failed", error=_step_error(failure))
+    if isinstance(error, InputRejected):
+        reason = RunError(code=error.code, detail=error.detail, place=error.place)
+        return RunEnding(run=task.run, outcome="failed", error=reason)
+    if isinstance(error, AgentDefinitionError):
+        return RunEnding(run=task.run, outcome="failed", error=agent_error(error))
     if isinstance(error, Exception):
         workflow.logger.error("run failed", exc_info=error)
         return RunEnding(run=task.run, outcome="failed", error=INTERNAL)
     return None
 
 
-def _step_error(error: ActivityError) -> RunError:
-    cause = error.cause
-    if isinstance(cause, ApplicationError) and cause.details:
-        return msgspec.convert(cause.details[0], RunError)
-    if isinstance(cause, TemporalTimeout):
+def _step_error(failure: ApplicationError | TemporalTimeout) -> RunError:
+    if isinstance(failure, ApplicationError) and failure.details:
+        return msgspec.convert(failure.details[0], RunError)
+    if isinstance(failure, TemporalTimeout):
         return RunError(code="step_timed_out", detail="a step took longer than its limit, at every attempt")
     return INTERNAL
+
+
+def agent_error(error: Exception) -> RunError:
+    """What a customer is told of an agent that breaks a rule of the SDK."""
+    return RunError(code="agent_error", detail=f"the agent broke a rule of the platform: {error}")
+
+
+def require_size(what: str, encoded: bytes, bytes_max: int) -> None:
+    """Raises: AgentDefinitionError, when what an agent made is larger than can be kept in a run."""
+    if len(encoded) > bytes_max:
+        raise AgentDefinitionError(f"{what} is larger than {bytes_max} bytes; keep large things in files")
