@@ -30,6 +30,15 @@ _COLUMNS = "account_id, tenant_id, currency, credit, held, receivable, receivabl
 
 _READ = text(f"SELECT {_COLUMNS} FROM accounts WHERE account_id = :account")
 
+# One statement, so that the balance and the sum tell of the same moment.
+_READ_WITH_ENTRIES = text(f"""
+    SELECT {_COLUMNS}, (
+        SELECT coalesce(sum(e.amount), 0)::bigint FROM entries e
+        WHERE e.account_id = accounts.account_id AND e.ledger = 'customer_credit'
+    ) AS entries_sum
+    FROM accounts WHERE account_id = :account
+""")
+
 # Sorted, so that two writers never lock the same accounts crosswise.
 _LOCK = text(f"""
     SELECT {_COLUMNS} FROM accounts
@@ -88,6 +97,12 @@ async def read(connection: AsyncConnection, account: str) -> Account | None:
     """Read one account without locking it."""
     row = (await connection.execute(_READ, {"account": account})).one_or_none()
     return None if row is None else _account(row)
+
+
+async def read_with_entries(connection: AsyncConnection, account: str) -> tuple[Account, int] | None:
+    """Read one account, and its credit recomputed from every ledger entry."""
+    row = (await connection.execute(_READ_WITH_ENTRIES, {"account": account})).one_or_none()
+    return None if row is None else (_account(row), row.entries_sum)
 
 
 async def lock(

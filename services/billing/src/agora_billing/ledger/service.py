@@ -17,18 +17,18 @@ async def statement(connection: AsyncConnection, query: GetStatement) -> Stateme
         AgoraError: `not_found`, `invalid_cursor`.
     """
     before = decode_cursor(query.cursor, tuple[int])[0] if query.cursor else MAX_MICRO
-    account = await accounts.read(connection, query.account)
-    if account is None:
+    found = await accounts.read_with_entries(connection, query.account)
+    if found is None:
         raise no_account(query.account)
+    account, entries_sum = found
     # Nothing newer than the balance just read, so that page, balance and sum tell of the same moment.
-    newest = account.postings
-    rows = await store.page(connection, account.id, min(before, newest + 1), query.limit + 1)
+    rows = await store.page(connection, account.id, min(before, account.postings + 1), query.limit + 1)
     shown = rows[: query.limit]
     return Statement(
         account=account.id,
         currency=account.currency,
         balance=account.balance(),
-        entries_sum=await store.credit_sum(connection, account.id, newest),
+        entries_sum=entries_sum,
         items=[
             StatementLine(
                 posting=row.posting_id,

@@ -92,11 +92,6 @@ _PAGE = text("""
     ORDER BY p.number DESC LIMIT :limit
 """)
 
-_CREDIT_SUM = text("""
-    SELECT coalesce(sum(e.amount), 0)::bigint FROM entries e JOIN postings p USING (posting_id)
-    WHERE e.account_id = :account AND e.ledger = 'customer_credit' AND p.number <= :number
-""")
-
 
 async def insert(connection: AsyncConnection, new: Sequence[Posting]) -> None:
     """Write postings with their entries; the database refuses what does not balance."""
@@ -141,9 +136,3 @@ async def topped_up(connection: AsyncConnection, posting: str) -> int | None:
 async def page(connection: AsyncConnection, account: str, before: int, limit: int) -> Sequence[Row[Any]]:
     """An account's postings below a number, newest first, each with its effect on the credit."""
     return (await connection.execute(_PAGE, {"account": account, "before": before, "limit": limit})).all()
-
-
-async def credit_sum(connection: AsyncConnection, account: str, number: int) -> int:
-    """The account's credit after its posting `number`, recomputed from every entry until then."""
-    found = await connection.execute(_CREDIT_SUM, {"account": account, "number": number})
-    return int(found.scalar_one())
