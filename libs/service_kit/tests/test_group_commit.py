@@ -18,12 +18,14 @@ class Writer:
     def __init__(self) -> None:
         self.batches: list[int] = []
         self.away = False
+        self.entered = asyncio.Event()
         self.gate = asyncio.Event()
         self.gate.set()
 
     async def write(self, connection: AsyncConnection, names: Sequence[str]) -> list[str | AgoraError]:
         """Store each name but those that are refused; `twin` collides with itself in the database."""
         self.batches.append(len(names))
+        self.entered.set()
         await self.gate.wait()
         if self.away:
             raise ConnectionError("away")
@@ -123,8 +125,7 @@ async def test_a_full_queue_refuses_more(database: Database, writer: Writer):
     group = GroupCommit(database, writer.write, waiting_max=2)
     writer.gate.clear()
     waiting = [asyncio.create_task(group.submit("a"))]
-    while not writer.batches:
-        await asyncio.sleep(0)
+    await writer.entered.wait()
     waiting += [asyncio.create_task(group.submit(name)) for name in "bc"]
     await asyncio.sleep(0)
 
@@ -144,8 +145,7 @@ async def test_a_caller_that_goes_away_disturbs_nobody(database: Database, write
     writer.gate.clear()
     gone = asyncio.create_task(group.submit("gone"))
     stays = asyncio.create_task(group.submit("stays"))
-    while not writer.batches:
-        await asyncio.sleep(0)
+    await writer.entered.wait()
     gone.cancel()
     writer.gate.set()
 

@@ -107,8 +107,13 @@ async def test_a_deleted_object_is_gone(objects: FolderObjects):
         "",
         "ten_1/a\n",
         "a b/c",
-    ]
-    + ["ten_1//a", "ten_1/a/", "a/b/c/d/e", "ä/b", "a\\b/c", "ten_1/" + "x" * 101],
+        "ten_1//a",
+        "ten_1/a/",
+        "a/b/c/d/e",
+        "ä/b",
+        "a\\b/c",
+        "ten_1/" + "x" * 101,
+    ],
 )
 async def test_a_key_cannot_lead_out_of_the_folder(objects: FolderObjects, tmp_path: Path, key: str):
     """

@@ -183,6 +183,9 @@ class Broker:
 
     async def check(self) -> None:
         """Raise when NATS does not answer."""
+        if not self.client.is_connected:
+            # While the client reconnects, its flush ends at once without a word.
+            raise ConnectionError("not connected to NATS")
         await self.client.flush(timeout=2)
 
     # --- asking ----------------------------------------------------------------------------------

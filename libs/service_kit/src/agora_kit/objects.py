@@ -6,7 +6,6 @@ import os
 import re
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -71,8 +70,7 @@ class FolderObjects:
                     await asyncio.to_thread(file.write, chunk)
             await asyncio.to_thread(os.replace, name, target)
         except BaseException:
-            with suppress(FileNotFoundError):
-                os.unlink(name)
+            await asyncio.to_thread(Path(name).unlink, missing_ok=True)
             raise
         return StoredObject(size=size, sha256=digest.hexdigest())
 
