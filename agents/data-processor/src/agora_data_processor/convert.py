@@ -13,6 +13,8 @@ FALSE = frozenset({"false", "f", "no", "n", "0", "off", "nein", "falsch", "non",
 _INVISIBLE = "[\u200b\u200c\u200d\u2060\ufeff\u00ad]"
 _CONTROL = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
 
+_MOJIBAKE = "[ÂÃÄÅ][\u0080-\u00bf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]|â€"
+
 DTYPES: dict[Kind, pl.DataType] = {
     "text": pl.String(),
     "integer": pl.Int64(),
@@ -36,9 +38,33 @@ def trimmed(values: pl.Series) -> pl.Series:
         cleaned = cleaned.str.replace_all(_INVISIBLE, "").str.strip_chars()
     if cleaned.str.contains(_CONTROL).any():
         cleaned = cleaned.str.replace_all(_CONTROL, "").str.strip_chars()
+    if cleaned.str.contains(_MOJIBAKE).any():
+        cleaned = _without_mojibake(cleaned)
     if cleaned.str.contains("\r", literal=True).any():
         cleaned = cleaned.str.replace_all("\r\n?", "\n")
     return cleaned.replace("", None)
+
+
+def _without_mojibake(values: pl.Series) -> pl.Series:
+    """UTF-8 that was once read as Windows-1252 and saved, read right: MÃ¼ller is Müller."""
+    suspects = values.filter(values.str.contains(_MOJIBAKE).fill_null(False)).unique().to_list()
+    mended = {text: fixed for text in suspects if (fixed := _read_as_utf8(text)) is not None}
+    return values.replace(mended) if mended else values
+
+
+def _read_as_utf8(text: str) -> str | None:
+    data = bytearray()
+    for character in text:
+        try:
+            data += character.encode("cp1252")
+        except UnicodeEncodeError:
+            if ord(character) > 0xFF:
+                return None
+            data.append(ord(character))  # bytes without a character in Windows-1252 pass as they are
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
 
 
 def is_null(values: pl.Series, plan: ColumnPlan) -> pl.Series:

@@ -78,6 +78,21 @@ def detect(lines: Sequence[str], *, delimiter: str | None = None) -> Dialect:
     return best
 
 
+def is_wrapped(lines: Sequence[str]) -> bool:
+    """Whether a program has quoted every line as a whole, so that its fields hide in one."""
+    sample = [text for line in lines[:_SCORED_LINES] if (text := line.strip())]
+    if len(sample) < 2 or not all(len(text) > 1 and text[0] == text[-1] == '"' for text in sample):
+        return False
+    inner = detect([unwrapped(line) for line in sample])
+    return inner.delimiter in (",", ";", "\t", "|")
+
+
+def unwrapped(line: str) -> str:
+    """A line without the quotes around it; doubled ones inside become single."""
+    text = line.strip()
+    return text[1:-1].replace('""', '"') + "\n" if len(text) > 1 and text[0] == text[-1] == '"' else line
+
+
 def _quotes(text: str, delimiter: str) -> list[str]:
     """Double quotes are the rule; single ones only where they stand at both ends of fields."""
     found = ['"']
@@ -102,7 +117,9 @@ def _score(lines: Sequence[str], dialect: Dialect) -> float:
     # Preamble lines are short, so among equally frequent widths the wider is the table's.
     width = max(counts, key=lambda w: (counts[w] * math.sqrt(w), w))
     if width == 1:
-        return 0.12 * _value_share(rows, 1)
+        return 0.0 if dialect.delimiter else 0.12 * _value_share(rows, 1)
+    if dialect.delimiter == " " and widths[0] not in (width, width - 1):
+        return 0.0  # words of a sentence or of a date: a table's header has as many fields as its rows
     first, last = widths.index(width), len(widths) - 1 - widths[::-1].index(width)
     inside = widths[first : last + 1]
     consistent = inside.count(width) / len(inside)

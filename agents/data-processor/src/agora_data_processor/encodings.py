@@ -137,11 +137,11 @@ def _judge_block(block: bytes, foreign: bytearray) -> int:
 
 def _guess(data: bytes) -> str:
     """The likeliest codec of lines that are not UTF-8."""
+    if (wide := _east_asian(data)) is not None:
+        return wide
     letters = alphabets.best(data)
     if letters is not None and letters.share >= alphabets.ENOUGH:
         return letters.codec
-    if _is_euc_japanese(data):
-        return "euc_jp"
     import chardet  # its models take a moment to load, and most files are UTF-8
 
     found = chardet.detect(data).get("encoding") or "cp1252"
@@ -157,19 +157,29 @@ def _guess(data: bytes) -> str:
     return letters.codec
 
 
-def _is_euc_japanese(data: bytes) -> bool:
-    """EUC-JP shares its bytes with GB 18030; kana, or else usual characters, tell them apart."""
-    try:
-        japanese, chinese = data.decode("euc_jp"), data.decode("gb18030", errors="replace")
-    except UnicodeDecodeError:
-        return False
-    high = [character for character in japanese if character >= "\x80"]
-    kana = sum(1 for character in high if "\u3041" <= character <= "\u30fe")
-    if kana > 0.1 * len(high):
-        return True
-    usual_japanese = sum(1 for character in japanese if character in _USUAL_KANJI)
-    usual_chinese = sum(1 for character in chinese if character in _USUAL_HANZI)
-    return usual_japanese > usual_chinese
+def _east_asian(data: bytes) -> str | None:
+    """The multi-byte codec under which most characters are everyday ones of China, Japan or Korea.
+
+    Short texts decode under several of them, and as Cyrillic too: only one reading makes everyday words.
+    """
+    best, best_share = None, 0.5
+    for codec, usual in (("cp932", _USUAL_KANJI), ("euc_jp", _USUAL_KANJI), ("gb18030", _USUAL_HANZI), ("euc_kr", frozenset())):
+        try:
+            text = data.decode(codec)
+        except UnicodeDecodeError:
+            continue
+        high = [character for character in text if character >= "\x80"]
+        share = sum(1 for character in high if _everyday(character, codec, usual)) / max(1, len(high))
+        if share > best_share:
+            best, best_share = codec, share
+    return "cp949" if best == "euc_kr" else best
+
+
+def _everyday(character: str, codec: str, usual: frozenset[str]) -> bool:
+    if codec == "euc_kr":
+        return "\uac00" <= character <= "\ud7a3"
+    kana = "\u3041" <= character <= "\u30fe" and codec in ("cp932", "euc_jp")
+    return kana or character in usual or character in "￥、。「」（）・ー：％"
 
 
 _USUAL_KANJI = frozenset(

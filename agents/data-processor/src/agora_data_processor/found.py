@@ -8,7 +8,8 @@ from agora_data_processor.sniff import FileKind
 class Found(msgspec.Struct, frozen=True, kw_only=True):
     """How a file is written. Lines count from 1; `header_line` is None where there is no header.
 
-    `first_data_line` is the first line (row of a sheet) that can hold data. `names` are unique.
+    `first_data_line` is the first line (row of a sheet) that can hold data. `names` are unique. `wrapped` says
+    that every line stands in quotes as a whole.
     """
 
     name: str
@@ -20,6 +21,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     delimiter: str = ""
     quote: str = ""
     escape: str = ""
+    wrapped: bool = False
     sheet: str | None = None
     other_sheets: list[str] = []
     header_line: int | None = None

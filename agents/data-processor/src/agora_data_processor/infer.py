@@ -32,10 +32,10 @@ _BOOLEAN_NAME = re.compile(r"(?i)^(?:is|has|can|was|should)[_ A-Z]|(?:^|_)flag$|
 _BIRTH_NAME = re.compile(r"(?i)birth|dob|born|geb(?:oren|urt)|naissance|nacimiento")
 _DATE_NAME = re.compile(r"(?i)date|datum|fecha|data\b|day|tag|jour|time|_at$|_on$|dob|日")
 _COMMA_DECIMAL = (
-    r"^[^\d]*(?:\d{1,3}(?:[.'’ ]\d{3})+,\d+|\d+,(?:\d{1,2}|\d{4,})|0,\d+|,\d+|\d{1,3}(?:\.\d{3}){2,})[^\d]*$"
+    r"^[^\d]*(?:\d{1,3}(?:[.'’ ]\d{3})+,\d+|\d+,(?:\d{1,2}|\d{4,})|\d{4,},\d+|0,\d+|,\d+|\d{1,3}(?:\.\d{3}){2,})[^\d]*$"
 )
 _DOT_DECIMAL = (
-    r"^[^\d]*(?:\d{1,3}(?:[,'’ ]\d{2,3})+\.\d+|\d+\.(?:\d{1,2}|\d{4,})|0\.\d+|\.\d+|\d{1,3}(?:,\d{2,3})+,\d{3})[^\d]*$"
+    r"^[^\d]*(?:\d{1,3}(?:[,'’ ]\d{2,3})+\.\d+|\d+\.(?:\d{1,2}|\d{4,})|\d{4,}\.\d+|0\.\d+|\.\d+|\d{1,3}(?:,\d{2,3})+,\d{3})[^\d]*$"
 )
 _UNCLEAR_COMMA = r"^[^\d]*[1-9]\d{0,2},\d{3}[^\d]*$"
 _UNCLEAR_DOT = r"^[^\d]*[1-9]\d{0,2}\.\d{3}[^\d]*$"
@@ -254,7 +254,7 @@ def _boolean(column: _Column, hints: Hints) -> ColumnPlan | None:
     if in_words + digits < 0.7 * column.total or not (in_words >= 0.3 * column.total or named):
         return None
     distinct = set(lowered.filter(lowered.is_in(words)).to_list())
-    if distinct and distinct <= {"o", "s", "t", "f", "j"} and len(distinct) == 1:
+    if len(distinct) == 1 and (distinct <= {"o", "s", "t", "f", "j"} or (distinct <= {"y", "n"} and column.total < 3)):
         return None  # a lone letter is a category
     return ColumnPlan(kind="boolean", nulls=_typed_nulls(hints) - convert.TRUE - convert.FALSE)
 

@@ -6,7 +6,7 @@ from types import TracebackType
 
 import polars as pl
 
-_FORMULA = r"^(?:[=@\t\r]|[+\-][^\d\s.,(]|[+\-][\d\s.,()/\-]*[A-Za-z!|*^&=])"
+_FORMULA = r"^(?:[=@\t\r]|[+\-][^\d\s.,(]|[+\-][\d\s.,()/+\-]*[A-Za-z!|*^&=])"
 """Text that a spreadsheet would calculate. "+49 30 123" and "-" are none; "+SUM(A1)" and "-1+cmd|..." are."""
 
 

@@ -113,7 +113,7 @@ def _binary(head: bytes) -> bool:
     control = sum(head.count(bytes([code])) for code in (*range(1, 9), *range(14, 27), 28, 29))
     nulls = head.count(0)
     wide = max(head[0::2].count(0), head[1::2].count(0)) > 0.4 * (len(head) / 2)
-    return control > 0.02 * len(head) or (nulls > 0.1 * len(head) and not wide)
+    return control > 0.02 * len(head) or (nulls > 0.3 * len(head) and not wide)
 
 
 def _text_kind(head: bytes, name: str) -> FileKind:

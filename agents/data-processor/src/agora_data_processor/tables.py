@@ -56,7 +56,12 @@ def inspect(path: Path, name: str, options: Options) -> Found:
     if kind == "text":
         lines = _sample_lines(path, encoding)
         how = dialect.detect(lines, delimiter=options.delimiter)
-        base = msgspec.structs.replace(base, delimiter=how.delimiter, quote=how.quote, escape=how.escape)
+        wrapped = how.delimiter == "" and dialect.is_wrapped(lines)
+        if wrapped:
+            how = dialect.detect([dialect.unwrapped(line) for line in lines])
+        base = msgspec.structs.replace(
+            base, delimiter=how.delimiter, quote=how.quote, escape=how.escape, wrapped=wrapped
+        )
         return _laid_out(base, _head(_text_batches(path, base, Repairs())), options)
     return _json_layout(path, base, options)
 
@@ -111,6 +116,8 @@ def _text_batches(path: Path, found: Found, repairs: Repairs) -> Iterator[Batch]
     first = next(lines, None)
     if first is not None and not (len(first[1].rstrip("\r\n")) == 5 and first[1].startswith("sep=")):
         lines = itertools.chain([first], lines)
+    if found.wrapped:
+        lines = ((number, dialect.unwrapped(line)) for number, line in lines)
     return records.read_batches(lines, _dialect(found))
 
 
@@ -133,7 +140,11 @@ def _laid_out(found: Found, head: Batch, options: Options) -> Found:
             "too_many_columns", f"The table has {where.width} columns; at most {limits.COLUMNS_MAX}.", found.name
         )
     first = where.first_data
-    first_line = head.lines[first] if first < len(head.lines) else head.lines[-1] + 1
+    if where.header_rows:
+        # Broken records between the header and the first sound row are data too: they are accounted for.
+        first_line = head.lines[where.header_rows[-1]] + 1
+    else:
+        first_line = head.lines[first] if first else 1
     return msgspec.structs.replace(
         found,
         header_line=head.lines[where.header_rows[0]] if where.header_rows else None,
@@ -160,7 +171,7 @@ def _json_layout(path: Path, found: Found, options: Options) -> Found:
     for item in _json_items(path, found, Repairs()):
         if isinstance(item, BrokenRecord):
             continue
-        row = json_tables.flat(item[1])
+        row = _flat(item[1])
         if isinstance(row, dict):
             objects += 1
             keys.update(dict.fromkeys(row))
@@ -191,7 +202,7 @@ def _json_batches(path: Path, found: Found, repairs: Repairs) -> Iterator[Batch]
             continue
         row = _json_row(item[1], found)
         if row is None:
-            text = msgspec.json.encode(item[1]).decode()[: limits.REJECTED_RECORD_CHARACTERS]
+            text = _shown(item[1])
             batch.broken.append(BrokenRecord(line=item[0], reason="not_a_record", text=text))
             continue
         batch.lines.append(item[0])
@@ -202,8 +213,22 @@ def _json_batches(path: Path, found: Found, repairs: Repairs) -> Iterator[Batch]
     yield batch
 
 
+def _shown(value: Any) -> str:
+    try:
+        return msgspec.json.encode(value).decode()[: limits.REJECTED_RECORD_CHARACTERS]
+    except RecursionError:
+        return "(nested too deeply to be shown)"
+
+
+def _flat(value: Any) -> dict[str, str | None] | list[str | None] | None:
+    try:
+        return json_tables.flat(value)
+    except RecursionError:
+        return None  # nested deeper than any table: no record
+
+
 def _json_row(value: Any, found: Found) -> list[str | None] | None:
-    cells = json_tables.flat(value)
+    cells = _flat(value)
     if isinstance(cells, dict) and not found.by_position:
         return [cells.get(key) for key in found.source_names]
     if isinstance(cells, list) and found.by_position:
