@@ -1,16 +1,19 @@
 """Articles of a knowledge base, cut into passages that can be quoted to the letter."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
+
+from agora_ticket_resolver import language
 
 SUFFIXES = (".md", ".markdown", ".txt", ".rst", ".html", ".htm", ".json", ".jsonl")
 FILE_BYTES_MAX = 8 * 1024 * 1024
 FILES_MAX = 5_000
 PASSAGES_MAX = 20_000
 PASSAGE_CHARACTERS = 700
+LANGUAGE_CHARACTERS = 500
 
 _HEADING = re.compile(r"^(#{1,6})\s+(.+?)\s*#*\s*$")
 _RULED = re.compile(r"^(?:=|-|~){3,}\s*$")
@@ -27,7 +30,8 @@ class Article(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Passage(msgspec.Struct, frozen=True, kw_only=True):
-    """A piece of an article. `text` stands in it to the letter, from `line_first` to `line_last` (from 1)."""
+    """A piece of an article. `text` stands in it to the letter, from `line_first` to `line_last` (from 1);
+    `language` is that of its whole article."""
 
     source: str
     title: str
@@ -35,6 +39,7 @@ class Passage(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     line_first: int
     line_last: int
+    language: str = ""
 
     @property
     def locator(self) -> str:
@@ -72,8 +77,11 @@ def read(path: Path, name: str) -> list[Article]:
     return [article for item in inner for article in _read_file(item, item.relative_to(path).as_posix())]
 
 
-def passages(article: Article) -> list[Passage]:
-    """The passages of an article, in order; headings are kept with each and not quoted by themselves."""
+def passages(article: Article, languages: Sequence[str] = ()) -> list[Passage]:
+    """The passages of an article, in order; headings are kept with each and not quoted by themselves.
+
+    `languages` are those that the article may be in; empty stands for the common ones.
+    """
     title = article.title
     heading = ""
     found: list[Passage] = []
@@ -84,7 +92,8 @@ def passages(article: Article) -> list[Passage]:
             continue
         found.extend(_cut(article.source, title, heading, block, first))
     title = title or Path(article.source).stem.replace("-", " ").replace("_", " ")
-    return _merged([msgspec.structs.replace(one, title=one.title or title) for one in found])
+    told = language.detect(f"{title}\n{article.text[:LANGUAGE_CHARACTERS]}", languages).code
+    return _merged([msgspec.structs.replace(one, title=one.title or title, language=told) for one in found])
 
 
 def _read_file(path: Path, name: str) -> list[Article]:

@@ -89,7 +89,7 @@ def _check_tools() -> dict[str, bool]:
         articles.passages(Article(source="health", title="Passwords", text="To reset your password, open the settings."))
     )
     question = "How do I reset my password?"
-    hit = index.search(question, embedding.embed(model, [question])[0])[0]
+    hit = index.search(question, retrieval.question_vectors(model, question), "en")[0]
     return {
         "detect_language": language.detect("Guten Tag, wo ist meine Bestellung?").code == "de",
         "sentiment": sentiment.score(pleased, model) > 0 > sentiment.score(angry, model),

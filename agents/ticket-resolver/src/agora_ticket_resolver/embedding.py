@@ -23,31 +23,38 @@ def available() -> Model:
     return "multilingual"
 
 
-def embed(model: Model, texts: Sequence[str], *, passages: bool = False) -> "Matrix":
+def embed(model: Model, texts: Sequence[str]) -> "Matrix":
     """One row per text, of length 1, with the direction that all texts share taken out.
 
     Without that, vectors of the multilingual model lie in a narrow cone and every two texts look alike.
     """
-    import numpy as np
+    return unit(embed_raw(model, texts) - centre(model))
 
+
+def embed_raw(model: Model, texts: Sequence[str]) -> "Matrix":
+    """One row per text, of length 1, as the model gives it."""
     if model == "multilingual":
         from agora_ticket_resolver import multilingual
 
-        vectors = multilingual.shared().embed(texts, passages=passages)
-    else:
-        from agora import embeddings
+        return multilingual.shared().embed(texts)
+    from agora import embeddings
 
-        vectors = embeddings.shared().embed(list(texts))
-    centred = vectors - _centre(model)
-    unit: Matrix = (centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-6)).astype(np.float32)
-    return unit
+    return embeddings.shared().embed(list(texts))
+
+
+def unit(vectors: "Matrix") -> "Matrix":
+    """The rows scaled to length 1."""
+    import numpy as np
+
+    scaled: Matrix = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
+    return scaled.astype(np.float32)
 
 
 @cache
-def _centre(model: Model) -> "Matrix":
+def centre(model: Model) -> "Matrix":
     """The mean of many sentences on many subjects; see training/README.md."""
     import numpy as np
 
     with resources.files(__package__).joinpath("data/heads.npz").open("rb") as handle, np.load(handle) as heads:
-        centre: Matrix = heads[f"{model}.centre"]
-    return centre
+        found: Matrix = heads[f"{model}.centre"]
+    return found

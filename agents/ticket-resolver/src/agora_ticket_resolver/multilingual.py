@@ -23,6 +23,10 @@ TOKENS_MAX = 160
 """A ticket says what it wants in its first hundred words; more tokens cost time and blur the vector."""
 
 CHARACTERS_MAX = 4_000
+
+PREFIX = "query: "
+"""The model knows a prefix for documents too; tickets found their articles better without it."""
+
 BATCH_TOKENS_MAX = 2_048
 
 _BLOCK = np.dtype([("scale", "<f2"), ("nibbles", "u1", (16,))])
@@ -62,16 +66,10 @@ class MultilingualE5:
         self._position = self._weights.pop("emb.pos").reshape(-1, hidden)
         self._type = self._weights.pop("emb.type")[:hidden]
 
-    def embed(self, texts: Sequence[str], *, passages: bool = False) -> Matrix:
-        """One row of length 1 per text, in order; only the first `TOKENS_MAX` tokens count.
-
-        Args:
-            texts: Any text; control characters are read as spaces.
-            passages: Whether these are documents to be found, rather than questions or tickets.
-        """
-        prefix = "passage: " if passages else "query: "
+    def embed(self, texts: Sequence[str]) -> Matrix:
+        """One row of length 1 per text, in order; only the first `TOKENS_MAX` tokens count."""
         result = np.zeros((len(texts), DIMENSIONS), dtype=np.float32)
-        encodings = self._tokenizer.encode_batch([prefix + _plain(text) for text in texts])
+        encodings = self._tokenizer.encode_batch([PREFIX + _plain(text) for text in texts])
         tokens = [[self._begin, *encoding.ids[: TOKENS_MAX - 2], self._end] for encoding in encodings]
         for rows in _batches([len(ids) for ids in tokens]):
             result[rows] = self._forward([tokens[row] for row in rows])

@@ -2,8 +2,6 @@
 
 import asyncio
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import agora
 import msgspec
@@ -14,9 +12,6 @@ from agora_ticket_resolver.decision import Decision, Facts, Rules
 from agora_ticket_resolver.deployment import Prepared
 from agora_ticket_resolver.evidence import Evidence
 from agora_ticket_resolver.types import Citation, Config, Input, Output
-
-if TYPE_CHECKING:
-    from agora_ticket_resolver.multilingual import Matrix
 
 CITED_MAX = 3
 SECOND_SHARE = 0.85
@@ -61,7 +56,7 @@ async def read(state: State, context: agora.Context) -> dict[str, object]:
 async def search(state: State, context: agora.Context) -> dict[str, object]:
     """The passages that answer the ticket, best first."""
     assert state.reading is not None, "read comes first"
-    found = await asyncio.to_thread(_search, state.reading.text, context.prepared)
+    found = await asyncio.to_thread(_search, state.reading, context.prepared)
     context.progress(f"{len(found)} passages found" if found else "nothing found", 1.0)
     return {"evidence": found}
 
@@ -88,7 +83,7 @@ def _read(given: Input, config: Config, prepared: Prepared) -> Reading:
     plain, gives_orders = cues.without_orders(text)
     told = plain if any(character.isalnum() for character in plain) else text
     model = prepared.category.settings.model
-    vector = embed_one(model, told)
+    vector = embedding.embed(model, [told])[0]
     mood = sentiment.score(vector, model)
     seen = cues.find(told)
     category = prepared.category.classify(told, vector)
@@ -114,13 +109,6 @@ def _read(given: Input, config: Config, prepared: Prepared) -> Reading:
     )
 
 
-@lru_cache(maxsize=256)
-def embed_one(model: embedding.Model, text: str) -> "Matrix":
-    """A ticket's vector; kept, because two steps need it and usually run in one process."""
-    vector: Matrix = embedding.embed(model, [text])[0]
-    return vector
-
-
 def _language(given: Input, text: str, config: Config) -> str:
     if given.language is not None:
         return given.language.lower()
@@ -132,10 +120,13 @@ def _top(scores: dict[str, float], most: int = 20) -> dict[str, float]:
     return dict(ranked[:most])
 
 
-def _search(text: str, prepared: Prepared) -> list[Evidence]:
+def _search(reading: Reading, prepared: Prepared) -> list[Evidence]:
+    from agora_ticket_resolver.retrieval import question_vectors
+
     if prepared.index is None:
         return []
-    return prepared.index.search(text, embed_one(prepared.index.model, text))
+    vectors = question_vectors(prepared.index.model, reading.text)
+    return prepared.index.search(reading.text, vectors, reading.language)
 
 
 def _facts(given: Input, reading: Reading, found: list[Evidence]) -> Facts:
@@ -175,7 +166,7 @@ def _output(given: Input, reading: Reading, made: Decision, quoted: list[Evidenc
         made,
         quotes,
         language=reading.language,
-        article_language=language.detect(quotes[0].text).code if quotes else reading.language,
+        article_language=quotes[0].language if quotes else reading.language,
         sentiment=reading.sentiment,
         pressing=pressing,
     )

@@ -1,5 +1,6 @@
 """Finding the passage that answers a ticket: by words (BM25) and by meaning, in any language."""
 
+import logging
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -14,9 +15,26 @@ from agora_ticket_resolver import embedding
 from agora_ticket_resolver.articles import Passage
 from agora_ticket_resolver.classifier import Floats
 from agora_ticket_resolver.evidence import Evidence, content_words
+from agora_ticket_resolver.texts import sentences
 
 EMBEDDED_CHARACTERS = 450
 """Of each passage: its start says what it is about, and the rest costs time."""
+
+SENTENCES_MAX = 5
+SENTENCE_WORDS_MIN = 4
+
+CENTRE_WEIGHT = 8
+"""How many passages the general centre weighs against those of the knowledge base: its articles share a
+subject, which says nothing about which of them answers."""
+
+# Fitted by logistic regression on evals/*/tune.jsonl: tickets with the article that answers them, the same
+# tickets with that article taken away, and tickets of another company.
+LIKENESS_WEIGHT = 27.0
+COVERAGE_WEIGHT = 5.4
+SAME_LANGUAGE = -2.4
+BIAS = -7.2
+
+logging.getLogger("bm25s").setLevel(logging.WARNING)
 
 
 class Index:
@@ -42,22 +60,35 @@ class Index:
         self._bm25: Any = bm25s.BM25()
         self._bm25.index([one or ["-"] for one in listed], show_progress=False)
 
-    def search(self, text: str, vector: Floats, limit: int = 5) -> list[Evidence]:
-        """The passages that answer best, at most two of one article, best first."""
-        likeness = self.vectors @ vector
+    def search(self, text: str, vectors: Floats, language: str, limit: int = 5) -> list[Evidence]:
+        """The passages that answer best, at most two of one article, best first.
+
+        Args:
+            text: The ticket.
+            vectors: What `question_vectors` gave for it, by this index's model.
+            language: Of the ticket; words are compared only with passages of the same language.
+            limit: How many at most.
+        """
+        likeness = self.vectors @ vectors.T
+        # What the whole says and what its nearest sentence says count the same.
+        nearness = (likeness[:, 0] + likeness.max(axis=1)) / 2
         asked = content_words(text)
         counted = self._by_words(asked)
-        combined = likeness + 0.25 * counted / max(float(counted.max()), 1e-6)
+        first = nearness + 0.1 * counted / max(float(counted.max()), 1e-6)
         found: list[Evidence] = []
-        per_source: Counter[str] = Counter()
-        for row in np.argsort(-combined, kind="stable")[: limit * 6].tolist():
+        for row in np.argsort(-first, kind="stable")[: limit * 8].tolist():
             passage = self.passages[row]
-            if per_source[passage.source] < 2:
-                per_source[passage.source] += 1
-                covered = self._coverage(asked, row)
-                found.append(_evidence(passage, float(likeness[row]), covered))
+            same = passage.language == language
+            covered = self._coverage(asked, row) if same else 0.0
+            found.append(_evidence(passage, float(nearness[row]), covered, same_language=same))
         found.sort(key=lambda one: -one.score)
-        return found[:limit]
+        per_source: Counter[str] = Counter()
+        kept = []
+        for one in found:
+            per_source[one.passage.source] += 1
+            if per_source[one.passage.source] <= 2:
+                kept.append(one)
+        return kept[:limit]
 
     def _by_words(self, asked: Sequence[str]) -> NDArray[np.float32]:
         known = [word for word in dict.fromkeys(asked) if word in self._rarity]
@@ -90,7 +121,10 @@ def build(passages: Sequence[Passage]) -> Index:
     """Embed the passages of a knowledge base."""
     model = embedding.available()
     texts = [_indexed(passage)[:EMBEDDED_CHARACTERS] for passage in passages]
-    return Index(passages, embedding.embed(model, texts), model)
+    vectors = embedding.embed_raw(model, texts)
+    general = embedding.centre(model)
+    centre = (vectors.sum(axis=0) + CENTRE_WEIGHT * general) / (len(texts) + CENTRE_WEIGHT)
+    return Index(passages, embedding.unit(vectors - centre), model)
 
 
 def _indexed(passage: Passage) -> str:
@@ -98,13 +132,17 @@ def _indexed(passage: Passage) -> str:
     return f"{passage.title}. {heading}{passage.text}"
 
 
-LIKENESS_WEIGHT = 11.0
-COVERAGE_WEIGHT = 3.0
-THRESHOLD = 5.2
+def question_vectors(model: embedding.Model, text: str) -> Floats:
+    """The vector of a whole ticket, then of its longest sentences: a long ticket asks in one of them."""
+    parts = [part for part in sentences(text) if len(part.split()) >= SENTENCE_WORDS_MIN]
+    parts = sorted(parts, key=len, reverse=True)[:SENTENCES_MAX] if len(parts) > 1 else []
+    return embedding.embed(model, [text, *parts])
 
 
-def _evidence(passage: Passage, likeness: float, coverage: float) -> Evidence:
-    strength = LIKENESS_WEIGHT * likeness + COVERAGE_WEIGHT * coverage - THRESHOLD
+def _evidence(passage: Passage, likeness: float, coverage: float, *, same_language: bool) -> Evidence:
+    strength = LIKENESS_WEIGHT * likeness + BIAS
+    if same_language:
+        strength += COVERAGE_WEIGHT * coverage + SAME_LANGUAGE
     return Evidence(
         passage=passage,
         score=round(1 / (1 + math.exp(-strength)), 4),
