@@ -22,7 +22,7 @@ def upgrade() -> None:
             meter text NOT NULL,
             quantity numeric NOT NULL,
             at timestamptz NOT NULL,
-            CONSTRAINT pk_usage_events PRIMARY KEY (tenant_id, source, id)
+            CONSTRAINT pk_usage_events PRIMARY KEY (id, source, tenant_id)
         )
     """)
     op.execute("CREATE INDEX ix_usage_events_run ON usage_events (run) WHERE run IS NOT NULL")

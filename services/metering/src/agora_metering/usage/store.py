@@ -35,7 +35,7 @@ usage_events = Table(
     Column("meter", Text, nullable=False),
     Column("quantity", Numeric, nullable=False),
     Column("at", DateTime(timezone=True), nullable=False),
-    PrimaryKeyConstraint("tenant_id", "source", "id"),
+    PrimaryKeyConstraint("id", "source", "tenant_id"),
 )
 Index("ix_usage_events_run", usage_events.c.run, postgresql_where=usage_events.c.run.is_not(None))
 
