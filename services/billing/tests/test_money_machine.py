@@ -160,7 +160,7 @@ class MoneyMachine(RuleBasedStateMachine):
 
     # --- what may happen -------------------------------------------------------------------------
 
-    @rule(cents=st.integers(min_value=1, max_value=30), twice=st.booleans())
+    @rule(cents=st.integers(min_value=1, max_value=12), twice=st.booleans())
     def top_up(self, cents: int, twice: bool) -> None:
         """Credit comes in, perhaps reported twice."""
         command = TopUp(
@@ -227,8 +227,8 @@ class MoneyMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.holds)
     @rule(
         data=st.data(),
-        tasks=st.decimals(min_value=0, max_value=15, places=3),
-        revisions=st.lists(st.integers(min_value=1, max_value=4), min_size=1, max_size=3),
+        tasks=st.decimals(min_value=0, max_value=25, places=3),
+        revisions=st.lists(st.integers(min_value=1, max_value=9), min_size=1, max_size=3),
         succeeded=st.booleans(),
     )
     def close_usage(self, data: st.DataObject, tasks: Decimal, revisions: list[int], succeeded: bool) -> None:
@@ -317,7 +317,7 @@ def test_the_books_are_right_whatever_happens(billing_urls: DatabaseUrls):
         run_state_machine_as_test(
             MoneyMachine,
             settings=settings(
-                max_examples=25,
+                max_examples=30,
                 stateful_step_count=20,
                 deadline=None,
                 suppress_health_check=list(HealthCheck),
