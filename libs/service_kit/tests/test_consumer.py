@@ -15,7 +15,7 @@ from agora_contracts.metering import UsageIncomplete
 from agora_contracts.problems import AgoraError
 from agora_contracts.subjects import METERING_STREAM, event_subject
 from agora_kit import consumer as consumer_module
-from agora_kit.consumer import EventConsumer
+from agora_kit.consumer import EventConsumer, Handler
 from agora_kit.database import Database
 from agora_kit.outbox import Event, encode
 from nats.aio.client import Client
@@ -80,10 +80,15 @@ async def publish(client: Client, *events: Event) -> None:
 
 @asynccontextmanager
 async def consuming(
-    client: Client, database: Database, notes: Notes, *events: type[msgspec.Struct], **options: Any
+    client: Client,
+    database: Database,
+    handler: Notes | Handler,
+    *events: type[msgspec.Struct],
+    **options: Any,
 ) -> AsyncIterator[EventConsumer]:
     """A consumer that runs; of alarms unless other events are named."""
-    consumer = EventConsumer(NAME, events or (UsageIncomplete,), notes.apply, **options)
+    apply = handler.apply if isinstance(handler, Notes) else handler
+    consumer = EventConsumer(NAME, events or (UsageIncomplete,), apply, **options)
     task = asyncio.create_task(consumer.run(client, database))
     try:
         yield consumer
@@ -111,7 +116,7 @@ async def settled(client: Client, stream: str = METERING_STREAM.name) -> bool:
         info = await client.jetstream().consumer_info(stream, NAME)
     except Exception:
         return False
-    return info.num_pending == 0 and info.num_ack_pending == 0
+    return bool(info.num_pending == 0 and info.num_ack_pending == 0)
 
 
 async def test_a_backlog_is_applied_in_batches(
@@ -353,14 +358,12 @@ async def test_without_an_inbox_the_handler_sees_events_again(
     async def see(_: AsyncConnection, envelopes: Sequence[Envelope[Any]]) -> None:
         seen.extend(envelope.id for envelope in envelopes)
 
-    notes = Notes()
-    notes.apply = see  # type: ignore[method-assign]
     await publish(client, an_alarm("a"))
-    async with consuming(client, database, notes, inbox=False):
+    async with consuming(client, database, see, inbox=False):
         await until(lambda: settled(client))
     await client.jetstream().delete_consumer(METERING_STREAM.name, NAME)
 
-    async with consuming(client, database, notes, inbox=False):
+    async with consuming(client, database, see, inbox=False):
         await until(lambda: settled(client))
 
     assert ["a", "a"] == seen

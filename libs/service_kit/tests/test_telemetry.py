@@ -64,15 +64,18 @@ async def run(
 ) -> tuple[str, list[dict[str, str]]]:
     """Run the program; the trace id that it printed, and its log lines."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("OTEL_")}
-    result = await asyncio.to_thread(
-        subprocess.run,
-        [sys.executable, PROGRAM, nats_url, urls.app, urls.system],
-        env=environment | {"PYTHONPATH": str(sources)} | more,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+
+    def run_it() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, PROGRAM, nats_url, urls.app, urls.system],
+            env=environment | {"PYTHONPATH": str(sources)} | more,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    result = await asyncio.to_thread(run_it)
     assert 0 == result.returncode, result.stderr
     return result.stdout.strip(), [json.loads(line) for line in result.stderr.splitlines()]
 
