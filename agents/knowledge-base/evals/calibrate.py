@@ -37,7 +37,8 @@ def _report(examined: list[Examined], show: bool) -> None:
     plain = [one for one in examined if not one.robbed]
     asked = [one for one in plain if one.expected.answerable]
     ranks = [
-        next((at for at, passage in enumerate(one.found, 1) if passage.source in one.expected.sources), 0) for one in asked
+        next((at for at, passage in enumerate(one.found, 1) if passage.source in one.expected.sources), 0)
+        for one in asked
     ]
     print(f"retrieval: recall@1 {np.mean([rank == 1 for rank in ranks]):.3f}", end=" ")
     print(f"recall@5 {np.mean([1 <= rank <= 5 for rank in ranks]):.3f}", end=" ")
@@ -48,8 +49,13 @@ def _report(examined: list[Examined], show: bool) -> None:
     for name, some in (("asked", plain), ("asked and robbed", examined)):
         scores = np.array([confidence.of(one.signals) for one in some])
         right = np.array([one.right for one in some])
-        print(f"{name}: AUROC {_auroc(scores, right):.3f}, accuracy at 0.5 {np.mean((scores >= 0.5) == right):.3f}", end=" ")
-        print(f"answered when right {np.mean(scores[right] >= 0.5):.3f}, silent when not {np.mean(scores[~right] < 0.5):.3f}")
+        print(
+            f"{name}: AUROC {_auroc(scores, right):.3f}, accuracy at 0.5 {np.mean((scores >= 0.5) == right):.3f}",
+            end=" ",
+        )
+        print(
+            f"answered when right {np.mean(scores[right] >= 0.5):.3f}, silent when not {np.mean(scores[~right] < 0.5):.3f}"
+        )
     for one in examined if show else ():
         score = confidence.of(one.signals)
         wrong_choice = one.expected.answerable and not one.robbed and not one.right
@@ -57,7 +63,9 @@ def _report(examined: list[Examined], show: bool) -> None:
             said = " / ".join(unit.text for statement in one.statements for unit in statement.units)[:230]
             kind = "WRONG CHOICE" if wrong_choice else ("SILENT" if one.right else "FALSE ANSWER")
             print(f"{kind} {'robbed ' if one.robbed else ''}{one.id} {score:.2f} {one.query}\n    -> {said}")
-            print("   ", {name: round(getattr(one.signals, name), 2) for name in NAMES} if one.signals else None)
+            print(
+                "   ", {name: round(getattr(one.signals, name), 2) for name in NAMES} if one.signals else None
+            )
 
 
 def _auroc(scores: "np.ndarray", right: "np.ndarray") -> float:  # type: ignore[type-arg]
@@ -87,7 +95,9 @@ def _fitted(examined: list[Examined]) -> str:
         held_out[folds == fold] = features[folds == fold] @ fitted
     accuracy = np.mean((held_out > 0) == (right == 1))
     lines = [f"held out: AUROC {_auroc(held_out, right == 1):.3f}, accuracy {accuracy:.3f}, n {len(known)}"]
-    lines += [f"BIAS = {whole[-1]:.2f}"] + [f'"{name}": {value:.2f},' for name, value in zip(NAMES, whole, strict=False)]
+    lines += [f"BIAS = {whole[-1]:.2f}"] + [
+        f'"{name}": {value:.2f},' for name, value in zip(NAMES, whole, strict=False)
+    ]
     return "\n".join(lines) if math.isfinite(whole[-1]) else "the fit did not end"
 
 

@@ -79,7 +79,8 @@ def read_set(folder: Path) -> list[tuple[str, Expected]]:
     """The questions of a set with what is expected of each."""
     cases = [msgspec.json.decode(line) for line in (folder / "cases.jsonl").read_bytes().splitlines()]
     wanted = [
-        msgspec.json.decode(line, type=Expected) for line in (folder / "expected.jsonl").read_bytes().splitlines()
+        msgspec.json.decode(line, type=Expected)
+        for line in (folder / "expected.jsonl").read_bytes().splitlines()
     ]
     return [(case["input"]["query"], one) for case, one in zip(cases, wanted, strict=True)]
 

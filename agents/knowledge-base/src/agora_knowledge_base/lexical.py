@@ -56,10 +56,10 @@ class Lexical:
             counts.update(set(document))
             documents.append(document)
         if not rows:
-            # BM25 needs one term; a corpus of stop words alone finds nothing either way.
+            # BM25 needs a term and a document; a corpus without words finds nothing either way.
             rows[""] = 0
         bm25 = bm25s.BM25(method="lucene", k1=1.2, b=0.6)
-        bm25.index((documents, rows), show_progress=False)
+        bm25.index((documents or [[0]], rows), show_progress=False)
         vocabulary = _Vocabulary(
             passages=len(documents),
             rows=rows,

@@ -205,7 +205,7 @@ _MEASURES: tuple[tuple[re.Pattern[str], re.Pattern[str]], ...] = tuple(
         ("loud|noisy", r"\bdb\b|decibel|\bnois|\bloud|\bsound"),
     )
 )
-_COUNTED = re.compile(r"\bhow many (?:\w+ )?([a-z]{3,})\b", re.IGNORECASE)
+_COUNTED = re.compile(r"\bhow many (\w+(?: \w+)?)", re.IGNORECASE)
 _COUNT = r"(?:\d[\d.,]*|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|no|one|unlimited)"
 HALF = 0.5
 
@@ -224,7 +224,14 @@ def could_answer(expected: Expects, question: str, text: str) -> float:
         if asked.search(question):
             return 1.0 if named.search(text) else HALF / 2
     if counted := _COUNTED.search(question):
-        noun = re.escape(counted[1].lower().removesuffix("s"))
-        near = rf"\b{_COUNT}\W+(?:[\w-]+\W+){{0,3}}{noun}|\b{noun}\w*\W{{1,3}}(?:\w+\W+){{0,2}}{_COUNT}\b"
-        return 1.0 if re.search(near, text, re.IGNORECASE) else HALF
+        stop = terms.stop_words("en")
+        nouns = [word.lower().removesuffix("s") for word in counted[1].split() if word.lower() not in stop]
+        return 1.0 if any(_counts(noun, text) for noun in nouns) else HALF
     return 1.0
+
+
+def _counts(noun: str, text: str) -> bool:
+    named = re.escape(noun)
+    before = rf"\b{_COUNT}\W+(?:[\w-]+\W+){{0,3}}?{named}"
+    after = rf"\b{named}\w*\W{{1,3}}(?:\w+\W+){{0,2}}?{_COUNT}\b"
+    return re.search(f"{before}|{after}", text, re.IGNORECASE) is not None
