@@ -16,7 +16,9 @@ def cpu_seconds(platform: Platform) -> dict[str, float]:
             except psutil.NoSuchProcess:
                 continue
         # What a part's ended children used (Postgres's closed connections) counts as well.
-        used[name] = sum(one.user + one.system for one in times) + times[0].children_user + times[0].children_system
+        used[name] = (
+            sum(one.user + one.system for one in times) + times[0].children_user + times[0].children_system
+        )
     return used
 
 

@@ -52,8 +52,10 @@ RUNS_AT_ONCE = 50
 TENANTS = [f"ten_{uuid.uuid5(uuid.NAMESPACE_DNS, f'tenant {number}').hex}" for number in range(20)]
 METERS = ("tasks", "pages", "model.tokens", "storage.bytes")
 START = datetime(2026, 3, 1, tzinfo=UTC)
+PAIR_EVENTS = 100_000
 MEMORY_EVENTS = 1_000_000
 MEMORY_WARM_UP = 100_000
+WARM_UP_EVENTS = 2000
 _DURABLE = "metering-usage"
 _COPY_TABLE = "benchmark_copy"
 
@@ -267,9 +269,6 @@ async def compare(bench: Bench, pairs: int, count: int) -> dict[str, Any]:
     return _report(results, pairs, count) | {"postgres": await bench.settings()}
 
 
-WARM_UP_EVENTS = 2000
-
-
 async def _warm_up(bench: Bench, url: str, urls: DatabaseUrls) -> None:
     """Both sides once, unmeasured: compiled modules, catalogue caches, the first pages of the tables."""
     await store_events(url, "warm-up", WARM_UP_EVENTS)
@@ -322,8 +321,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the benchmark, or, with --side, one side of it."""
     parser = argparse.ArgumentParser(prog="benchmarks.metering", description=__doc__.partition("\n")[0])
     parser.add_argument("--pairs", type=int, default=5)
-    parser.add_argument("--events", type=int, default=100_000, help="usage events a side and pair")
-    parser.add_argument("--memory", action="store_true", help="memory over a million events (or --events)")
+    parser.add_argument(
+        "--events", type=int, help="usage events a side and pair (100,000; memory: a million)"
+    )
+    parser.add_argument("--memory", action="store_true", help="how the process grows, instead of its speed")
     parser.add_argument("--side", choices=("metering", "copy"), help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.side:
@@ -335,10 +336,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         bench = Bench(folder)
         with bench.postgres, bench.nats:
             if options.memory:
-                count = options.events if options.events != parser.get_default("events") else MEMORY_EVENTS
-                report = asyncio.run(watch_memory(bench, count))
+                report = asyncio.run(watch_memory(bench, options.events or MEMORY_EVENTS))
             else:
-                report = asyncio.run(compare(bench, options.pairs, options.events))
+                report = asyncio.run(compare(bench, options.pairs, options.events or PAIR_EVENTS))
     print(json.dumps(report))
 
 

@@ -78,7 +78,9 @@ async def compare(platform: Platform, pairs: int, count: int) -> dict[str, Any]:
         "BENCH_TEMPORAL": platform.temporal.address,
     }
     worker = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.raw_workflow"], env=os.environ | environment, stdout=subprocess.PIPE
+        [sys.executable, "-m", "benchmarks.raw_workflow"],
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
     )
     ours, theirs = Side("agora", environment), Side("raw", environment)
     cpu: list[dict[str, float]] = []
@@ -98,7 +100,10 @@ async def compare(platform: Platform, pairs: int, count: int) -> dict[str, Any]:
             return count / (await asyncio.to_thread(theirs.do, count)).seconds
 
         measured = await interleave(
-            measure_ours, measure_theirs, pairs=pairs, say=lambda line: print(line, file=sys.stderr, flush=True)
+            measure_ours,
+            measure_theirs,
+            pairs=pairs,
+            say=lambda line: print(line, file=sys.stderr, flush=True),
         )
     finally:
         ours.close()
