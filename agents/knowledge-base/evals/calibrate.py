@@ -68,7 +68,7 @@ def _report(examined: list[Examined], show: bool) -> None:
             )
 
 
-def _auroc(scores: "np.ndarray", right: "np.ndarray") -> float:  # type: ignore[type-arg]
+def _auroc(scores: "np.ndarray", right: "np.ndarray") -> float:
     above, below = scores[right], scores[~right]
     return float(np.mean((above[:, None] > below[None, :]) + 0.5 * (above[:, None] == below[None, :])))
 
@@ -80,7 +80,7 @@ def _fitted(examined: list[Examined]) -> str:
     # As many on either side: how often a question can be answered is not known beforehand.
     weight = np.where(right == 1, 0.5 / right.mean(), 0.5 / (1 - right.mean()))
 
-    def loss(weights: "np.ndarray", rows: "np.ndarray") -> float:  # type: ignore[type-arg]
+    def loss(weights: "np.ndarray", rows: "np.ndarray") -> float:
         margin = (features[rows] @ weights) * (2 * right[rows] - 1)
         penalty = PENALTY * float(weights[:-1] @ weights[:-1]) / 2
         return float(np.mean(weight[rows] * np.logaddexp(0, -margin))) + penalty * 0.1

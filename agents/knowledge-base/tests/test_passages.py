@@ -1,5 +1,7 @@
 """How documents become passages, and that every quote stands in its source."""
 
+from itertools import pairwise
+
 from agora_knowledge_base import passages, sentences
 from agora_knowledge_base.passages import Passage
 from agora_knowledge_base.reading import read
@@ -43,7 +45,7 @@ def test_a_long_section_overlaps_by_a_sentence() -> None:
     found = split("x.txt", text, 40)
 
     assert len(found) > 3
-    assert all(later.units[0] == earlier.units[-1] for earlier, later in zip(found, found[1:], strict=False))
+    assert all(later.units[0] == earlier.units[-1] for earlier, later in pairwise(found))
 
 
 def test_markdown_marks_stay_in_the_quote_and_leave_the_text() -> None:

@@ -48,7 +48,7 @@ class Lexical:
         words: dict[str, None] = {}
         documents: list[list[int]] = []
         for text in texts:
-            document = []
+            document: list[int] = []
             for token in terms.tokens(text):
                 if token.isalpha() and len(token) >= TYPO_LENGTH_MIN and len(words) < WORDS_MAX:
                     words[token.lower()] = None
@@ -124,7 +124,7 @@ class Lexical:
 
 
 def _bm25s() -> Any:
-    import bm25s
+    import bm25s  # type: ignore[import-untyped]
 
     # It sets its own logger to write each step of its work.
     logging.getLogger("bm25s").setLevel(logging.WARNING)

@@ -50,12 +50,12 @@ _STARTS = re.compile(rf"\W*(?:and|also|or|so|then|please|tell me|do you know)?\W
 _POINTS_BACK = re.compile(
     r"\b(?:it|its|they|them|their|that|those|these|this|he|she|one|ones)\b", re.IGNORECASE
 )
-_QUOTED = re.compile(r"[\"“”`']([^\"“”`']{2,100})[\"“”`']")
+_QUOTED = re.compile(r"[\"\u201c\u201d`']([^\"\u201c\u201d`']{2,100})[\"\u201c\u201d`']")
 
 _EXPECTS: tuple[tuple[Expects, re.Pattern[str]], ...] = (
-    ("phone", re.compile(r"\b(?:(?:phone|telephone|fax|mobile|hotline)(?: line)? number|(?:what|which) number .*\bcall)\b", re.I)),  # noqa: E501
-    ("mail", re.compile(r"\be-?mail address\b|\b(?:what|which)\b.*\be-?mail\b", re.I)),
-    ("action", re.compile(r"\b(?:how (?:do|can|should|would|must|could) (?:i|we|you|one|customers?|users?|employees?)|how to|what (?:can|should|must|do|shall) (?:i|we|you|one) (?:do|change|try|check)|what to do)\b", re.I)),  # noqa: E501
+    ("phone", re.compile(r"\b(?:(?:phone|telephone|fax|mobile|hotline)(?: line)? number|(?:what|which) number .*\bcall)\b", re.IGNORECASE)),
+    ("mail", re.compile(r"\be-?mail address\b|\b(?:what|which)\b.*\be-?mail\b", re.IGNORECASE)),
+    ("action", re.compile(r"\b(?:how (?:do|can|should|would|must|could) (?:i|we|you|one|customers?|users?|employees?)|how to|what (?:can|should|must|do|shall) (?:i|we|you|one) (?:do|change|try|check)|what to do)\b", re.IGNORECASE)),
     ("time", re.compile(r"\b(?:when|how (?:long|soon|often|quickly|fast|late|early)|(?:what|which) (?:date|day|year|month|time|hours?|deadline)|how many (?:\w+ )?(?:seconds?|minutes?|hours?|days?|weeks?|months?|years?|times))\b", re.IGNORECASE)),
     ("money", re.compile(r"\b(?:how much (?:does|do|is|are|will|would|did|must|should) .*(?:cost|pay|charge|fee|price)|how much (?:is|are) (?:the|a|an|your|one)\b|(?:what|which) .{0,40}\b(?:price|cost|fee|fees|rate|salary|budget|charge))\b", re.IGNORECASE)),
     ("number", re.compile(r"\b(?:how (?:many|much|large|big|high|far|old|tall|deep|heavy|hot|cold|fast|wide)|(?:what|which) (?:\w+ )?(?:number|percentage|percent|share|limit|size|version|port|rate|amount|quota|maximum|minimum|age|weight|height|length|temperature|score))\b", re.IGNORECASE)),
@@ -145,10 +145,11 @@ def expects(question: str) -> Expects:
 _YEAR = re.compile(r"(?:19|20)\d\d")
 _NUMBERED_THINGS = frozenset(
     (
-        "version error code chapter section article port level step page rule form room line model no number "
-        "incident ticket firmware release phase tier grade class type day paragraph table figure v"
-    ).split()
-)
+        "article", "chapter", "class", "code", "day", "error", "figure", "firmware", "form", "grade",
+        "incident", "level", "line", "model", "no", "number", "page", "paragraph", "phase", "port",
+        "release", "room", "rule", "section", "step", "table", "ticket", "tier", "type", "v", "version",
+    )
+)  # fmt: skip
 
 
 def _names_something(number: str, before: str) -> bool:
@@ -182,7 +183,7 @@ _KINDS: dict[Expects, re.Pattern[str]] = {
     "phone": re.compile(r"(?:\+|\b)\d[\d ()/.-]{4,}\d"),
     "mail": re.compile(r"\S@\S+\.\w"),
     "number": re.compile(r"\d|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|fifteen|twenty|thirty|forty|fifty|sixty|ninety|hundred|thousand|million|half|twice|dozen|unlimited|no limit|none|zero|once)\b", re.IGNORECASE),
-    "money": re.compile(r"[$€£¥₹]|\b\d+[.,]\d\d\b|\b(?:price|cost|fee|rate|charge|salary|budget)\w*\W[^.;]{0,30}\d|\b(?:free|no charge|usd|eur|chf|gbp|dollars?|euros?|pounds?|cents?)\b", re.IGNORECASE),  # noqa: E501
+    "money": re.compile(r"[$€£¥₹]|\b\d+[.,]\d\d\b|\b(?:price|cost|fee|rate|charge|salary|budget)\w*\W[^.;]{0,30}\d|\b(?:free|no charge|usd|eur|chf|gbp|dollars?|euros?|pounds?|cents?)\b", re.IGNORECASE),
     "time": re.compile(r"\d|\b(?:seconds?|minutes?|hours?|days?|weeks?|months?|quarters?|years?|daily|weekly|monthly|quarterly|yearly|annually|nightly|hourly|today|tomorrow|immediately|instantly|never|always|once|twice|monday|tuesday|wednesday|thursday|friday|saturday|sunday|january|february|march|april|may|june|july|august|september|october|november|december|noon|midnight|morning|evening|before|after|until|as soon as|end of)\b", re.IGNORECASE),
     "person": re.compile(r"(?<![.!?] )(?<!^)\b[A-Z][a-z]+|@|\b(?:team|manager|officer|lead|director|department|staff|engineer|admin(?:istrator)?s?|owner|user|customer|everyone|anyone|nobody|employees?|members?|head|chief|author|support|committee|board|president|librarian|nurse|doctor)\b"),
     "reason": re.compile(r"\b(?:because|since|so that|due to|in order|to (?:avoid|keep|prevent|make|protect|ensure|reduce)|reason|therefore|otherwise|cause[sd]?|why|as a result|this way)\b", re.IGNORECASE),

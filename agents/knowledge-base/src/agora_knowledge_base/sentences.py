@@ -5,69 +5,17 @@ import re
 SENTENCE_CHARACTERS_MAX = 700
 """A longer stretch without an end (a table pasted as text, a log line) is cut at a space."""
 
-_END = re.compile(r"[.!?…]+[\"'”’)\]*_`]*(?=\s)|[。！？]")
+_END = re.compile(r"[.!?…]+[\"'\u201d\u2019)\]*_`]*(?=\s)|[\u3002\uff01\uff1f]")
 _ABBREVIATIONS = frozenset(
-    [
-        "e.g",
-        "i.e",
-        "etc",
-        "vs",
-        "mr",
-        "mrs",
-        "ms",
-        "dr",
-        "prof",
-        "st",
-        "no",
-        "nos",
-        "fig",
-        "figs",
-        "eq",
-        "sec",
-        "art",
-        "approx",
-        "ca",
-        "cf",
-        "al",
-        "inc",
-        "ltd",
-        "co",
-        "corp",
-        "dept",
-        "est",
-        "jan",
-        "feb",
-        "mar",
-        "apr",
-        "jun",
-        "jul",
-        "aug",
-        "sep",
-        "sept",
-        "oct",
-        "nov",
-        "dec",
-        "p",
-        "pp",
-        "vol",
-        "ed",
-        "tel",
-        "ext",
-        "min",
-        "max",
-        "incl",
-        "excl",
-        "resp",
-        "z.b",
-        "d.h",
-        "bzw",
-        "usw",
-        "u.a",
-        "nr",
-        "str",
-    ]
-)
-_NEXT_BEGINS = re.compile(r"\s*[\"'“‘(\[*_`#>-]*\s*[^\W_]")
+    (
+        "al", "approx", "apr", "art", "aug", "bzw", "ca", "cf", "co", "corp", "d.h", "dec", "dept",
+        "dr", "e.g", "ed", "eq", "est", "etc", "excl", "ext", "feb", "fig", "figs", "i.e", "inc",
+        "incl", "jan", "jul", "jun", "ltd", "mar", "max", "min", "mr", "mrs", "ms", "no", "nos", "nov",
+        "nr", "oct", "p", "pp", "prof", "resp", "sec", "sep", "sept", "st", "str", "tel", "u.a", "usw",
+        "vol", "vs", "z.b",
+    )
+)  # fmt: skip
+_NEXT_BEGINS = re.compile(r"\s*[\"'\u201c\u2018(\[*_`#>-]*\s*[^\W_]")
 
 
 def split(text: str, start: int, end: int) -> list[tuple[int, int]]:
@@ -86,7 +34,7 @@ def _ends_sentence(text: str, first: int, match: re.Match[str], end: int) -> boo
     if match[0][0] != "." or match[0].startswith(".."):
         return True
     word = text[first : match.start()].rsplit(None, 1)[-1:] or [""]
-    bare = word[0].lstrip("(\"'[*_`“‘").lower()
+    bare = word[0].lstrip("(\"'[*_`\u201c\u2018").lower()
     if bare in _ABBREVIATIONS or (len(bare) == 1 and bare.isalpha()):
         return False
     if bare.isdigit() and len(text[first : match.start()].split()) == 1:

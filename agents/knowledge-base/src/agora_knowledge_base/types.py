@@ -29,7 +29,7 @@ class Config(agora.Config):
     sources: Annotated[
         list[agora.FileRef],
         Meta(max_length=1000, description="Single files, zips, or, when run alone, folders."),
-    ] = []
+    ] = msgspec.field(default_factory=list)
     language: Annotated[Language, Meta(description="The language of documents and questions.")] = "en"
     chunk_words: Annotated[int, Meta(ge=40, le=400, description="About how many words a passage holds.")] = (
         120
@@ -43,7 +43,7 @@ class Config(agora.Config):
     ] = 0.5
     filters: Annotated[
         dict[str, FilterValue], Meta(max_length=20, description="Filters that every question is held to.")
-    ] = {}
+    ] = msgspec.field(default_factory=dict)
     unreadable: Annotated[
         Literal["report", "reject"],
         Meta(
@@ -60,9 +60,9 @@ class Input(agora.Input):
     sources: Annotated[
         list[agora.FileRef],
         Meta(max_length=50, description="Files to search beside the deployment's, or without a deployment."),
-    ] = []
+    ] = msgspec.field(default_factory=list)
     top_k: Annotated[int, Meta(ge=1, le=50, description="The most citations, and the most passages.")] = 5
-    filters: Filters = {}
+    filters: Filters = msgspec.field(default_factory=dict)
 
 
 class Citation(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,7 +107,7 @@ class Output(agora.Output):
     answer: str
     answered: bool
     confidence: Annotated[float, Meta(ge=0, le=1)]
-    citations: list[Citation] = []
-    parts: list[PartAnswer] = []
-    passages: list[FoundPassage] = []
-    unread: list[Unread] = []
+    citations: list[Citation] = msgspec.field(default_factory=list)
+    parts: list[PartAnswer] = msgspec.field(default_factory=list)
+    passages: list[FoundPassage] = msgspec.field(default_factory=list)
+    unread: list[Unread] = msgspec.field(default_factory=list)

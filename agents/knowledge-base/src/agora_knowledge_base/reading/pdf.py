@@ -24,11 +24,8 @@ def read(name: str, data: bytes) -> Document:
         Unreadable: it is encrypted, damaged, has too many pages, or no text (a scan).
     """
     pages = _without_furniture(_pages(data))
-    parts: list[str] = []
+    parts = [page + "\n\n" for page in pages]
     blocks: list[Block] = []
-    text = ""
-    for number, page in enumerate(pages, start=1):
-        parts.append(page + "\n\n")
     text = "".join(parts)
     if not text.strip():
         raise Unreadable("no_text", "The PDF holds pictures of text only: run text recognition on it first.")

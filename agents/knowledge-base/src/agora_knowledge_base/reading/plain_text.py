@@ -10,7 +10,7 @@ _HASHES = re.compile(r"(#{1,6})[ \t]+\S")
 _NUMBERED = re.compile(
     r"(?:(?:Section|Chapter|Article|Part|Appendix)\s+)?(\d{1,3}(?:\.\d{1,3}){0,4})[.)]?\s+[A-Z]"
 )
-_ITEM = re.compile(r"[ \t]*(?:[-*•·‣–]|\(?\d{1,3}[.)]|\(?[a-z][.)])[ \t]+(?=\S)")
+_ITEM = re.compile(r"[ \t]*(?:[-*•·‣\u2013]|\(?\d{1,3}[.)]|\(?[a-z][.)])[ \t]+(?=\S)")
 _UNDERLINE = re.compile(r"([=\-~^*])\1{2,}\s*$")
 _SENTENCE_END = (".", "!", "?", ";", ",")
 
@@ -37,10 +37,8 @@ def blocks(text: str, start: int, end: int, number: int = 0) -> list[Block]:
 
 def _paragraphs(text: str, start: int, end: int) -> list[tuple[int, int]]:
     """Stretches between blank lines."""
-    bounds = []
-    for match in re.finditer(r"[^\n]*\S[^\n]*(?:\n[^\n]*\S[^\n]*)*", text[start:end]):
-        bounds.append((start + match.start(), start + match.end()))
-    return bounds
+    found = re.finditer(r"[^\n]*\S[^\n]*(?:\n[^\n]*\S[^\n]*)*", text[start:end])
+    return [(start + match.start(), start + match.end()) for match in found]
 
 
 def _of_paragraph(text: str, start: int, end: int, number: int) -> list[Block]:
@@ -94,7 +92,7 @@ def _heading_level(line: str, following: str, *, alone: bool, opens: bool) -> in
         return 1 if following.strip()[0] == "=" else 2
     words = line.split()
     if _NUMBERED.match(line) and len(words) <= 12 and (alone or opens):
-        return 1 + line.split()[0].strip(".)").count(".") + (0 if line[0].isdigit() else 0)
+        return 1 + line.split()[0].strip(".)").count(".")
     letters = [character for character in line if character.isalpha()]
     if opens and len(words) <= 10 and len(letters) >= 3 and all(map(str.isupper, letters)):
         return 1
