@@ -69,9 +69,9 @@ class ChargePolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     the full price). `empty` and `failed` are `"nothing"` or `"full"`.
     """
 
-    partial: Annotated[str, Meta(pattern=r"^(delivered_units|share:(0(\.[0-9]{1,6})?|1(\.0{1,6})?))$(?!\n)")] = (
-        "delivered_units"
-    )
+    partial: Annotated[
+        str, Meta(pattern=r"^(delivered_units|share:(0(\.[0-9]{1,6})?|1(\.0{1,6})?))$(?!\n)")
+    ] = "delivered_units"
     empty: Literal["nothing", "full"] = "nothing"
     failed: Literal["nothing", "full"] = "nothing"
 

@@ -1,0 +1,86 @@
+"""What each process may do on NATS, computed from the catalogue: least privilege as data.
+
+In the words of the server's configuration (`publish` and `subscribe`, each with `allow`). Whoever is not a process of
+the catalogue, such as the operator, is not limited here.
+"""
+
+from agora_contracts.catalogue import (
+    COMMANDS,
+    EVENTS,
+    PROCESSES,
+    SHARED_COMMANDS,
+    EventSpec,
+    shared_subject,
+)
+from agora_contracts.subjects import STREAMS
+
+type Permissions = dict[str, dict[str, list[str]]]
+
+_INBOXES = "_INBOX.>"
+_LIVE = "agora.live.>"
+_LIVE_PUBLISHERS = ("worker",)
+_WATCHERS = ("gateway",)
+"""Processes that watch whole streams over core NATS, for live pages and to forget cached ones; not durably."""
+
+_ASKERS_OF_ALL = ("gateway",)
+"""Processes that ask every process for its health and, for operators, its dead letters."""
+
+
+def permissions(process: str) -> Permissions | None:
+    """The permissions of a process' NATS user; None, which is no limit, for a user that is no process."""
+    if process not in PROCESSES:
+        return None
+    publish = [
+        # Replies go to the asker's inbox.
+        _INBOXES,
+        *_events_of(process),
+        *_requests_of(process),
+        *_jetstream_of(process),
+    ]
+    subscribe = [_INBOXES, f"agora.cmd.{process}.*"]
+    if process in _LIVE_PUBLISHERS:
+        publish.append(_LIVE)
+    if process in _WATCHERS:
+        subscribe += [_LIVE, *(subject for stream in _read(process) for subject in STREAMS[stream].subjects)]
+    return {"publish": {"allow": publish}, "subscribe": {"allow": subscribe}}
+
+
+def _subject(spec: EventSpec) -> str:
+    return f"agora.evt.*.{spec.path}"
+
+
+def _events_of(process: str) -> list[str]:
+    """Subjects of the events whose outbox this process relays."""
+    return sorted(_subject(spec) for spec in EVENTS.values() if spec.producer == process)
+
+
+def _requests_of(process: str) -> list[str]:
+    """Subjects of what this process asks others."""
+    asked = {spec.subject for spec in COMMANDS.values() if process in spec.callers}
+    if process in _ASKERS_OF_ALL:
+        asked |= {shared_subject(request, other) for request in SHARED_COMMANDS for other in PROCESSES}
+    return sorted(asked)
+
+
+def _jetstream_of(process: str) -> list[str]:
+    """JetStream's own subjects: making the streams, and reading those that the process consumes."""
+    if process == "vectors":
+        return []
+    allowed = ["$JS.API.INFO"]
+    for stream in STREAMS:
+        # Every process that has a database makes sure of the streams; deleting and purging is the operator's.
+        allowed += [f"$JS.API.STREAM.{verb}.{stream}" for verb in ("INFO", "CREATE", "UPDATE")]
+    for stream in _read(process) if process not in _WATCHERS else []:
+        allowed += [
+            f"$JS.API.CONSUMER.INFO.{stream}.>",
+            f"$JS.API.CONSUMER.CREATE.{stream}.>",
+            f"$JS.API.CONSUMER.DURABLE.CREATE.{stream}.*",
+            f"$JS.API.CONSUMER.MSG.NEXT.{stream}.*",
+            f"$JS.ACK.{stream}.>",
+        ]
+    return allowed
+
+
+def _read(process: str) -> list[str]:
+    """The streams of the events that this process consumes."""
+    return sorted({spec.stream.name for spec in EVENTS.values() if process in spec.consumers})
