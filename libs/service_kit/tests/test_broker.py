@@ -157,3 +157,31 @@ async def test_health_names_the_dependency_that_fails(nats_url: str, asker: Brok
         await billing.stop()
 
     assert Health(service="billing", status="degraded", checks={"database": "no route"}) == health
+
+
+async def test_a_check_that_is_given_up_leaves_the_connection_alive(nats_url: str, asker: Broker):
+    """
+    When nobody waits for the server's answer to a check any more, that answer does no harm.
+    """
+    billing = Broker(nats_url, "billing")
+
+    async def balance(_: GetBalance) -> Balance:
+        return A_BALANCE
+
+    billing.answer(GetBalance, balance)
+    await billing.start()
+    try:
+        for _ in range(3):
+            check = asyncio.create_task(asker.check())
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            check.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await check
+        with pytest.raises(TimeoutError):
+            await asker.round_trip(0)
+        answer = await asker.ask(GetBalance(account="acc_1", tenant="ten_1"))
+    finally:
+        await billing.stop()
+
+    assert A_BALANCE == answer

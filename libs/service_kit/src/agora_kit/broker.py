@@ -32,6 +32,7 @@ PROBLEM_HEADER = "Agora-Problem"
 _IN_FLIGHT_MAX = 2000
 _ATTEMPT_SECONDS = 5.0
 _NOBODY_PAUSE_SECONDS = 0.1
+_FLUSH_SECONDS = 600
 
 type Answer[Request, Reply] = Callable[[Request], Awaitable[Reply]]
 
@@ -80,6 +81,7 @@ class Broker:
         )
         self._consumers: list[EventConsumer] = []
         self._tasks: list[asyncio.Task[None]] = []
+        self._flushes: set[asyncio.Task[None]] = set()
         self._in_flight = 0
         self._client: Client | None = None
         logging.getLogger("nats").setLevel(logging.ERROR)
@@ -173,6 +175,8 @@ class Broker:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._broker.stop()
+        for flush in list(self._flushes):
+            flush.cancel()
 
     @property
     def client(self) -> Client:
@@ -186,7 +190,28 @@ class Broker:
         if not self.client.is_connected:
             # While the client reconnects, its flush ends at once without a word.
             raise ConnectionError("not connected to NATS")
-        await self.client.flush(timeout=2)
+        await self.round_trip()
+
+    async def round_trip(self, seconds: float = 2.0) -> None:
+        """Return once the server has taken up what was sent so far.
+
+        Raises:
+            TimeoutError: not within so many seconds.
+        """
+        # A flush that is cancelled, or runs out of its own time, leaves a future behind on which the client's
+        # read loop dies when the answer comes late (nats-py 2.16). So the flush goes on; only our waiting ends.
+        flush = asyncio.create_task(self.client.flush(timeout=_FLUSH_SECONDS))
+        self._flushes.add(flush)
+        flush.add_done_callback(self._flush_ended)
+        done, _ = await asyncio.wait({flush}, timeout=seconds)
+        if not done:
+            raise TimeoutError(f"NATS did not answer in {seconds:g} s")
+        flush.result()
+
+    def _flush_ended(self, flush: asyncio.Task[None]) -> None:
+        self._flushes.discard(flush)
+        if not flush.cancelled():
+            flush.exception()
 
     # --- asking ----------------------------------------------------------------------------------
 
