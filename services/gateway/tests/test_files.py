@@ -95,21 +95,27 @@ async def test_a_form_and_a_bare_body_store_the_same_file(customer: Customer, re
         assert "filename*=UTF-8''Zahlen%20%C3%BC.csv" in down.headers["content-disposition"]
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["../../etc/passwd", "a/b.csv", "a\\b.csv", "..", "", "   ", "a\nb", "a\x00b", "a\u202eb", "x" * 256],
-    ids=repr,
-)
 async def test_a_name_that_could_do_harm_is_refused(
-    customer: Customer, records: Records, gateway_settings: GatewaySettings, name: str
+    customer: Customer, records: Records, gateway_settings: GatewaySettings
 ):
     """
     Folders, control and invisible characters, no name or too long a one: 422, and nothing is kept.
     """
-    answer = await customer.http.post("/files", params={"name": name}, content=b"x")
-
-    assert 422 == answer.status_code
-    assert "name" == answer.json()["errors"][0]["field"]
+    bad = (
+        "../../etc/passwd",
+        "a/b.csv",
+        "a\\b.csv",
+        "..",
+        "",
+        "   ",
+        "a\nb",
+        "a\x00b",
+        "a\u202eb",
+        "x" * 256,
+    )
+    for name in bad:
+        answer = await customer.http.post("/files", params={"name": name}, content=b"x")
+        assert (422, "name") == (answer.status_code, answer.json()["errors"][0]["field"]), name
     assert [] == stored(gateway_settings)
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from agora_kit import telemetry
 from agora_kit.objects import FolderObjects
 from agora_kit.service import Service
 from agora_kit.settings import load_settings
@@ -10,6 +11,7 @@ from agora_kit.settings import load_settings
 from agora_gateway.api import CACHED_PATHS, CATALOG_EVENTS, create_api
 from agora_gateway.edge.gate import Gate
 from agora_gateway.edge.page_cache import PageCache
+from agora_gateway.edge.tracing import traced
 from agora_gateway.files.service import Files
 from agora_gateway.http_server import HttpServer
 from agora_gateway.identity.key_cache import KeyCache
@@ -42,9 +44,9 @@ def build(settings: GatewaySettings | None = None) -> Gateway:
         feeds=feeds,
         files=Files(service.broker, FolderObjects(Path(settings.objects_folder))),
     )
-    service.server = HttpServer(
-        Gate(api, keys, settings.operator_token, pages), settings.http_host, settings.http_port
-    )
+    gate = Gate(api, keys, settings.operator_token, pages)
+    app = traced(gate) if telemetry.tracing_enabled() else gate
+    service.server = HttpServer(app, settings.http_host, settings.http_port)
 
     async def forget_pages(_: Any) -> None:
         pages.clear()

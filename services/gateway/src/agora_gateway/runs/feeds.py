@@ -158,8 +158,10 @@ class RunFeeds:
                     feed.put(LiveProgress(data=message.data))
 
             topic.subscription = await client.subscribe(live_subject(tenant, run), cb=on_progress)
-        # Without it the journal could be read before the server knows of the subscription.
-        await client.flush(timeout=2)
+        # So that the journal is not read before the server knows of the subscription. Where the server is slow
+        # the stream begins all the same: it looks into the journal again when nothing comes.
+        with suppress(TimeoutError):
+            await self._broker.round_trip()
 
     async def _on_event(self, message: Msg) -> None:
         envelope = _decode_envelope(message.data)

@@ -1,6 +1,5 @@
 """Starting a run and waiting for its end, over commands that may have to be repeated."""
 
-import math
 import time
 
 import msgspec
@@ -14,14 +13,17 @@ _SLACK_SECONDS = 5.0
 
 
 async def start_run(broker: Broker, command: StartRun, seconds: int) -> Run:
-    """Start a run and wait up to `seconds` for it to end and be charged."""
+    """Start a run and wait up to `seconds` for it to end and be charged.
+
+    The first slice of the wait travels with the command: most runs are over by then, in one message.
+    """
     first = min(seconds, _SLICE_SECONDS)
     started = time.monotonic()
     run: Run = await broker.ask(msgspec.structs.replace(command, wait_seconds=first))
-    return await wait_for(broker, run, max(0, seconds - math.ceil(time.monotonic() - started)))
+    return await wait_for(broker, run, seconds - (time.monotonic() - started))
 
 
-async def wait_for(broker: Broker, run: Run, seconds: int) -> Run:
+async def wait_for(broker: Broker, run: Run, seconds: float) -> Run:
     """Wait up to `seconds` until a run has ended and is charged; the run as last seen.
 
     A part that does not answer meanwhile is no error here: the run is known, and the caller asks again.
