@@ -34,11 +34,15 @@ def marks(case: dict[str, Any], output: Any) -> dict[str, float | None]:
     return {
         "category": None if wanted["category"] == "other" else float(output.category == wanted["category"]),
         "priority": float(output.priority == wanted["priority"]),
-        "priority within one": float(abs(LEVELS.index(output.priority) - LEVELS.index(wanted["priority"])) <= 1),
+        "priority within one": float(
+            abs(LEVELS.index(output.priority) - LEVELS.index(wanted["priority"])) <= 1
+        ),
         "sentiment sign": _sign(output.sentiment, wanted["sentiment"]),
         "language": float(output.language == wanted["language"]),
         "resolve or escalate": float(output.escalate == wanted["escalate"]),
-        "reason": float(output.escalation_reason == wanted["reason"]) if wanted["escalate"] and output.escalate else None,
+        "reason": float(output.escalation_reason == wanted["reason"])
+        if wanted["escalate"] and output.escalate
+        else None,
         "citation precision": sum(one == source for one in cited) / len(cited) if cited else None,
         "answer found": float(source in cited) if source else None,
     }

@@ -22,5 +22,13 @@ def graph() -> StateGraph[State]:
 
 
 agent = agora.Agent(
-    __file__, input=Input, output=Output, config=Config, state=State, graph=graph, prepare=prepare, load=load, health=health
+    __file__,
+    input=Input,
+    output=Output,
+    config=Config,
+    state=State,
+    graph=graph,
+    prepare=prepare,
+    load=load,
+    health=health,
 )

@@ -17,7 +17,7 @@ LANGUAGE_CHARACTERS = 500
 
 _HEADING = re.compile(r"^(#{1,6})\s+(.+?)\s*#*\s*$")
 _RULED = re.compile(r"^(?:=|-|~){3,}\s*$")
-_FRONT_TITLE = re.compile(r"^title\s*:\s*[\"']?(.+?)[\"']?\s*$", re.I)
+_FRONT_TITLE = re.compile(r"^title\s*:\s*[\"']?(.+?)[\"']?\s*$", re.IGNORECASE)
 _ITEM = re.compile(r"^\s*(?:[-*+•]|\d{1,2}[.)]|[a-z][.)])\s+")
 
 
@@ -44,7 +44,11 @@ class Passage(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def locator(self) -> str:
         """Where it stands, for a reader."""
-        lines = f"line {self.line_first}" if self.line_first == self.line_last else f"lines {self.line_first}-{self.line_last}"
+        lines = (
+            f"line {self.line_first}"
+            if self.line_first == self.line_last
+            else f"lines {self.line_first}-{self.line_last}"
+        )
         return f"{self.heading}, {lines}" if self.heading and self.heading != self.title else lines
 
 
@@ -99,7 +103,10 @@ def passages(article: Article, languages: Sequence[str] = ()) -> list[Passage]:
 def _read_file(path: Path, name: str) -> list[Article]:
     suffix = Path(name).suffix.lower() or path.suffix.lower()
     if suffix not in SUFFIXES:
-        raise BadArticle(f"Articles are read from {', '.join(SUFFIXES)}, not from {suffix or 'a file without ending'!r}.", name)
+        raise BadArticle(
+            f"Articles are read from {', '.join(SUFFIXES)}, not from {suffix or 'a file without ending'!r}.",
+            name,
+        )
     if path.stat().st_size > FILE_BYTES_MAX:
         raise BadArticle(f"The file is larger than {FILE_BYTES_MAX} bytes.", name)
     try:
@@ -148,7 +155,9 @@ def _read_records(text: str, name: str, *, lines: bool) -> list[Article]:
 def _from_html(text: str, name: str) -> Article:
     from agora_ticket_resolver.texts import from_html
 
-    found = re.search(r"<title[^>]{0,200}>([^<]{1,300})</title>|<h1[^>]{0,200}>([^<]{1,300})</h1>", text, re.I)
+    found = re.search(
+        r"<title[^>]{0,200}>([^<]{1,300})</title>|<h1[^>]{0,200}>([^<]{1,300})</h1>", text, re.IGNORECASE
+    )
     title = (found.group(1) or found.group(2)).strip() if found else ""
     return Article(source=name, title=title, text=from_html(text))
 
@@ -210,7 +219,12 @@ def _pieces(line: str) -> list[str]:
 
 def _passage(source: str, title: str, heading: str, lines: list[str], first: int, last: int) -> Passage:
     return Passage(
-        source=source, title=title, heading=heading, text="\n".join(lines), line_first=first, line_last=max(first, last)
+        source=source,
+        title=title,
+        heading=heading,
+        text="\n".join(lines),
+        line_first=first,
+        line_last=max(first, last),
     )
 
 
@@ -228,7 +242,9 @@ def _merged(found: list[Passage]) -> list[Passage]:
         )
         if before is not None and fits:
             gap = "\n" * (one.line_first - before.line_last)
-            merged[-1] = msgspec.structs.replace(before, text=before.text + gap + one.text, line_last=one.line_last)
+            merged[-1] = msgspec.structs.replace(
+                before, text=before.text + gap + one.text, line_last=one.line_last
+            )
         else:
             merged.append(one)
     return [one for one in merged if one.text.strip()]

@@ -36,7 +36,9 @@ async def word(models: agora.Models, ticket: str, found: Sequence[Evidence], lan
     Raises:
         ModelUnavailable: no model answered; go on without.
     """
-    passages = "\n\n".join(f"[{number}] {one.passage.title}\n{one.passage.text}" for number, one in enumerate(found, 1))
+    passages = "\n\n".join(
+        f"[{number}] {one.passage.title}\n{one.passage.text}" for number, one in enumerate(found, 1)
+    )
     asked = f"<ticket>\n{privacy.masked(ticket[:TICKET_CHARACTERS])}\n</ticket>\n\n<passages>\n{passages}\n</passages>"
     reply = await models.chat(
         [
@@ -57,7 +59,9 @@ def is_supported(wording: Wording, ticket: str, found: Sequence[Evidence]) -> bo
     """Whether every number and address is in the passages used, and most of the words where languages agree."""
     if not wording.answered or not wording.answer or not wording.used:
         return False
-    evidence = "\n".join(f"{found[number - 1].passage.title}\n{found[number - 1].passage.text}" for number in wording.used)
+    evidence = "\n".join(
+        f"{found[number - 1].passage.title}\n{found[number - 1].passage.text}" for number in wording.used
+    )
     # Numbers of steps are the model's own.
     answer = re.sub(r"(?m)^\s*\d{1,2}[.)]\s", "", wording.answer)
     if any(fact.rstrip(".,;)") not in evidence for fact in _FACT.findall(answer)):

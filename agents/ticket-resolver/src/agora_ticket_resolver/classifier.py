@@ -21,8 +21,12 @@ from agora_ticket_resolver.texts import stem, words
 type Floats = NDArray[np.float32]
 
 OTHER = "other"
+OWN_OTHER_MARGIN = 0.08
+"""A deployment that has a label for everything else wants it used: it takes that much more."""
+
+FOREIGN_CONFIDENCE_MAX = 0.6
 _OTHER_NAMES = frozenset(
-    "other others unknown general misc miscellaneous none uncategorized sonstiges autre otro altro outro".split()
+    ["other", "others", "unknown", "general", "misc", "miscellaneous", "none", "uncategorized", "sonstiges", "autre", "otro", "altro", "outro"]
     + ["general inquiry", "general enquiry", "other request", "something else", "n/a", "out of scope", "oos"]
 )
 
@@ -75,7 +79,7 @@ class Classifier:
 
     Args:
         settings: Labels and weights.
-        arrays: `phrases` and `phrase_label` always; `ngrams`, `ngrams_bias`, `dense`, `dense_bias` and
+        arrays: `phrases`, `phrase_label` and `phrase_typical` always; `ngrams`, `ngrams_bias`, `dense`, `dense_bias` and
             `centroids` where it was trained.
     """
 
@@ -84,7 +88,9 @@ class Classifier:
         self.arrays = dict(arrays)
         self._vectoriser = Vectoriser(settings.vocabulary) if settings.vocabulary else None
         self._keywords = [keyword_stems(label) for label in settings.labels]
-        self._other = next((label.name for label in settings.labels if is_other(label.name)), OTHER)
+        own_other = next((label.name for label in settings.labels if is_other(label.name)), None)
+        self._other = own_other or OTHER
+        self._margin = 0.0 if own_other is None else OWN_OTHER_MARGIN
 
     def classify(self, text: str, vector: Floats) -> Classified:
         """The label of a ticket, given its text and its embedding by `settings.model`."""
@@ -99,7 +105,7 @@ class Classifier:
         best = int(shares.argmax())
         nearness = self.nearness(vector)
         named = self.settings.labels[best].name
-        foreign = nearness < self.settings.nearness_min and not self._keyword_hits(text)[best]
+        foreign = self._is_foreign(nearness, float(shares[best])) and not self._keyword_hits(text)[best]
         return Classified(
             label=self._other if foreign else named,
             confidence=round(float(shares[best]), 4),
@@ -110,6 +116,9 @@ class Classifier:
             nearness=round(nearness, 4),
             foreign=foreign,
         )
+
+    def _is_foreign(self, nearness: float, confidence: float) -> bool:
+        return nearness < self.settings.nearness_min + self._margin and confidence < FOREIGN_CONFIDENCE_MAX
 
     def by_ngrams(self, text: str) -> Floats:
         """The linear model's score of each label, from n-grams."""
@@ -128,6 +137,7 @@ class Classifier:
         return label_shares(
             self.arrays["phrases"] @ vector,
             self.arrays["phrase_label"],
+            self.arrays["phrase_typical"],
             self._keyword_hits(text),
             [is_other(label.name) for label in self.settings.labels],
         )
@@ -178,24 +188,46 @@ def is_other(name: str) -> bool:
     return readable(name) in _OTHER_NAMES
 
 
-SIMILARITY_SHARPNESS = 14.0
-KEYWORD_WEIGHT = 1.2
-OTHER_PENALTY = 1.0
+# Set on evals/*/tune.jsonl, with the categories' names and descriptions alone.
+LIKENESS_SHARPNESS = 24.0
+KEYWORD_WEIGHT = 1.0
+OTHER_PENALTY = 1.5
+TYPICAL_SHARE = 0.6
 
 
 def label_shares(
-    likeness: Floats, phrase_label: NDArray[np.int64], hits: Sequence[float], other: Sequence[bool]
+    likeness: Floats,
+    phrase_label: NDArray[np.int64],
+    typical: NDArray[np.bool_],
+    hits: Sequence[float],
+    other: Sequence[bool],
 ) -> Floats:
-    """Probabilities of labels from the cosines of their phrases and from keyword hits."""
+    """Probabilities of labels, from what is said of them.
+
+    Args:
+        likeness: The cosine of the ticket and each phrase.
+        phrase_label: The number of each phrase's label.
+        typical: Which phrases are sentences typical of a label, rather than its own words.
+        hits: How many keywords of each label occur, see `keyword_hits`.
+        other: Which labels stand for "none of these".
+    """
     scores = np.zeros(len(hits), dtype=np.float32)
     for number in range(len(hits)):
-        own = likeness[phrase_label == number]
-        scores[number] = 0.5 * float(own.max()) + 0.5 * float(own.mean())
-    scores = scores * SIMILARITY_SHARPNESS + np.array(hits, dtype=np.float32) * KEYWORD_WEIGHT
+        own = phrase_label == number
+        scores[number] = _middle(likeness[own & ~typical])
+        if (own & typical).any():
+            sentences = _middle(likeness[own & typical])
+            scores[number] += TYPICAL_SHARE * (sentences - scores[number])
+    scores = scores * LIKENESS_SHARPNESS + np.array(hits, dtype=np.float32) * KEYWORD_WEIGHT
     # "Other" is like everything a little; what it says of itself is no evidence.
     scores -= np.array(other, dtype=np.float32) * OTHER_PENALTY
     shares: Floats = np.exp(_log_softmax(scores))
     return shares
+
+
+def _middle(values: Floats) -> float:
+    """Half the best, half the mean: one phrase that fits counts, and so does a label that fits on the whole."""
+    return 0.5 * float(values.max()) + 0.5 * float(values.mean())
 
 
 def keyword_stems(label: Label) -> tuple[frozenset[str], ...]:
@@ -215,7 +247,7 @@ def keyword_hits(keywords: Sequence[tuple[frozenset[str], ...]], text: str) -> l
     return hits
 
 
-_EMPTY = frozenset("and or the a an of for to in on with about my your und oder et ou y o e de la le".split())
+_EMPTY = frozenset(["and", "or", "the", "a", "an", "of", "for", "to", "in", "on", "with", "about", "my", "your", "und", "oder", "et", "ou", "y", "o", "e", "de", "la", "le"])
 
 
 def _log(shares: Floats) -> Floats:

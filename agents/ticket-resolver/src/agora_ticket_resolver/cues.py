@@ -14,6 +14,10 @@ CHARACTERS_MAX = 6_000
 NEGATION_WINDOW = 28
 """How many characters before a cue are searched for a negation."""
 
+PHRASINGS_MAX = 3
+PHRASING_SHARE = 0.35
+"""How much a second and third phrasing of the same cue adds to its weight."""
+
 _NEGATED = re.compile(
     r"\b(?:not|no|never|isn.?t|wasn.?t|without|nicht|kein\w*|pas|sans|aucun\w*|non|senza|sin|nunca|nao|sem)\s+(?:\w+\s+){0,2}$"
 )
@@ -29,7 +33,10 @@ class Cue(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FoundCue(msgspec.Struct, frozen=True, kw_only=True):
-    """A cue and the words of the ticket, folded, that show it."""
+    """A cue and the words of the ticket, folded, that show it.
+
+    `weight` is the cue's, raised where several different phrasings show it.
+    """
 
     name: str
     weight: float
@@ -63,13 +70,20 @@ def without_orders(text: str) -> tuple[str, bool]:
 
 
 def _first(cue: Cue, pattern: re.Pattern[str], plain: str) -> FoundCue | None:
+    shown: list[str] = []
     for hit in pattern.finditer(plain):
         before = plain[max(0, hit.start() - NEGATION_WINDOW) : hit.start()]
         # What is said not to be the case; a cue that is itself about a negation keeps it inside.
         if cue.weight > 0 and cue.name not in ("human", "blocked", "repeated") and _NEGATED.search(before):
             continue
-        return FoundCue(name=cue.name, weight=cue.weight, evidence=hit.group()[:80])
-    return None
+        if hit.group() not in shown:
+            shown.append(hit.group())
+        if len(shown) == PHRASINGS_MAX:
+            break
+    if not shown:
+        return None
+    raised = 1 + PHRASING_SHARE * (len(shown) - 1) if cue.weight > 0 else 1.0
+    return FoundCue(name=cue.name, weight=round(cue.weight * raised, 3), evidence=shown[0][:80])
 
 
 @cache

@@ -26,7 +26,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     phrases: Sequence[str] = ()
     confidence_min: float = 0.3
     evidence_min: float = 0.5
-    sentiment_min: float = -0.45
+    sentiment_min: float = -0.4
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,4 +98,9 @@ def _person_needed(facts: Facts, rules: Rules) -> list[tuple[Reason, str]]:
 
 def _only_praise(facts: Facts) -> bool:
     trouble = {"problem", "blocked", "outage", "money", "repeated", "question", "urgent_word"}
-    return "thanks" in facts.cues and facts.sentiment > 0.2 and "?" not in facts.text and not trouble & set(facts.cues)
+    return (
+        "thanks" in facts.cues
+        and facts.sentiment > 0.2
+        and "?" not in facts.text
+        and not trouble & set(facts.cues)
+    )

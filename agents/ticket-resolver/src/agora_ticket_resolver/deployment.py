@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from agora_ticket_resolver.retrieval import Index
 
 PRIORITY_EXAMPLES_MIN = 12
-TRUST_PER_EXAMPLE = 1 / 150
-"""With 150 rated examples what was learnt counts fully, with 15 a tenth; cues fill the rest."""
+TRUST_HALF = 40
+"""With so many rated examples, what was learnt from them counts as much as the cues."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +54,9 @@ async def prepare(config: Config, folder: Path, context: agora.PrepareContext) -
     passages = [passage for article in found for passage in articles.passages(article)]
     if len(passages) > articles.PASSAGES_MAX:
         raise agora.InputRejected(
-            "knowledge_too_large", f"The articles have more than {articles.PASSAGES_MAX} passages.", "$.knowledge"
+            "knowledge_too_large",
+            f"The articles have more than {articles.PASSAGES_MAX} passages.",
+            "$.knowledge",
         )
     if passages:
         context.progress(f"Indexing {len(passages)} passages of {len(found)} articles", 0.6)
@@ -84,12 +86,16 @@ def _check_tools() -> dict[str, bool]:
     from agora_ticket_resolver import cues, embedding, retrieval, sentiment
 
     model = embedding.available()
-    pleased, angry = embedding.embed(model, ["Thank you, wonderful service!", "This is terrible, I am furious."])
+    pleased, angry = embedding.embed(
+        model, ["Thank you, wonderful service!", "This is terrible, I am furious."]
+    )
     index = retrieval.build(
-        articles.passages(Article(source="health", title="Passwords", text="To reset your password, open the settings."))
+        articles.passages(
+            Article(source="health", title="Passwords", text="To reset your password, open the settings.")
+        )
     )
     question = "How do I reset my password?"
-    hit = index.search(question, retrieval.question_vectors(model, question), "en")[0]
+    hit = index.search(question, embedding.of_ticket(model, question), "en")[0]
     return {
         "detect_language": language.detect("Guten Tag, wo ist meine Bestellung?").code == "de",
         "sentiment": sentiment.score(pleased, model) > 0 > sentiment.score(angry, model),
@@ -138,11 +144,13 @@ def _train(config: Config, examples: Sequence[LabelledTicket], folder: Path) -> 
         category = training.untrained(_default_labels())
     category.save(folder / "category")
     rated = [
-        LabelledTicket(text=example.text, category=example.priority) for example in examples if example.priority
+        LabelledTicket(text=example.text, category=example.priority)
+        for example in examples
+        if example.priority
     ]
     trust = 0.0
     if len(rated) >= PRIORITY_EXAMPLES_MIN and len({example.category for example in rated}) >= 2:
-        trust = min(1.0, len(rated) * TRUST_PER_EXAMPLE)
+        trust = len(rated) / (len(rated) + TRUST_HALF)
         training.train(rated, []).save(folder / "priority")
     (folder / "trust.json").write_bytes(msgspec.json.encode(trust))
 

@@ -1,14 +1,19 @@
 """Which sentence embeddings are there: multilingual where its wheel is installed, else the SDK's English ones."""
 
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from typing import TYPE_CHECKING, Literal
+
+from agora_ticket_resolver.texts import sentences
 
 if TYPE_CHECKING:
     from agora_ticket_resolver.multilingual import Matrix
 
 Model = Literal["multilingual", "english"]
+
+SENTENCES_MAX = 5
+SENTENCE_WORDS_MIN = 4
 
 
 @cache
@@ -29,6 +34,17 @@ def embed(model: Model, texts: Sequence[str]) -> "Matrix":
     Without that, vectors of the multilingual model lie in a narrow cone and every two texts look alike.
     """
     return unit(embed_raw(model, texts) - centre(model))
+
+
+@lru_cache(maxsize=256)
+def of_ticket(model: Model, text: str) -> "Matrix":
+    """The vector of a whole ticket, then of its longest sentences: a long ticket asks in one of them.
+
+    Kept, because two steps need it and usually run in one process; never write into it.
+    """
+    parts = [part for part in sentences(text) if len(part.split()) >= SENTENCE_WORDS_MIN]
+    parts = sorted(parts, key=len, reverse=True)[:SENTENCES_MAX] if len(parts) > 1 else []
+    return embed(model, [text, *parts])
 
 
 def embed_raw(model: Model, texts: Sequence[str]) -> "Matrix":
@@ -55,6 +71,9 @@ def centre(model: Model) -> "Matrix":
     """The mean of many sentences on many subjects; see training/README.md."""
     import numpy as np
 
-    with resources.files(__package__).joinpath("data/heads.npz").open("rb") as handle, np.load(handle) as heads:
+    with (
+        resources.files(__package__).joinpath("data/heads.npz").open("rb") as handle,
+        np.load(handle) as heads,
+    ):
         found: Matrix = heads[f"{model}.centre"]
     return found

@@ -29,7 +29,9 @@ class Vocabulary(msgspec.Struct, frozen=True, kw_only=True):
 
 def ngrams(text: str) -> Iterator[str]:
     """Words, pairs of words, and character n-grams of 3 to 5 within words; numbers count by their length."""
-    plain = [_NUMBER.sub(lambda found: "0" * min(len(found[0]), 6), word) for word in words(text[:CHARACTERS_MAX])]
+    plain = [
+        _NUMBER.sub(lambda found: "0" * min(len(found[0]), 6), word) for word in words(text[:CHARACTERS_MAX])
+    ]
     yield from plain
     for first, second in zip(plain, plain[1:], strict=False):
         yield f"{first} {second}"

@@ -76,7 +76,9 @@ def from_file(path: Path, name: str) -> list[LabelledTicket]:
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise BadExamples("The file is not UTF-8; save it as UTF-8.", f"{name}, byte {error.start}") from error
+        raise BadExamples(
+            "The file is not UTF-8; save it as UTF-8.", f"{name}, byte {error.start}"
+        ) from error
     start = text.lstrip()[:1]
     if start == "":
         raise BadExamples("The file is empty.", name)
@@ -117,7 +119,9 @@ def _json_lines(text: str, name: str) -> Iterator[dict[str, Any]]:
             try:
                 yield msgspec.json.decode(line, type=dict[str, Any])
             except msgspec.DecodeError as error:
-                raise BadExamples(f"This line is not a JSON object: {error}", f"{name}, line {number}") from error
+                raise BadExamples(
+                    f"This line is not a JSON object: {error}", f"{name}, line {number}"
+                ) from error
 
 
 def _json_list(text: str, name: str) -> list[dict[str, Any]]:

@@ -6,7 +6,18 @@ from dataclasses import dataclass
 import agora
 import msgspec
 
-from agora_ticket_resolver import assist, cues, decision, embedding, language, priority, privacy, reply, sentiment, texts
+from agora_ticket_resolver import (
+    assist,
+    cues,
+    decision,
+    embedding,
+    language,
+    priority,
+    privacy,
+    reply,
+    sentiment,
+    texts,
+)
 from agora_ticket_resolver.articles import Passage
 from agora_ticket_resolver.decision import Decision, Facts, Rules
 from agora_ticket_resolver.deployment import Prepared
@@ -79,16 +90,19 @@ async def resolve(state: State, context: agora.Context) -> dict[str, object]:
 def _read(given: Input, config: Config, prepared: Prepared) -> Reading:
     text = texts.joined(given.subject, given.body)
     if not any(character.isalnum() for character in text):
-        raise agora.InputRejected("empty_ticket", "The ticket has no text: give a subject or a body.", "$.body")
+        raise agora.InputRejected(
+            "empty_ticket", "The ticket has no text: give a subject or a body.", "$.body"
+        )
     plain, gives_orders = cues.without_orders(text)
     told = plain if any(character.isalnum() for character in plain) else text
     model = prepared.category.settings.model
-    vector = embedding.embed(model, [told])[0]
-    mood = sentiment.score(vector, model)
+    vectors = embedding.of_ticket(model, told)
+    vector = vectors[0]
+    mood = sentiment.of_ticket(vectors, model)
     seen = cues.find(told)
     category = prepared.category.classify(told, vector)
     learnt = prepared.priority.classify(told, vector).scores if prepared.priority else None
-    rated = priority.rate(seen, mood, learnt, prepared.priority_trust)
+    rated = priority.rate(seen, mood, asks="?" in told, learnt=learnt, trust=prepared.priority_trust)
     flags = {
         "instructions_in_ticket": gives_orders,
         "unlike_known_tickets": category.foreign,
@@ -121,11 +135,9 @@ def _top(scores: dict[str, float], most: int = 20) -> dict[str, float]:
 
 
 def _search(reading: Reading, prepared: Prepared) -> list[Evidence]:
-    from agora_ticket_resolver.retrieval import question_vectors
-
     if prepared.index is None:
         return []
-    vectors = question_vectors(prepared.index.model, reading.text)
+    vectors = embedding.of_ticket(prepared.index.model, reading.text)
     return prepared.index.search(reading.text, vectors, reading.language)
 
 

@@ -14,6 +14,8 @@ Priority = Literal["low", "medium", "high", "urgent"]
 # Above each bound begins the next level.
 BOUNDS = (-0.35, 1.75, 3.9)
 SOFTNESS = 0.8
+CALM = -0.3
+QUESTION = 0.8
 
 
 class RatedPriority(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,16 +26,24 @@ class RatedPriority(msgspec.Struct, frozen=True, kw_only=True):
     reasons: list[str]
 
 
-def rate(found: Sequence[FoundCue], sentiment: float, learnt: dict[str, float] | None = None, trust: float = 0.0) -> RatedPriority:
+def rate(
+    found: Sequence[FoundCue],
+    sentiment: float,
+    *,
+    asks: bool = False,
+    learnt: dict[str, float] | None = None,
+    trust: float = 0.0,
+) -> RatedPriority:
     """The level of a ticket.
 
     Args:
         found: What `cues.find` saw.
         sentiment: -1 to 1; anger weighs a little, politeness takes nothing away.
+        asks: Whether it asks a question.
         learnt: Probability of each level from a classifier trained on the deployment's examples.
         trust: How much the learnt probabilities count against the cues, 0 to 1.
     """
-    score = _score(found, sentiment)
+    score = _score(found, sentiment, asks)
     shares = _shares(score)
     if learnt:
         shares = _mixed(shares, learnt, trust)
@@ -55,15 +65,14 @@ def rate(found: Sequence[FoundCue], sentiment: float, learnt: dict[str, float] |
     )
 
 
-def _score(found: Sequence[FoundCue], sentiment: float) -> float:
+def _score(found: Sequence[FoundCue], sentiment: float, asks: bool) -> float:
     weights = sorted((cue.weight for cue in found if cue.weight > 0), reverse=True)
     # The strongest counts whole; each further one says partly the same again.
     raised = sum(weight * 0.75**place for place, weight in enumerate(weights))
     lowered = sum(cue.weight for cue in found if cue.weight < 0 and cue.name != "question")
-    asks = any(cue.name == "question" for cue in found)
     # A question lowers only what nothing else raises: "how can I pay, I am locked out" is still a problem.
-    if asks and raised < 1.0:
-        lowered -= 0.8
+    if raised < 0.3 and sentiment > CALM:
+        lowered -= QUESTION if any(cue.name == "question" for cue in found) else QUESTION * asks
     return raised + lowered + max(0.0, -sentiment - 0.25) * 1.2
 
 
@@ -76,7 +85,8 @@ def _shares(score: float) -> dict[str, float]:
 
 def _mixed(cues: dict[str, float], learnt: dict[str, float], trust: float) -> dict[str, float]:
     logs = {
-        name: (1 - trust) * math.log(max(cues[name], 1e-4)) + trust * math.log(max(learnt.get(name, 0.0), 1e-4))
+        name: (1 - trust) * math.log(max(cues[name], 1e-4))
+        + trust * math.log(max(learnt.get(name, 0.0), 1e-4))
         for name in PRIORITIES
     }
     highest = max(logs.values())

@@ -7,7 +7,12 @@ _PATTERNS = (
     ("iban", re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?\b")),
     ("card", re.compile(r"\b(?:\d[ -]?){12,18}\d\b")),
     ("phone", re.compile(r"(?<![\w.])\+?\(?\d[\d ()/.-]{6,17}\d\b")),
-    ("secret", re.compile(r"(?i)\b(?:password|passwort|kennwort|mot de passe|contrase(?:ñ|n)a|senha|pin|cvv|code)\s*(?:is|ist|est|es|é|è|:|=)\s*\S+")),
+    (
+        "secret",
+        re.compile(
+            r"(?i)\b(?:password|passwort|kennwort|mot de passe|contrase(?:ñ|n)a|senha|pin|cvv|code)\s*(?:is|ist|est|es|é|è|:|=)\s*\S+"
+        ),
+    ),
 )
 
 

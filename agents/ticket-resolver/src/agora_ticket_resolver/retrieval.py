@@ -15,13 +15,9 @@ from agora_ticket_resolver import embedding
 from agora_ticket_resolver.articles import Passage
 from agora_ticket_resolver.classifier import Floats
 from agora_ticket_resolver.evidence import Evidence, content_words
-from agora_ticket_resolver.texts import sentences
 
 EMBEDDED_CHARACTERS = 450
 """Of each passage: its start says what it is about, and the rest costs time."""
-
-SENTENCES_MAX = 5
-SENTENCE_WORDS_MIN = 4
 
 CENTRE_WEIGHT = 8
 """How many passages the general centre weighs against those of the knowledge base: its articles share a
@@ -65,7 +61,7 @@ class Index:
 
         Args:
             text: The ticket.
-            vectors: What `question_vectors` gave for it, by this index's model.
+            vectors: What `embedding.of_ticket` gave for it, by this index's model.
             language: Of the ticket; words are compared only with passages of the same language.
             limit: How many at most.
         """
@@ -100,7 +96,11 @@ class Index:
     def _coverage(self, asked: Sequence[str], row: int) -> float:
         weights = {word: self._rarity.get(word, self._unseen) for word in asked}
         total = sum(weights.values())
-        return sum(weight for word, weight in weights.items() if word in self._words[row]) / total if total else 0.0
+        return (
+            sum(weight for word, weight in weights.items() if word in self._words[row]) / total
+            if total
+            else 0.0
+        )
 
     def save(self, folder: Path) -> None:
         """Write passages and vectors; the rest is made again on loading."""
@@ -130,13 +130,6 @@ def build(passages: Sequence[Passage]) -> Index:
 def _indexed(passage: Passage) -> str:
     heading = "" if passage.heading == passage.title else f"{passage.heading}. "
     return f"{passage.title}. {heading}{passage.text}"
-
-
-def question_vectors(model: embedding.Model, text: str) -> Floats:
-    """The vector of a whole ticket, then of its longest sentences: a long ticket asks in one of them."""
-    parts = [part for part in sentences(text) if len(part.split()) >= SENTENCE_WORDS_MIN]
-    parts = sorted(parts, key=len, reverse=True)[:SENTENCES_MAX] if len(parts) > 1 else []
-    return embedding.embed(model, [text, *parts])
 
 
 def _evidence(passage: Passage, likeness: float, coverage: float, *, same_language: bool) -> Evidence:

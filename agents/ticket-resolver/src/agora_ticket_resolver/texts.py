@@ -7,15 +7,21 @@ import unicodedata
 CHARACTERS_MAX = 20_000
 """What is read of a ticket. Longer ones are logs or quoted threads, and the request stands at the top."""
 
-_TAG = re.compile(r"<(?:style|script)\b[^>]{0,500}>.{0,20000}?</(?:style|script)>|</?[a-zA-Z][^<>]{0,500}>", re.S)
-_INLINE = tuple(f"<{slash}{name}" for slash in ("", "/") for name in ("a>", "a ", "b>", "i>", "em", "strong", "span", "code"))
-_QUOTED = re.compile(r"^\s*(?:>|&gt;).*$", re.M)
+_TAG = re.compile(
+    r"<(?:style|script)\b[^>]{0,500}>.{0,20000}?</(?:style|script)>|</?[a-zA-Z][^<>]{0,500}>", re.DOTALL
+)
+_INLINE = tuple(
+    f"<{slash}{name}"
+    for slash in ("", "/")
+    for name in ("a>", "a ", "b>", "i>", "em", "strong", "span", "code")
+)
+_QUOTED = re.compile(r"^\s*(?:>|&gt;).*$", re.MULTILINE)
 _EARLIER_MAIL = re.compile(
     r"^(?:-{2,}\s*(?:original message|ursprüngliche nachricht|message d'origine|mensaje original|"
     r"messaggio originale|mensagem original|forwarded message)\b"
     r"|(?:on|am|le|el|il|em)\b[^\n]{5,120}\b(?:wrote|schrieb|a écrit|escribió|ha scritto|escreveu)\s*:?\s*$"
     r"|_{10,}\s*$|-- ?$)",
-    re.I | re.M,
+    re.IGNORECASE | re.MULTILINE,
 )
 _SENTENCE_END = re.compile(r"(?<=[.!?。！？])[\"')\]]*\s+(?=[^\s])|\n+")
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)?")
@@ -51,7 +57,9 @@ def from_html(text: str) -> str:
 
 def joined(subject: str, body: str) -> str:
     """Subject and body as one text; a subject that the body repeats is not said twice."""
-    subject = re.sub(r"^(?:(?:re|aw|wg|fwd?|tr|rv|r|sv)\s*:\s*)+", "", clean(subject).replace("\n", " "), flags=re.I)
+    subject = re.sub(
+        r"^(?:(?:re|aw|wg|fwd?|tr|rv|r|sv)\s*:\s*)+", "", clean(subject).replace("\n", " "), flags=re.IGNORECASE
+    )
     body = clean(body)
     if not subject or body.casefold().startswith(subject.casefold()):
         return body
@@ -76,7 +84,24 @@ def words(text: str) -> list[str]:
 
 def stem(word: str) -> str:
     """A crude stem, good enough to match "refunds" with "refunded"; the same for every language."""
-    for ending in ("ations", "ation", "ments", "ment", "ings", "ing", "ies", "ied", "ers", "er", "ed", "es", "en", "s", "e", "y"):
+    for ending in (
+        "ations",
+        "ation",
+        "ments",
+        "ment",
+        "ings",
+        "ing",
+        "ies",
+        "ied",
+        "ers",
+        "er",
+        "ed",
+        "es",
+        "en",
+        "s",
+        "e",
+        "y",
+    ):
         if word.endswith(ending) and len(word) - len(ending) >= 4:
             return word[: -len(ending)]
     return word

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agora_ticket_resolver import classifier, embedding, features
+from agora_ticket_resolver import classifier, concepts, embedding, features
 from agora_ticket_resolver.classifier import Classifier, Floats, Label, Settings, Weights
 from agora_ticket_resolver.features import Vectoriser
 from agora_ticket_resolver.labelled import LabelledTicket
@@ -18,6 +18,9 @@ CHARACTERS_EMBEDDED = 220_000
 """Of all examples together: what two cores embed in well under a minute."""
 
 CHARACTERS_EACH = 500
+CENTRE_WEIGHT = 8
+"""How many labels the general centre weighs against the given ones, which all belong to one company."""
+
 VALIDATED_MAX = 2_500
 NGRAM_ROWS_MAX = 12_000
 DENSE_STRENGTHS = (1.0, 8.0)
@@ -42,7 +45,7 @@ def untrained(labels: Sequence[Label]) -> Classifier:
     """A classifier that knows labels only by what is said of them."""
     model = embedding.available()
     arrays = _phrase_arrays(labels, model)
-    return Classifier(Settings(labels=list(labels), weights=Weights(), model=model, nearness_min=0.02), arrays)
+    return Classifier(Settings(labels=list(labels), weights=Weights(), model=model, nearness_min=0.2), arrays)
 
 
 def train(examples: Sequence[LabelledTicket], labels: Sequence[Label]) -> Classifier:
@@ -98,7 +101,10 @@ def _sample(labels: Sequence[str], most: int, *, least: int) -> list[int]:
 
 
 def _rows(
-    examples: Sequence[LabelledTicket], numbers: dict[str, int], vectoriser: Vectoriser, model: embedding.Model
+    examples: Sequence[LabelledTicket],
+    numbers: dict[str, int],
+    vectoriser: Vectoriser,
+    model: embedding.Model,
 ) -> _Rows:
     from scipy.sparse import csr_matrix  # type: ignore[import-untyped]
 
@@ -106,7 +112,11 @@ def _rows(
     pairs = [vectoriser.vector(text) for text in texts]
     starts = np.cumsum([0, *(len(columns) for columns, _ in pairs)])
     ngrams = csr_matrix(
-        (np.concatenate([values for _, values in pairs]), np.concatenate([columns for columns, _ in pairs]), starts),
+        (
+            np.concatenate([values for _, values in pairs]),
+            np.concatenate([columns for columns, _ in pairs]),
+            starts,
+        ),
         shape=(len(texts), vectoriser.width),
     )
     shortened = [text[:CHARACTERS_EACH] for text in texts]
@@ -126,10 +136,21 @@ def _rows(
 
 
 def _phrase_arrays(labels: Sequence[Label], model: embedding.Model) -> dict[str, NDArray[Any]]:
-    phrases = [(phrase, number) for number, label in enumerate(labels) for phrase in classifier.phrases_of(label)]
+    own = [(phrase, number) for number, label in enumerate(labels) for phrase in classifier.phrases_of(label)]
+    typical = [
+        (sentence, number)
+        for number, label in enumerate(labels)
+        for sentence in concepts.sentences_for(classifier.readable(label.name))
+    ]
+    numbers = np.array([number for _, number in own + typical], dtype=np.int64)
+    vectors = embedding.embed_raw(model, [phrase for phrase, _ in own + typical])
+    # Every label weighs the same in the centre, however much is said of it.
+    means = np.stack([vectors[numbers == number].mean(axis=0) for number in range(len(labels))])
+    centre = (means.sum(axis=0) + CENTRE_WEIGHT * embedding.centre(model)) / (len(labels) + CENTRE_WEIGHT)
     return {
-        "phrases": embedding.embed(model, [phrase for phrase, _ in phrases]),
-        "phrase_label": np.array([number for _, number in phrases], dtype=np.int64),
+        "phrases": embedding.unit(vectors - centre),
+        "phrase_label": numbers,
+        "phrase_typical": np.array([False] * len(own) + [True] * len(typical)),
     }
 
 
@@ -156,7 +177,9 @@ def _fit_ngrams(matrix: Any, labels: NDArray[np.int64], count: int) -> tuple[Flo
     return _spread(fitted, count, lowest=-1.5)
 
 
-def _fit_dense(vectors: Floats, labels: NDArray[np.int64], count: int, strength: float) -> tuple[Floats, Floats]:
+def _fit_dense(
+    vectors: Floats, labels: NDArray[np.int64], count: int, strength: float
+) -> tuple[Floats, Floats]:
     from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
 
     fitted = LogisticRegression(C=strength, max_iter=300, tol=1e-3).fit(vectors, labels)
@@ -227,6 +250,7 @@ def _said(rows: _Rows, labels: Sequence[Label], arrays: dict[str, NDArray[Any]])
             classifier.label_shares(
                 arrays["phrases"] @ vector,
                 arrays["phrase_label"],
+                arrays["phrase_typical"],
                 classifier.keyword_hits(keywords, rows.texts[row]),
                 other,
             )
@@ -248,7 +272,7 @@ def _best(
         dense_log = _log_softmax(scores / temperature)
         for share in (0.0, 0.2, 0.35, 0.5, 0.65, 0.8, 1.0):
             for words in (0.0, 0.1, 0.25, 0.5):
-                total = share * ngrams_log + (1 - share) * dense_log + words * said_log
+                total = (share * ngrams_log + (1 - share) * dense_log + words * said_log).astype(np.float32)
                 sharpness = min((0.8, 1.0, 1.25, 1.6, 2.0), key=lambda s: _loss(total * s, truth))
                 loss = _loss(total * sharpness, truth)
                 if found is None or loss < found[0] - 1e-4:
@@ -276,8 +300,19 @@ def _log_softmax(scores: Floats) -> Floats:
 
 
 def _nearness_min(rows: _Rows, arrays: dict[str, NDArray[Any]]) -> float:
-    """Clearly less like anything than the strangest of the examples."""
-    likeness = np.maximum(
-        (rows.dense @ arrays["centroids"].T).max(axis=1), (rows.dense @ arrays["phrases"].T).max(axis=1)
-    )
-    return round(min(float(np.quantile(likeness, 0.01)) - 0.12, 0.3), 4)
+    """Less like anything than nearly all of the examples are like the others."""
+    own = rows.labels[rows.embedded]
+    present = sorted(set(own.tolist()))
+    likeness = (rows.dense @ arrays["phrases"].T).max(axis=1)
+    for place, number in enumerate(present):
+        members = np.flatnonzero(own == number)
+        likeness = np.maximum(
+            likeness,
+            np.where(own == number, -1.0, rows.dense @ arrays["centroids"][place]).astype(np.float32),
+        )
+        if len(members) > 1:
+            # The centroid of the others: with few examples each is like a centroid that holds itself.
+            others = rows.dense[members].sum(axis=0) - rows.dense[members]
+            others /= np.maximum(np.linalg.norm(others, axis=1, keepdims=True), 1e-6)
+            likeness[members] = np.maximum(likeness[members], (others * rows.dense[members]).sum(axis=1))
+    return round(min(float(np.quantile(likeness, 0.02)) - 0.03, 0.3), 4)

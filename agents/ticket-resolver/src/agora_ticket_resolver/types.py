@@ -49,17 +49,19 @@ class Escalation(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     min_evidence: Annotated[Share, Meta(description="Least score of the passage that answers.")] = 0.5
     min_sentiment: Annotated[
         float, Meta(ge=-1, le=1, description="At high priority, a mood below this goes to a person.")
-    ] = -0.45
+    ] = -0.4
 
 
 class Config(agora.Config):
     """A deployment: what its tickets are about, and what answers them. Everything is optional."""
 
     examples: Annotated[
-        list[Example] | FileRef, Meta(description="Labelled tickets: inline, or a file of JSONL, JSON or CSV.")
+        list[Example] | FileRef,
+        Meta(description="Labelled tickets: inline, or a file of JSONL, JSON or CSV."),
     ] = []
     taxonomy: Annotated[
-        list[str | Category], Meta(max_length=500, description="The categories, if there are no examples, or beside them.")
+        list[str | Category],
+        Meta(max_length=500, description="The categories, if there are no examples, or beside them."),
     ] = []
     knowledge: Annotated[
         list[FileRef | InlineArticle] | FileRef,
@@ -67,7 +69,8 @@ class Config(agora.Config):
     ] = []
     escalation: Escalation = Escalation()
     languages: Annotated[
-        list[LanguageCode], Meta(max_length=60, description="The languages that tickets come in, the usual one first.")
+        list[LanguageCode],
+        Meta(max_length=60, description="The languages that tickets come in, the usual one first."),
     ] = []
 
 
