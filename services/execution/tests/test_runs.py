@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from agora_contracts.catalog import Limits
 from agora_contracts.execution import (
     CancelRun,
     GetRun,
@@ -218,10 +219,7 @@ async def test_a_run_that_takes_too_long_times_out(service_alone: Platform, work
     """
     The manifest's limit ends a run in the middle of a step; the steps before it stay recorded.
     """
-    limits = {"timeout_seconds": 1}
-    from agora_contracts.catalog import Limits
-
-    await service_alone.list_package("echo", limits=Limits(**limits))
+    await service_alone.list_package("echo", limits=Limits(timeout_seconds=1))
     await workers.start()
     run = await service_alone.run({"text": "hello", "steps": 100, "delay_ms": 300})
 
@@ -266,12 +264,15 @@ async def test_a_run_is_cancelled_before_a_worker_takes_it_up(
 
 async def test_a_cancellation_during_the_end_changes_nothing(platform: Platform) -> None:
     """
-    Fifty runs that are cancelled as they end are each over once, as whatever came first.
+    Twenty runs that are cancelled as they end are each over once, as whatever came first.
     """
     runs = [await platform.start({"text": "hello", "delay_ms": 5 * n}) for n in range(20)]
 
+    async def begun(run: str) -> bool:
+        return (await platform.get(run)).status != "accepted"
+
     async def cancel(run: str) -> None:
-        await platform.until_running(run)
+        await platform.until(lambda: begun(run))
         try:
             await platform.ask(CancelRun(run=run, tenant=TENANT))
         except AgoraError as error:

@@ -32,9 +32,12 @@ def version_key(version: str) -> tuple[int, ...]:
 
 
 def newest(versions: Sequence[PackageVersion]) -> PackageVersion | None:
-    """The newest version that can be executed, else the newest of all; None when there is none."""
-    executable = [version for version in versions if version.state == "published"]
-    return max(executable or versions, key=lambda one: version_key(one.version), default=None)
+    """The newest version that is published, else deprecated, else announced; None when none is listed."""
+    for state in ("published", "deprecated", "announced"):
+        listed = [version for version in versions if version.state == state]
+        if listed:
+            return max(listed, key=lambda one: version_key(one.version))
+    return None
 
 
 def require_executable(version: PackageVersion) -> None:

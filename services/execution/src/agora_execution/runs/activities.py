@@ -24,7 +24,16 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from agora_execution import agents
-from agora_execution.runs.model import UPDATE_BYTES_MAX, Ending, StepResult, UsageItem, usage_id
+from agora_execution.runs.model import (
+    CANCELLED,
+    HOLD_LOST,
+    RUN_ENDED,
+    UPDATE_BYTES_MAX,
+    Ending,
+    StepResult,
+    UsageItem,
+    usage_id,
+)
 from agora_execution.runs.ports import StepPorts
 from agora_execution.runs.recording import Recorder
 from agora_execution.runs.workflows import RunEnding, RunTask, StepTask, agent_error, require_size
@@ -34,6 +43,9 @@ log = structlog.get_logger()
 _HEARTBEAT_SECONDS = 5.0
 _PROGRESS_WAITING_MAX = 100
 _PATIENCE_SECONDS = 25.0
+
+_NOT_BEGUN = {"ended": RUN_ENDED, "cancelled": CANCELLED, "hold_lost": HOLD_LOST}
+"""Why a run takes no step, by what came of beginning it."""
 
 
 class RunActivities:
@@ -48,13 +60,12 @@ class RunActivities:
     @property
     def all(self) -> list[Any]:
         """Every activity, to be registered with a worker."""
-        return [self.begin_run, self.run_step, self.end_run]
+        return [self.run_step, self.end_run]
 
-    @activity.defn
-    async def begin_run(self, task: RunTask) -> str:
-        """Make the hold firm and mark the run as running: `begun`, `known`, `ended` or `hold_lost`."""
+    async def _begin(self, task: RunTask) -> str:
+        """Make the hold firm and mark the run as running: `begun`, `known`, `ended`, `cancelled` or `hold_lost`."""
         try:
-            await self._broker.ask(ConfirmHold(run=task.run, tenant=task.tenant))
+            await _patiently(self._broker.ask, ConfirmHold(run=task.run, tenant=task.tenant))
         except AgoraError as error:
             if error.slug in ("insufficient_credit", "budget_exhausted", "hold_closed", "not_found"):
                 log.warning("hold lost", run=task.run, reason=str(error))
@@ -67,7 +78,15 @@ class RunActivities:
 
     @activity.defn
     async def run_step(self, step: StepTask) -> msgspec.Raw:
-        """Call a node once, and record what it brought; a step that is recorded already is not called."""
+        """Call a node once, and record what it brought; a step that is recorded already is not called.
+
+        The first one of a run confirms its hold before anything else: begun together they cost the workflow one
+        activation less.
+        """
+        if step.first:
+            begun = await self._begin(step.task)
+            if reason := _NOT_BEGUN.get(begun):
+                raise ApplicationError(reason.detail, reason, type=reason.code, non_retryable=True)
         known = await _patiently(self._ports.known_result, step.task.run, step.step)
         if known is not None:
             return msgspec.Raw(known)
@@ -80,8 +99,10 @@ class RunActivities:
             raise _failure(definition, step, error) from error
         record = await _patiently(self._recorder.record, result)
         if record.state == "ended":
-            reason = RunError(code="run_ended", detail="the run has ended")
-            raise ApplicationError(reason.detail, reason, non_retryable=True)
+            raise ApplicationError(RUN_ENDED.detail, RUN_ENDED, type=RUN_ENDED.code, non_retryable=True)
+        if record.cancel_requested:
+            # Told here, as Temporal tells a workflow that is busy with short steps only seconds later.
+            raise ApplicationError(CANCELLED.detail, CANCELLED, type=CANCELLED.code, non_retryable=True)
         return msgspec.Raw(record.update)
 
     @activity.defn
@@ -178,21 +199,28 @@ class PlatformAway(Exception):
     """A part of the platform did not answer for too long; the agent is not to blame."""
 
 
+def _is_away(error: Exception) -> bool:
+    """Whether a part of the platform is away for now: a database, or a service that did not answer."""
+    if isinstance(error, AgoraError):
+        return error.slug in ("unavailable", "deadline_exceeded", "overloaded")
+    return is_transient(error)
+
+
 async def _patiently[**P, R](call: Callable[P, Awaitable[R]], *args: P.args, **kwargs: P.kwargs) -> R:
-    """Wait out a database that is away: the node's work must not be lost, nor its attempts used up."""
+    """Wait out a part of the platform that is away: the node's work must not be lost, nor its attempts used up."""
     try:
         return await call(*args, **kwargs)
     except Exception as error:
-        if not is_transient(error):
+        if not _is_away(error):
             raise
     try:
         async for attempt in stamina.retry_context(
-            on=is_transient, attempts=None, timeout=_PATIENCE_SECONDS, wait_initial=0.1, wait_max=2.0
+            on=_is_away, attempts=None, timeout=_PATIENCE_SECONDS, wait_initial=0.1, wait_max=2.0
         ):
             with attempt:
                 return await call(*args, **kwargs)
     except Exception as error:
-        if is_transient(error):
+        if _is_away(error):
             raise PlatformAway(repr(error)) from error
         raise
     raise AssertionError("a retry ends by returning or raising")
@@ -225,9 +253,7 @@ def _failure(definition: StepDefinition, step: StepTask, error: Exception) -> Ap
         code="step_failed", detail=f"the step {definition.title!r} was tried {times} and {what}"
     )
     delay = error.after_seconds if isinstance(error, Retryable) else None
-    platform = isinstance(error, PlatformAway) or (
-        isinstance(error, AgoraError) and error.slug in ("unavailable", "overloaded", "deadline_exceeded")
-    )
+    platform = isinstance(error, PlatformAway) or (isinstance(error, AgoraError) and _is_away(error))
     return ApplicationError(
         reason.detail,
         reason,

@@ -69,11 +69,13 @@ class StepRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What came of recording a step.
 
     `state` is `recorded` for the attempt that counts, `known` for one that came second (then `update` is
-    the first one's), and `ended` when the run was over: what it used is platform cost.
+    the first one's), and `ended` when the run was over: what it used is platform cost. `cancel_requested` says
+    that no further step is wanted.
     """
 
     state: str
     update: bytes = b""
+    cancel_requested: bool = False
 
 
 class Ending(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,7 +105,7 @@ class LockedRun:
     steps: int
     usage_count: int
     usage: dict[str, Decimal]
-    hold_confirmed: bool = False
+    cancel_requested: bool = False
 
     @property
     def ended(self) -> bool:
@@ -165,6 +167,7 @@ entries it bounds to 2 MB (a state goes with the run's input and configuration).
 HOLD_LOST = RunError(
     code="hold_lost", detail="the credit set aside for this run had lapsed and there was not enough left"
 )
+RUN_ENDED = RunError(code="run_ended", detail="the run has ended")
 TERMINATED = RunError(code="terminated", detail="an operator terminated the run")
 TIMED_OUT = RunError(code="timed_out", detail="the run took longer than its limit")
 CANCELLED = RunError(code="cancelled", detail="the run was cancelled")

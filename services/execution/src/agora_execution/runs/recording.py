@@ -58,7 +58,7 @@ class Recorder:
         return await self._accept.submit(run)
 
     async def begin(self, run: str) -> str:
-        """Mark a run as running. Returns `begun`, `known` (begun before) or `ended`."""
+        """Mark a run as running. Returns `begun`, `known` (begun before), `ended` or `cancelled`."""
         return await self._begin.submit(run)
 
     async def record(self, result: StepResult) -> StepRecord:
@@ -120,7 +120,7 @@ async def begin_runs(connection: AsyncConnection, ids: Sequence[str]) -> list[st
     """Mark runs as running."""
     locked = await store.lock_runs(connection, ids)
     at = utc_now()
-    fresh = [run for run in locked.values() if run.status == "accepted"]
+    fresh = [run for run in locked.values() if run.status == "accepted" and not run.cancel_requested]
     entries, events = [], []
     for run in fresh:
         fact = RunStarted(run=run.id, seq=run.take_seq())
@@ -137,6 +137,8 @@ def _begun(run: LockedRun | None, fresh: Sequence[LockedRun]) -> str | AgoraErro
         return AgoraError("not_found", "no such run")
     if run.ended:
         return "ended"
+    if run.cancel_requested:
+        return "cancelled"
     return "begun" if run in fresh else "known"
 
 
@@ -156,7 +158,9 @@ async def record_steps(
             answers.append(AgoraError("not_found", f"no run {result.run}"))
         elif result.step in known:
             await store.record_platform_cost(connection, result, run, "repeated")
-            answers.append(StepRecord(state="known", update=known[result.step]))
+            answers.append(
+                StepRecord(state="known", update=known[result.step], cancel_requested=run.cancel_requested)
+            )
         elif run.ended:
             await store.record_platform_cost(connection, result, run, "late")
             answers.append(StepRecord(state="ended"))
@@ -167,7 +171,9 @@ async def record_steps(
             entries.append(_entry(run.id, run.tenant, fact.seq, "step.recorded", result.finished_at, fact))
             events.append(_event(run.id, run.tenant, fact, fact.seq, result.finished_at))
             events.extend(_usage_events(run, result))
-            answers.append(StepRecord(state="recorded", update=result.update))
+            answers.append(
+                StepRecord(state="recorded", update=result.update, cancel_requested=run.cancel_requested)
+            )
     if recorded:
         await store.insert_steps(connection, recorded)
         await store.save_progress(connection, list({run.id: run for _, run, _ in recorded}.values()))

@@ -45,7 +45,8 @@ _INSERT_RUNS = _statement("""
 """)
 
 _LOCK = _statement("""
-    SELECT id, tenant_id, account_id, status, package, version, deployment_id, next_seq, steps, usage_count, usage
+    SELECT id, tenant_id, account_id, status, package, version, deployment_id, next_seq, steps, usage_count, usage,
+        cancel_requested_at
     FROM runs WHERE id = ANY(CAST(:ids AS text[])) ORDER BY id FOR UPDATE
 """)
 
@@ -122,6 +123,7 @@ async def lock_runs(connection: AsyncConnection, ids: Iterable[str]) -> dict[str
             steps=row.steps,
             usage_count=row.usage_count,
             usage={meter: Decimal(quantity) for meter, quantity in row.usage.items()},
+            cancel_requested=row.cancel_requested_at is not None,
         )
         for row in rows
     }

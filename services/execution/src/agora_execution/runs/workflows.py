@@ -5,7 +5,6 @@ is a local activity when it is short and an activity with a heartbeat when it is
 in the workflow itself.
 """
 
-import asyncio
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -30,7 +29,6 @@ from temporalio.exceptions import (
 from agora_execution import agents
 from agora_execution.runs.model import (
     CANCELLED,
-    HOLD_LOST,
     INTERNAL,
     OUTPUT_BYTES_MAX,
     STATE_BYTES_MAX,
@@ -65,7 +63,7 @@ class RunTask(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StepTask(msgspec.Struct, frozen=True, kw_only=True):
-    """One attempt at a logical step."""
+    """One attempt at a logical step. `first` when no step of the run has come back yet: it confirms the hold."""
 
     task: RunTask
     step: str
@@ -73,6 +71,7 @@ class StepTask(msgspec.Struct, frozen=True, kw_only=True):
     visit: int
     branch: str
     state: msgspec.Raw
+    first: bool = False
 
 
 class RunEnding(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,21 +85,17 @@ class RunEnding(msgspec.Struct, frozen=True, kw_only=True):
     error: RunError | None = None
 
 
-class Refused(Exception):
-    """The run cannot go on, for a reason that its customer is told."""
-
-    def __init__(self, error: RunError) -> None:
-        super().__init__(error.detail)
-        self.error = error
-
-
 @workflow.defn(name="AgentRun")
 class AgentRun:
     """One run of an agent, from its confirmed hold to its end."""
 
+    def __init__(self) -> None:
+        self._stepped = False
+        self._deadline = 0.0
+
     @workflow.run
     async def run(self, task: RunTask) -> str:
-        """Confirm the hold, follow the agent's graph, end the run. Returns the outcome."""
+        """Follow the agent's graph, whose first step confirms the hold, and end the run. Returns the outcome."""
         try:
             ending = await self._follow(task)
         except BaseException as error:
@@ -113,17 +108,12 @@ class AgentRun:
 
     async def _follow(self, task: RunTask) -> RunEnding:
         agent = agents.get(task.package)
-        begun = await self._recording("begin_run", task)
-        if begun == "ended":
-            return RunEnding(run=task.run, outcome="failed", error=INTERNAL)
-        if begun == "hold_lost":
-            raise Refused(HOLD_LOST)
+        self._deadline = workflow.time() + task.timeout_seconds
 
         async def call_node(call: NodeCall, state: Any) -> Mapping[str, Any]:
             return await self._step(task, agent.nodes[call.node], agent.state_type, call, state)
 
-        async with asyncio.timeout(task.timeout_seconds):
-            output = await graph_runner.run(agent, agent.read_input(task.input), call_node)
+        output = await graph_runner.run(agent, agent.read_input(task.input), call_node)
         require_size("the output", state_codec.encode(output, "the output"), OUTPUT_BYTES_MAX)
         return RunEnding(
             run=task.run,
@@ -136,6 +126,11 @@ class AgentRun:
     async def _step(
         self, task: RunTask, definition: StepDefinition, state_type: type, call: NodeCall, state: Any
     ) -> Mapping[str, Any]:
+        # The run's limit is kept by its steps' time-outs and not by a timer: while short steps follow each other
+        # within one workflow task, Temporal would learn of a timer, and we of its end, seconds late.
+        left_seconds = self._deadline - workflow.time()
+        if left_seconds <= 0:
+            raise TimeoutError
         encoded = state_codec.encode(state)
         require_size(f"the state of the step {call.node!r}", encoded, STATE_BYTES_MAX)
         step = StepTask(
@@ -144,6 +139,7 @@ class AgentRun:
             node=call.node,
             visit=call.visit,
             branch=call.branch,
+            first=not self._stepped,
             state=msgspec.Raw(encoded),
         )
         policy = POLICIES[definition.retry]
@@ -154,12 +150,14 @@ class AgentRun:
             backoff_coefficient=policy.factor,
             maximum_interval=timedelta(seconds=max(policy.delay_seconds_max, 1)),
         )
-        limit = timedelta(seconds=definition.timeout_seconds + _OVERHEAD_SECONDS)
+        left = timedelta(seconds=left_seconds)
+        limit = min(timedelta(seconds=definition.timeout_seconds + _OVERHEAD_SECONDS), left)
         if definition.long:
             update = await workflow.execute_activity(
                 "run_step",
                 step,
                 result_type=msgspec.Raw,
+                schedule_to_close_timeout=left,
                 start_to_close_timeout=limit,
                 heartbeat_timeout=_HEARTBEAT,
                 retry_policy=retry,
@@ -167,8 +165,14 @@ class AgentRun:
             )
         else:
             update = await workflow.execute_local_activity(
-                "run_step", step, result_type=msgspec.Raw, start_to_close_timeout=limit, retry_policy=retry
+                "run_step",
+                step,
+                result_type=msgspec.Raw,
+                schedule_to_close_timeout=left,
+                start_to_close_timeout=limit,
+                retry_policy=retry,
             )
+        self._stepped = True
         return state_codec.decode_update(state_type, bytes(update), f"the step {call.node!r}")
 
     async def _end(self, ending: RunEnding) -> None:
@@ -195,15 +199,18 @@ class AgentRun:
 
 def _ending_of(task: RunTask, error: BaseException) -> RunEnding | None:
     """How the run ends for this error; None when the error is none of the run's (the workflow is evicted)."""
-    if isinstance(error, Refused):
-        return RunEnding(run=task.run, outcome="failed", error=error.error)
     if is_cancelled_exception(error):
         return RunEnding(run=task.run, outcome="cancelled", error=CANCELLED)
     if isinstance(error, TimeoutError):
         return RunEnding(run=task.run, outcome="timed_out", error=TIMED_OUT)
     # A long step's failure comes wrapped in an ActivityError, a short one's (a local activity) as it is.
     failure = error.cause if isinstance(error, ActivityError) else error
-    if isinstance(failure, ApplicationError | TemporalTimeout):
+    if isinstance(failure, ApplicationError) and failure.type == CANCELLED.code:
+        return RunEnding(run=task.run, outcome="cancelled", error=CANCELLED)
+    if isinstance(failure, TemporalTimeout):
+        # A step's own limit is kept by the activity; what Temporal sees is the end of the run's time.
+        return RunEnding(run=task.run, outcome="timed_out", error=TIMED_OUT)
+    if isinstance(failure, ApplicationError):
         return RunEnding(run=task.run, outcome="failed", error=_step_error(failure))
     if isinstance(error, InputRejected):
         reason = RunError(code=error.code, detail=error.detail, place=error.place)
@@ -216,12 +223,8 @@ def _ending_of(task: RunTask, error: BaseException) -> RunEnding | None:
     return None
 
 
-def _step_error(failure: ApplicationError | TemporalTimeout) -> RunError:
-    if isinstance(failure, ApplicationError) and failure.details:
-        return msgspec.convert(failure.details[0], RunError)
-    if isinstance(failure, TemporalTimeout):
-        return RunError(code="step_timed_out", detail="a step took longer than its limit, at every attempt")
-    return INTERNAL
+def _step_error(failure: ApplicationError) -> RunError:
+    return msgspec.convert(failure.details[0], RunError) if failure.details else INTERNAL
 
 
 def agent_error(error: Exception) -> RunError:
