@@ -110,11 +110,15 @@ EVENTS: dict[Struct, EventSpec] = {
             execution.DeploymentStarted,
             "execution.deployment.started",
             "execution",
-            ("billing",),
+            ("integrators",),
             RUNS_STREAM,
         ),
         _event(
-            execution.DeploymentEnded, "execution.deployment.ended", "execution", ("billing",), RUNS_STREAM
+            execution.DeploymentEnded,
+            "execution.deployment.ended",
+            "execution",
+            ("integrators",),
+            RUNS_STREAM,
         ),
         _event(
             execution.UsageRecorded,
