@@ -60,3 +60,14 @@ def test_a_line_that_pins_nothing_is_refused() -> None:
     """
     with pytest.raises(ValueError, match="does not name one version"):
         read_lock("msgspec>=1 --hash=sha256:00")
+
+
+def test_groups_of_members_ask_too(tmp_path: Path) -> None:
+    """
+    What only a member's dependency group asks for belongs in the lock, as the export puts it there.
+    """
+    root = workspace(tmp_path, asks="[]", lock=f"msgspec=={metadata.version('msgspec')}{HASH}")
+    with (root / "libs" / "one" / "pyproject.toml").open("a") as file:
+        file.write('[dependency-groups]\ndev = ["msgspec"]\nall = [{include-group = "dev"}]\n')
+
+    assert problems(root) == []

@@ -8,7 +8,7 @@ who asks for it accepts; what is locked must be reached. Run as `python -m agora
 import re
 import sys
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -82,7 +82,7 @@ def problems(root: Path) -> list[str]:
         if entry.applies_here and not entry.hashes
     ]
     reached: set[str] = set()
-    for asked in _closure(_roots(workspace, members), members, overrides):
+    for asked in _closure(_roots(workspace, members, _groups(root)), members, overrides):
         found += _disagreements(asked, locked)
         reached.add(asked.name)
     found += [
@@ -99,13 +99,28 @@ def _members(root: Path) -> dict[str, Mapping[str, object]]:
     return {canonicalize_name(project["name"]): project for project in projects}
 
 
-def _roots(workspace: dict[str, dict[str, list[str]]], members: Mapping[str, object]) -> list[Asked]:
-    groups = workspace.get("dependency-groups", {})
-    roots = [
-        Asked(requirement=Requirement(line), by=f"group {group}")
-        for group, lines in groups.items()
-        for line in lines
+def _groups(root: Path) -> list[tuple[str, str]]:
+    """Every line of every dependency group, of the workspace and of its members, with the group's name."""
+    files = [
+        root / "pyproject.toml",
+        *(file for one in _MEMBERS for file in root.glob(f"{one}/pyproject.toml")),
     ]
+    return [
+        (group, line)
+        for file in files
+        for group, lines in tomllib.loads(file.read_text()).get("dependency-groups", {}).items()
+        for line in lines
+        # A group may include another one, whose lines are here already.
+        if isinstance(line, str)
+    ]
+
+
+def _roots(
+    workspace: dict[str, dict[str, list[str]]],
+    members: Mapping[str, object],
+    groups: Iterable[tuple[str, str]],
+) -> list[Asked]:
+    roots = [Asked(requirement=Requirement(line), by=f"group {group}") for group, line in groups]
     lines = workspace["project"].get("dependencies", [])
     roots += [Asked(requirement=Requirement(line), by="the workspace") for line in lines]
     return [*roots, *(Asked(requirement=Requirement(member), by="the workspace") for member in members)]
