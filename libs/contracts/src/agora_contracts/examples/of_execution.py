@@ -120,6 +120,7 @@ RUNS: tuple[msgspec.Struct, ...] = (
         requested_by=story.KEY,
         input=story.INPUT,
         deployment=story.DEPLOYMENT,
+        wait_seconds=30,
     ),
     execution.StartRun(
         run_id=story.RUN,
