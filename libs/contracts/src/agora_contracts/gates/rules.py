@@ -43,7 +43,7 @@ def event_problems(
         if name not in tests:
             found.append(
                 f"{name}: no test shows that {spec.producer} really emits it;"
-                f" mark one with @pytest.mark.emits({name})"
+                f" mark one with @pytest.mark.emits.with_args({name})"
             )
         if lineage(spec.type) == (spec.type, 1):
             found.append(f"{name}: its type {spec.type!r} must end in a version, such as .v1")

@@ -9,7 +9,7 @@ _TEST_ROOTS = ("libs", "services", "agents", "infra", "tests")
 
 
 def emitted_in_tests(root: Path) -> dict[str, list[str]]:
-    """Events that some test is marked with, `@pytest.mark.emits(RunFinished)`: name to places."""
+    """Events that some test is marked with, `@pytest.mark.emits.with_args(RunFinished)`: name to places."""
     found: dict[str, list[str]] = {}
     for top in _TEST_ROOTS:
         for path in sorted((root / top).rglob("test_*.py")):
@@ -33,7 +33,7 @@ def _emits(tree: ast.Module) -> Iterator[tuple[str, int]]:
 
 def _marks(node: ast.expr) -> Iterator[tuple[str, int]]:
     for call in ast.walk(node):
-        if isinstance(call, ast.Call) and _dotted(call.func).endswith("mark.emits"):
+        if isinstance(call, ast.Call) and _dotted(call.func).endswith(("mark.emits", "mark.emits.with_args")):
             for argument in call.args:
                 yield _dotted(argument).rsplit(".", 1)[-1], call.lineno
 
