@@ -22,6 +22,7 @@ class ExecutionSettings(ServiceSettings, frozen=True, kw_only=True):
     file_retention_days: int = 30
     sweep_seconds: float = 2.0
     worker_slots: int = 100
+    worker_cached_runs: int = 1000
 
 
 class VectorsSettings(msgspec.Struct, frozen=True, kw_only=True):

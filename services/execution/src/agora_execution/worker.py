@@ -70,7 +70,7 @@ def build_worker(client: Client, service: Service, settings: ExecutionSettings) 
         max_concurrent_workflow_tasks=settings.worker_slots,
         max_concurrent_local_activities=settings.worker_slots,
         max_concurrent_activities=settings.worker_slots,
-        max_cached_workflows=10 * settings.worker_slots,
+        max_cached_workflows=settings.worker_cached_runs,
         graceful_shutdown_timeout=timedelta(seconds=_GRACE_SHARE * settings.drain_seconds),
     )
 

@@ -8,6 +8,7 @@ import structlog
 from agora_contracts.envelope import utc_now
 from agora_kit.database import Database
 from temporalio.client import WorkflowExecutionStatus
+from temporalio.service import RPCError
 
 from agora_execution.runs import queries
 from agora_execution.runs.model import CANCELLED, INTERNAL, TERMINATED, TIMED_OUT, Ending
@@ -54,12 +55,21 @@ class RunSweep:
         async with self._database.system() as connection:
             quiet = await queries.unfinished(connection, self._quiet_seconds, _BATCH)
         for run in quiet:
-            await self._look_after(run)
+            try:
+                await self._look_after(run)
+            except RPCError:
+                raise
+            except Exception as error:
+                # One that cannot be helped must not keep the others from being looked after.
+                log.exception("a run could not be looked after", run=run.id, error=repr(error))
         return len(quiet)
 
     async def _look_after(self, run: Unfinished) -> None:
         status = await self._starter.status(run.id)
-        if status is None:
+        if status is None and run.cancel_requested:
+            # Nothing runs; a workflow that is being started this moment finds the run ended.
+            await self._recorder.end(Ending(run=run.id, outcome="cancelled", at=utc_now(), error=CANCELLED))
+        elif status is None:
             log.info("starting a run's workflow", run=run.id)
             await self._starter.start_again(run.id)
         elif status in _ENDINGS:
