@@ -442,7 +442,7 @@ async def test_streams_end_when_the_gateway_stops(customer: Customer, journal: J
         await anext(events)
         await _until_followed(gateway)
         stopping = asyncio.create_task(gateway.stop())
-        async with asyncio.timeout(4):
+        async with asyncio.timeout(10):
             rest = [event async for event in events]
         await stopping
     await gateway.start()

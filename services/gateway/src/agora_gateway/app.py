@@ -25,6 +25,7 @@ class Gateway(Service):
 
     server: HttpServer
     feeds: RunFeeds
+    pages: PageCache
 
 
 def build(settings: GatewaySettings | None = None) -> Gateway:
@@ -33,7 +34,7 @@ def build(settings: GatewaySettings | None = None) -> Gateway:
     service = Gateway("gateway", settings, package="agora_gateway")
     identity = Identity(service.database, service.broker)
     keys = KeyCache(identity.find_key)
-    pages = PageCache(CACHED_PATHS)
+    pages = service.pages = PageCache(CACHED_PATHS)
     feeds = service.feeds = RunFeeds(service.broker)
     api = create_api(
         broker=service.broker,

@@ -34,7 +34,7 @@ class PageCache:
 
     def __init__(self, paths: frozenset[str], *, lifetime_seconds: float = LIFETIME_SECONDS) -> None:
         self._paths = paths
-        self._lifetime = lifetime_seconds
+        self.lifetime_seconds = lifetime_seconds
         self._pages: OrderedDict[Key, _Page] = OrderedDict()
         self._making: dict[Key, asyncio.Lock] = {}
         self._generation = 0
@@ -52,7 +52,7 @@ class PageCache:
         """Answer from the cache, or let the route answer and keep it."""
         key = (scope["path"], scope["query_string"])
         page = self._pages.get(key)
-        if page is None or time.monotonic() - page.made_at > self._lifetime:
+        if page is None or time.monotonic() - page.made_at > self.lifetime_seconds:
             page = await self._make(key, app, scope, receive)
         for message in page.messages:
             await send(message)
@@ -63,7 +63,7 @@ class PageCache:
         try:
             async with lock:
                 page = self._pages.get(key)
-                if page is not None and time.monotonic() - page.made_at <= self._lifetime:
+                if page is not None and time.monotonic() - page.made_at <= self.lifetime_seconds:
                     return page
                 generation, messages, made_at = self._generation, [], time.monotonic()
 
