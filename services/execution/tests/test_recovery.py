@@ -88,7 +88,7 @@ async def test_a_workflow_terminated_by_an_operator_ends_its_run_once(platform: 
 
     assert ("failed", "terminated", "empty") == (ended.status, ended.error.code, ended.deliverable)
     [finished] = await platform.events(RunFinished, entity=run.id)
-    assert finished.data.usage_count == len([e for e in await platform.events(UsageRecorded, entity=run.id)])
+    assert finished.data.usage_count == len(await platform.events(UsageRecorded, entity=run.id))
 
 
 async def test_a_cancellation_that_did_not_arrive_is_sent_again(platform: Platform) -> None:
