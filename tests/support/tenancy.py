@@ -69,3 +69,14 @@ async def until_executable(client: httpx.AsyncClient, package: str, body: dict[s
         if answer.status_code not in (404, 503, 504):
             answer.raise_for_status()
         await asyncio.sleep(_AGAIN_SECONDS)
+
+
+async def until_offered(client: httpx.AsyncClient, package: str) -> None:
+    """Wait until a published package is known where runs are admitted, whatever its input is."""
+    while True:
+        answer = await client.post(f"/packages/{package}/estimate", json={"input": {}})
+        if answer.status_code in (httpx.codes.OK, httpx.codes.UNPROCESSABLE_ENTITY):
+            return
+        if answer.status_code not in (404, 503, 504):
+            answer.raise_for_status()
+        await asyncio.sleep(_AGAIN_SECONDS)

@@ -1,0 +1,1 @@
+"""The suite from outside: HTTP, the client, the command, against all real processes."""

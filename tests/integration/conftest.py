@@ -1,0 +1,79 @@
+"""One platform for the whole folder, with the installed agents on offer; a fresh tenant for each test."""
+
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import agora
+import httpx
+import pytest
+from agora_local.blocking import run_in_thread
+from agora_local.first_party import publish_installed
+from agora_local.platform import Platform
+
+from tests.support.tenancy import Customer, new_customer, operator, until_executable, until_offered
+
+type NewCustomer = Callable[..., Awaitable[Customer]]
+
+
+@pytest.fixture(scope="session")
+def market(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> Platform:
+    """The platform with the installed agents published, as `./dev up` publishes them."""
+    stamps = tmp_path_factory.mktemp("published")
+    publish_installed(
+        stamps, platform.api_url, platform.operator_token, lambda line: print(line, file=sys.stderr)
+    )
+    run_in_thread(_known(platform))
+    return platform
+
+
+async def _known(platform: Platform) -> None:
+    async with operator(platform) as staff:
+        customer = await new_customer(staff, platform.api_url)
+    async with customer.client() as client:
+        await until_executable(client, "echo", {"text": "ready?"})
+        for package in ("knowledge-base", "data-processor", "ticket-resolver"):
+            await until_offered(client, package)
+
+
+@pytest.fixture
+async def staff(market: Platform) -> AsyncIterator[httpx.AsyncClient]:
+    """The operator."""
+    async with operator(market) as client:
+        yield client
+
+
+@pytest.fixture
+async def hire_customer(market: Platform, staff: httpx.AsyncClient) -> NewCustomer:
+    """`await hire_customer(credit="0.20")` makes a tenant with credit and a key."""
+
+    async def make(**properties: str) -> Customer:
+        return await new_customer(staff, market.api_url, **properties)
+
+    return make
+
+
+@pytest.fixture
+async def customer(hire_customer: NewCustomer) -> Customer:
+    """A tenant with plenty of credit."""
+    return await hire_customer()
+
+
+@pytest.fixture
+async def http(customer: Customer) -> AsyncIterator[httpx.AsyncClient]:
+    """The customer's HTTP client, under /api/v1."""
+    async with customer.client() as client:
+        yield client
+
+
+@pytest.fixture
+async def stranger(hire_customer: NewCustomer) -> AsyncIterator[httpx.AsyncClient]:
+    """The HTTP client of another tenant."""
+    async with (await hire_customer()).client() as client:
+        yield client
+
+
+@pytest.fixture
+async def client(customer: Customer) -> AsyncIterator[agora.Client]:
+    """The customer's typed client."""
+    async with agora.Client(customer.api_url, customer.key) as typed:
+        yield typed
