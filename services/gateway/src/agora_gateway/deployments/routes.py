@@ -131,7 +131,7 @@ async def get_deployment(
     responses=answers(
         shapes.A_DEPLOYMENT,
         "not_found",
-        "not_executable",
+        "conflict",
         "malformed_request",
         "invalid_input",
         "invalid_config",
