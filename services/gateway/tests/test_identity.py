@@ -94,7 +94,7 @@ async def test_an_expired_key_is_refused(new_customer: NewCustomer):
     customer = await new_customer(expires_at=(datetime.now(UTC) + timedelta(seconds=1)).isoformat())
     async with asyncio.timeout(10):
         while (answer := await customer.http.get("/api-keys")).status_code == 200:
-            await asyncio.sleep(0.05)
+            pass
 
     assert (401, "key_expired") == (answer.status_code, slug(answer))
 
