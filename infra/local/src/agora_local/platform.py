@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Self
 
 import nats
+from agora_contracts.permissions import permissions
 from agora_kit.provision import DatabasePasswords, DatabaseUrls, provision
 
 from agora_local.blocking import run_in_thread
@@ -74,7 +75,7 @@ class Platform:
         ports: Where the parts and the API listen.
         environment: Added to the environment of our processes, over everything else.
         processes: Which processes run beside the parts.
-        permissions: What each NATS user may do; None leaves it unlimited.
+        permissions: What each NATS user may do, by default what the catalogue says; None leaves it unlimited.
         search_attributes: Temporal's, name to type.
         say: Gets a line about each thing that happens.
     """
@@ -86,7 +87,7 @@ class Platform:
         environment: Mapping[str, str] | None = None,
         *,
         processes: Sequence[ProcessSpec] = PROCESSES,
-        permissions: Callable[[str], Permissions | None] = lambda user: None,
+        permissions: Callable[[str], Permissions | None] = permissions,
         search_attributes: Mapping[str, str] | None = None,
         say: Say = lambda line: None,
     ) -> None:

@@ -1,5 +1,6 @@
 """The demo's result as a person reads it: a table of runs, then the statement with its sum checked."""
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,8 @@ from agora_local.demo.outcome import Outcome, RunResult
 
 def show(outcome: Outcome) -> None:
     """Print everything."""
-    console = Console()
+    # Piped into a file, a table need not fit a terminal's 80 columns.
+    console = Console(width=None if sys.stdout.isatty() else 150)
     console.print(_runs(outcome.runs))
     for result in outcome.runs:
         if text := _answer(result):
@@ -50,7 +52,7 @@ def _answer(result: RunResult) -> str:
     match result.agent:
         case "knowledge-base":
             cited = "; ".join(
-                sorted({f"{one['source']} {one['locator']}" for one in output.get("citations", [])})
+                sorted({one["locator"] for one in output.get("citations", [])})
             )
             return f"{_short(output.get('answer', ''))}" + (f"\n  [dim]{cited}[/dim]" if cited else "")
         case "data-processor":
