@@ -49,12 +49,7 @@ async def prepare(client: Client, checkout: Path, say: Say) -> list[DemoRun]:
 
 
 async def _knowledge_base(client: Client, checkout: Path, say: Say) -> list[DemoRun]:
-    # Without docs/reference: generated tables of fields are no reading matter.
-    documents = sorted(
-        path
-        for pattern in ("*.md", "docs/*.md", "docs/decisions/*.md", "docs/guides/*.md", "services/*/*.md")
-        for path in checkout.glob(pattern)
-    )[:DOCS_MAX]
+    documents = _documents(checkout)
     if not documents:
         raise PlatformFailed(f"{checkout} has no documents for the knowledge base")
     say(f"knowledge-base: uploading {len(documents)} documents of this project")
@@ -69,10 +64,7 @@ async def _knowledge_base(client: Client, checkout: Path, say: Say) -> list[Demo
 
 
 async def _data_processor(client: Client, say: Say) -> list[DemoRun]:
-    samples = Path(str(files("agora_data_processor").joinpath("samples")))
-    tables = sorted(
-        path for path in samples.iterdir() if path.suffix in (".csv", ".tsv", ".txt", ".xlsx", ".json")
-    )
+    samples, tables = _tables()
     if not tables:
         raise PlatformFailed(f"{samples} holds no table")
     say(f"data-processor: uploading {tables[0].name}, a messy public table")
@@ -109,6 +101,19 @@ async def _with_uploads(client: Client, value: Any, base: Path) -> Any:
         if path.is_file():
             return await _upload(client, path, path.name)
     return value
+
+
+def _documents(checkout: Path) -> list[Path]:
+    """This project's own docs, without docs/reference: generated tables of fields are no reading matter."""
+    patterns = ("*.md", "docs/*.md", "docs/decisions/*.md", "docs/guides/*.md", "services/*/*.md")
+    return sorted(path for pattern in patterns for path in checkout.glob(pattern))[:DOCS_MAX]
+
+
+def _tables() -> tuple[Path, list[Path]]:
+    """Where the data processor's sample tables lie, and the tables."""
+    samples = Path(str(files("agora_data_processor").joinpath("samples")))
+    kinds = (".csv", ".tsv", ".txt", ".xlsx", ".json")
+    return samples, sorted(path for path in samples.iterdir() if path.suffix in kinds)
 
 
 async def _upload(client: Client, path: Path, name: str) -> str:

@@ -51,9 +51,7 @@ def _answer(result: RunResult) -> str:
     output: dict[str, Any] = result.output or {}
     match result.agent:
         case "knowledge-base":
-            cited = "; ".join(
-                sorted({one["locator"] for one in output.get("citations", [])})
-            )
+            cited = "; ".join(sorted({one["locator"] for one in output.get("citations", [])}))
             return f"{_short(output.get('answer', ''))}" + (f"\n  [dim]{cited}[/dim]" if cited else "")
         case "data-processor":
             return (
