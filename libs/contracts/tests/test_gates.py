@@ -234,28 +234,31 @@ def test_patterns_that_overlap(one: str, other: str, expected: bool):
 
 def test_marks_are_read_from_tests_only(tmp_path: Path):
     """
-    A mark counts on a test, a class of tests or a parameter; in a comment or on a helper it does not.
+    A mark counts on a test, a class of tests or a parameter; in a comment or on a helper it does not, nor as a
+    call with the class alone, by which pytest would decorate the class and lose the test.
     """
     folder = tmp_path / "services" / "billing" / "tests"
     folder.mkdir(parents=True)
     (folder / "test_charges.py").write_text(
         "import pytest\n"
         "from agora_contracts import billing\n"
-        "# @pytest.mark.emits(Commented)\n"
-        "@pytest.mark.emits(ChargeSettled)\n"
+        "# @pytest.mark.emits.with_args(Commented)\n"
+        "@pytest.mark.emits(Decorated)\n"
+        "def test_gone(): ...\n"
+        "@pytest.mark.emits.with_args(ChargeSettled)\n"
         "async def test_one(): ...\n"
-        "@pytest.mark.emits(billing.ChargeAdjusted)\n"
+        "@pytest.mark.emits.with_args(billing.ChargeAdjusted)\n"
         "class TestMore: ...\n"
-        "@pytest.mark.emits(Helper)\n"
+        "@pytest.mark.emits.with_args(Helper)\n"
         "def helper(): ...\n"
-        "@pytest.mark.parametrize('n', [pytest.param(1, marks=pytest.mark.emits(CreditToppedUp))])\n"
+        "@pytest.mark.parametrize('n', [pytest.param(1, marks=pytest.mark.emits.with_args(CreditToppedUp))])\n"
         "def test_two(n): ...\n"
     )
 
     found = sources.emitted_in_tests(tmp_path)
 
     assert {"ChargeSettled", "ChargeAdjusted", "CreditToppedUp"} == set(found)
-    assert ["services/billing/tests/test_charges.py:4"] == found["ChargeSettled"]
+    assert ["services/billing/tests/test_charges.py:6"] == found["ChargeSettled"]
 
 
 def test_foreign_imports_are_found(tmp_path: Path):

@@ -33,7 +33,7 @@ def _emits(tree: ast.Module) -> Iterator[tuple[str, int]]:
 
 def _marks(node: ast.expr) -> Iterator[tuple[str, int]]:
     for call in ast.walk(node):
-        if isinstance(call, ast.Call) and _dotted(call.func).endswith(("mark.emits", "mark.emits.with_args")):
+        if isinstance(call, ast.Call) and _dotted(call.func).endswith("mark.emits.with_args"):
             for argument in call.args:
                 yield _dotted(argument).rsplit(".", 1)[-1], call.lineno
 
