@@ -80,9 +80,9 @@ async def test_a_reference_cannot_bring_in_another_amount(platform: Platform):
 @pytest.mark.parametrize(
     ("command", "slug"),
     [
-        (a_top_up(0), "malformed_request"),
-        (a_top_up(-5), "malformed_request"),
-        (a_top_up(2**63 - 1), "malformed_request"),
+        (a_top_up(0), "invalid_input"),
+        (a_top_up(-5), "invalid_input"),
+        (a_top_up(2**63 - 1), "invalid_input"),
         (a_top_up(5, currency="EUR"), "currency_mismatch"),
         (a_top_up(5, tenant="ten_other"), "not_found"),
     ],

@@ -349,8 +349,8 @@ async def test_blank_search_lists_everything(asker: Broker) -> None:
 @pytest.mark.parametrize(
     ("query", "slug"),
     [
-        (ListPackages(category="gardening"), "malformed_request"),
-        (ListPackages(search="x" * 201), "malformed_request"),
+        (ListPackages(category="gardening"), "invalid_input"),
+        (ListPackages(search="x" * 201), "invalid_input"),
         (ListPackages(cursor="bm9uc2Vuc2U"), "invalid_cursor"),
         (ListPackages(cursor="WyJhXHUwMDAwIl0"), "invalid_cursor"),
         (ListPackages(search="x", cursor="WyJzb3J0ZXIiXQ"), "invalid_cursor"),

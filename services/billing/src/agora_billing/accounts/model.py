@@ -58,10 +58,10 @@ class Account:
         """Add paid credit. What is owed is paid from it first; the second value says how much that was.
 
         Raises:
-            AgoraError: `malformed_request`, when the sum is beyond what an account can hold.
+            AgoraError: `invalid_input`, when the sum is beyond what an account can hold.
         """
         if self.credit + amount > MAX_MICRO:
-            raise AgoraError("malformed_request", "the account cannot hold so much; top up less")
+            raise AgoraError("invalid_input", "the account cannot hold so much; top up less")
         paid = min(amount, self.receivable)
         account = replace(self, credit=self.credit + amount - paid, receivable=self.receivable - paid)
         return account, paid
@@ -109,10 +109,10 @@ def check_top_up(account: Account, command: TopUp) -> None:
     """Refuse a top-up that no account could take.
 
     Raises:
-        AgoraError: `malformed_request` or `currency_mismatch`.
+        AgoraError: `invalid_input` or `currency_mismatch`.
     """
     if not 0 < command.amount.amount <= MAX_MICRO:
-        raise AgoraError("malformed_request", "a top-up's amount must be greater than zero")
+        raise AgoraError("invalid_input", "a top-up's amount must be greater than zero")
     if command.amount.currency != account.currency:
         raise AgoraError(
             "currency_mismatch",

@@ -218,7 +218,7 @@ def _read_search(text: str | None) -> model.Search | None:
         return None if text is None else model.read_search(text)
     except ValueError as error:
         fault = FieldError(field="search", detail=str(error))
-        raise AgoraError("malformed_request", "the search is too long", errors=[fault]) from error
+        raise AgoraError("invalid_input", "the search is too long", errors=[fault]) from error
 
 
 def _require_category(category: str | None) -> None:
@@ -226,7 +226,7 @@ def _require_category(category: str | None) -> None:
         return
     detail = f"must be one of {', '.join(model.CATEGORIES)}"
     raise AgoraError(
-        "malformed_request",
+        "invalid_input",
         "there is no such category",
         errors=[FieldError(field="category", detail=detail)],
     )
