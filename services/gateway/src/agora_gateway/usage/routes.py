@@ -66,9 +66,12 @@ async def query_usage(
 ) -> UsageReport:
     """Sums of metered quantities over a span of time, filtered and grouped."""
     until = _utc("to", end) or utc_now()
+    since = _utc("from", start) or until - _DEFAULT_SPAN
+    if since >= until:
+        raise _invalid("to", "must be later than from")
     query = QueryUsage(
         tenant=tenant.id,
-        start=_utc("from", start) or until - _DEFAULT_SPAN,
+        start=since,
         end=until,
         meter=meter,
         package=package,
