@@ -344,4 +344,4 @@ async def test_what_is_on_offer(http: httpx.AsyncClient):
         assert {category["id"]} >= {package["category"] for package in inside}
     assert len(every) == sum(category["packages"] for category in categories)
     assert {"input_schema", "output_schema", "config_schema"} <= {name for name in detail if detail[name]}
-    assert ("ready", True) == (health["status"], health["schema_ok"])
+    assert ("healthy", True) == (health["status"], health["schema_ok"])
