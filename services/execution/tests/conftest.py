@@ -35,6 +35,9 @@ from agora_contracts.problems import AgoraError
 from agora_contracts.subjects import PLATFORM_TENANT
 from agora_execution import agents, temporal
 from agora_execution.app import wire
+from agora_execution.deployments.service import Deployments
+from agora_execution.files.service import Files
+from agora_execution.packages.service import Packages
 from agora_execution.runs.recording import Recorder
 from agora_execution.runs.starting import Starter
 from agora_execution.runs.sweeps import RunSweep
@@ -266,6 +269,14 @@ class Platform:
     def recorder(self) -> Recorder:
         """The writer of runs, as the worker has it."""
         return Recorder(self.database)
+
+    @property
+    def deployments(self) -> Deployments:
+        """The use cases of deployments, as the service has them."""
+        objects = FolderObjects(self.settings.objects_folder)
+        files = Files(self.database, objects, quota_bytes=self.settings.file_quota_bytes, retention_days=30)
+        packages = Packages(self.database)
+        return Deployments(self.database, packages, files, self.client, self.settings.task_queue)
 
     async def sweep(self) -> int:
         """Look after every unfinished run now, as the service does every few seconds."""

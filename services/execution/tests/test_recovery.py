@@ -217,10 +217,10 @@ async def test_runs_go_on_at_a_worker_that_forgets_them(
     probe: Agent, service_alone: Platform, workers: Workers
 ) -> None:
     """
-    A worker that keeps a single workflow in memory replays each run at its next turn, and takes the same way.
+    A worker that keeps no workflow in memory replays each run at its next turn, and takes the same way.
     """
     await service_alone.list_package("probe")
-    await workers.start(worker_cached_runs=1)
+    await workers.start(worker_cached_runs=0)
     commands = [start_command({"text": f"text {n}", "long": True}, package="probe") for n in range(5)]
     await asyncio.gather(*map(service_alone.ask, commands))
     ended = [await service_alone.ended(command.run_id) for command in commands]
