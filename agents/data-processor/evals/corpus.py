@@ -112,9 +112,11 @@ PLACES = {
                 last=("山田", "鈴木", "佐藤", "高橋"), cities=("東京", "大阪", "さいたま", "名古屋"), headers=_JA),
 }  # fmt: skip
 _MONTHS = {
-    "de": "Januar Februar März April Mai Juni Juli August September Oktober November Dezember".split(),
-    "fr": "janvier février mars avril mai juin juillet août septembre octobre novembre décembre".split(),
-}
+    "de": ("Januar", "Februar", "März", "April", "Mai", "Juni", "Juli", "August", "September", "Oktober", "November",
+           "Dezember"),
+    "fr": ("janvier", "février", "mars", "avril", "mai", "juin", "juillet", "août", "septembre", "octobre", "novembre",
+           "décembre"),
+}  # fmt: skip
 _KINDS = {
     "key": "integer", "code": "text", "name": "text", "city": "text", "integer": "integer", "decimal": "decimal",
     "money": "decimal", "percent": "decimal", "date": "date", "datetime": "datetime", "boolean": "boolean",
@@ -163,7 +165,10 @@ class _Writer:
         self.count = rng.choice([8, 12, 20, 40, 80, 150])
         self.formats = [self._format(role) for role in self.roles]
         self.nulls = rng.sample(NULLS, 2)
-        self.values = [[self._value(role, index, row) for index, role in enumerate(self.roles)] for row in range(self.count)]
+        self.values = [
+            [self._value(role, index, row) for index, role in enumerate(self.roles)]
+            for row in range(self.count)
+        ]
 
     def _choose_roles(self) -> list[str]:
         others = ["code", "name", "city", "integer", "decimal", "money", "percent", "date", "date", "datetime", "boolean",
@@ -183,7 +188,8 @@ class _Writer:
             "date": rng.choice(self.place.dates),
             "places": rng.choice([1, 2, 2, 3]),
             "grouped": rng.random() < 0.6,
-            "symbol_first": self.place.currency in "$£₹¥" or (self.place.currency == "CHF" and rng.random() < 0.5),
+            "symbol_first": self.place.currency in "$£₹¥"
+            or (self.place.currency == "CHF" and rng.random() < 0.5),
             "negative": rng.choice(["-", "-", "()"]) if role == "money" else "-",
             "boolean": rng.choice(self.place.booleans),
             "zone": rng.choice(["", "", "Z", "+02:00"]),
@@ -264,7 +270,11 @@ class _Writer:
     def _money(self, value: float, how: dict[str, Any]) -> str:
         number = self._number(abs(value), 2, how["grouped"])
         gap = how["space"] or (" " if self.place.currency in ("CHF", "zł") else "")
-        text = f"{self.place.currency}{gap}{number}" if how["symbol_first"] else f"{number}{gap}{self.place.currency}"
+        text = (
+            f"{self.place.currency}{gap}{number}"
+            if how["symbol_first"]
+            else f"{number}{gap}{self.place.currency}"
+        )
         if value >= 0:
             return text
         return f"({text})" if how["negative"] == "()" else f"-{text}"
@@ -322,7 +332,9 @@ class _Writer:
 
         def write(row: list[str]) -> str:
             out = io.StringIO()
-            csv.writer(out, delimiter=delimiter, quoting=quoting, lineterminator="").writerow(row + [""] * trailing)
+            csv.writer(out, delimiter=delimiter, quoting=quoting, lineterminator="").writerow(
+                row + [""] * trailing
+            )
             return out.getvalue()
 
         if header:
@@ -338,7 +350,11 @@ class _Writer:
                 rejected.append(line)
                 line += 1
             if position in ragged and len(row) > 3:
-                text = write(row[: len(row) - 2]) if rng.random() < 0.5 and not trailing else write([*row, "x", "y"])
+                text = (
+                    write(row[: len(row) - 2])
+                    if rng.random() < 0.5 and not trailing
+                    else write([*row, "x", "y"])
+                )
                 rejected.append(line)
                 self.traits.append("ragged")
             else:
@@ -346,7 +362,9 @@ class _Writer:
                 if bad[position]:
                     rejected.append(line)
                 else:
-                    clean.append([self.truth(value, index) for index, value in enumerate(self.values[position])])
+                    clean.append(
+                        [self.truth(value, index) for index, value in enumerate(self.values[position])]
+                    )
             lines.append(text)
             line += text.count("\n") + 1
         foot = rng.random()
@@ -387,14 +405,18 @@ class _Writer:
         for position, row in enumerate(self.values):
             for index, value in enumerate(row):
                 place = (top + 1 + position, index)
-                native = index not in as_text and rows[position][index] == self._written(value, index, rows[position][index])
+                native = index not in as_text and rows[position][index] == self._written(
+                    value, index, rows[position][index]
+                )
                 if not native or value is None or self.kinds[index] in ("text", "boolean", "time"):
                     if isinstance(value, bool) and native:
                         sheet.write_boolean(*place, value)
                     else:
                         sheet.write_string(*place, rows[position][index])
                 elif self.kinds[index] == "date":
-                    sheet.write_datetime(*place, datetime.datetime.combine(value, datetime.time()), day_format)
+                    sheet.write_datetime(
+                        *place, datetime.datetime.combine(value, datetime.time()), day_format
+                    )
                 elif self.kinds[index] == "datetime":
                     moment = self.truth(value, index)
                     sheet.write_datetime(*place, moment, moment_format)
@@ -420,7 +442,9 @@ class _Writer:
         if self.rng.random() < 0.5:
             lines.insert(4, '{"broken": ')
             rejected = [5]
-        return self._table(seed, "jsonl", ("\n".join(lines) + "\n").encode(), clean, rejected, "utf-8", None, None)
+        return self._table(
+            seed, "jsonl", ("\n".join(lines) + "\n").encode(), clean, rejected, "utf-8", None, None
+        )
 
     def json(self, seed: int) -> MessyTable:
         """The table as one JSON array, or an object around it."""

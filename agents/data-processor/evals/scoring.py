@@ -58,5 +58,8 @@ def score(
     if rejected is not None and not exact:
         wrong.append(f"rejected {sorted(rejected)[:10]} instead of {sorted(true_rejected)[:10]}")
     return Score(
-        types=right_types / len(names), cells=good / (total + surplus) if total else 1.0, exact=exact, wrong=wrong
+        types=right_types / len(names),
+        cells=good / (total + surplus) if total else 1.0,
+        exact=exact,
+        wrong=wrong,
     )

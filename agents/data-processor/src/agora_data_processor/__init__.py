@@ -23,4 +23,6 @@ def graph() -> StateGraph[State]:
     return built
 
 
-agent = agora.Agent(__file__, input=Input, output=Output, config=Config, state=State, graph=graph, health=health)
+agent = agora.Agent(
+    __file__, input=Input, output=Output, config=Config, state=State, graph=graph, health=health
+)

@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001  -- characters that look alike are what this file is about
 """Single-byte encodings, told by the letters that languages really have.
 
 Statistical detectors want paragraphs; a table may hold three umlauts and a euro sign. A codec is right where
@@ -80,7 +81,11 @@ def _high_places(text: str) -> list[int]:
 
 
 def _share(text: str, places: list[int], language: str) -> float:
-    letters = frozenset(_LETTERS[language]) | frozenset(_LETTERS[language].upper()) | _DOTTED.get(language, frozenset())
+    letters = (
+        frozenset(_LETTERS[language])
+        | frozenset(_LETTERS[language].upper())
+        | _DOTTED.get(language, frozenset())
+    )
     latin = language in _LATIN
     return sum(_sense(text, position, letters, latin) for position in places) / len(places)
 
@@ -94,7 +99,11 @@ def _sense(text: str, position: int, letters: frozenset[str], latin: bool) -> fl
             return 0.1
         if not latin:
             # Letters of another script stand beside their own kind, not inside Latin words.
-            return 0.2 if (before.isascii() and before.isalpha()) or (after.isascii() and after.isalpha()) else 1.0
+            return (
+                0.2
+                if (before.isascii() and before.isalpha()) or (after.isascii() and after.isalpha())
+                else 1.0
+            )
         high_neighbours = (before >= "\x80" and before.isalpha()) + (after >= "\x80" and after.isalpha())
         if high_neighbours == 2:
             return 0.1
@@ -102,6 +111,14 @@ def _sense(text: str, position: int, letters: frozenset[str], latin: bool) -> fl
         return 0.5 if alone else 1.0 - 0.05 * high_neighbours
     if character in "’‘":
         return 1.0
+    if character in "£€¥" and after.isalpha():
+        return 0.2  # money stands before digits
     if character in _SIGNS:
-        return 0.2 if before.isalpha() and after.isalpha() else 0.9 if before.isalpha() and character not in "ºª™®°" else 1.0
+        return (
+            0.2
+            if before.isalpha() and after.isalpha()
+            else 0.9
+            if before.isalpha() and character not in "ºª™®°"
+            else 1.0
+        )
     return 0.0

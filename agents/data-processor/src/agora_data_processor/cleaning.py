@@ -7,7 +7,19 @@ from pathlib import Path
 import msgspec
 import polars as pl
 
-from agora_data_processor import convert, infer, layout, limits, loading, names, native, numerals, rules, transforms
+from agora_data_processor import (
+    convert,
+    infer,
+    judging,
+    layout,
+    limits,
+    loading,
+    names,
+    native,
+    numerals,
+    rules,
+    transforms,
+)
 from agora_data_processor.chunks import ROW, Chunk
 from agora_data_processor.faults import TableError
 from agora_data_processor.found import Found
@@ -58,7 +70,9 @@ class UnevenAccount(Exception):
     """Rows in are not rows out and rejected: a fault of this program, never of the file."""
 
 
-def clean(tables: Sequence[Table], job: Job, folder: Path, progress: Callable[[str, float | None], None]) -> Cleaned:
+def clean(
+    tables: Sequence[Table], job: Job, folder: Path, progress: Callable[[str, float | None], None]
+) -> Cleaned:
     """Do the job. All files are written into `folder`.
 
     Raises:
@@ -94,7 +108,9 @@ def clean(tables: Sequence[Table], job: Job, folder: Path, progress: Callable[[s
             rows_in = sum(one.rows for one in loaded)
             for one, its_plans in zip(loaded, plans, strict=True):
                 loading.reject_totals(one, rejected)
-                run.convert(one, its_plans, lambda: progress("cleaning", _share(table.rows + rejected.count, rows_in)))
+                run.convert(
+                    one, its_plans, lambda: progress("cleaning", _share(table.rows + rejected.count, rows_in))
+                )
             table.finish()
         if rows_in != table.rows + rejected.count:
             raise UnevenAccount(f"{rows_in} rows in, {table.rows} out, {rejected.count} rejected")
@@ -137,7 +153,9 @@ def _with_type_rules(
 ) -> dict[str, Kind]:
     origin = _origins(job, columns, sources)
     for number, (field, kind) in enumerate(rules.types(job.rules).items()):
-        name = names.resolve(field, list(origin), {now: sources[old] for now, old in origin.items()}, f"rules[{number}]")
+        name = names.resolve(
+            field, list(origin), {now: sources[old] for now, old in origin.items()}, f"rules[{number}]"
+        )
         fixed = {origin[name]: kind, **fixed}
     return fixed
 
@@ -174,11 +192,13 @@ def _foreign_names(source_names: Sequence[str]) -> bool:
     return bool(words & _FOREIGN_WORDS) or any(0xBF < ord(ch) < 0x500 for name in source_names for ch in name)
 
 
-_FOREIGN_WORDS = frozenset(
-    "datum betrag preis menge name nachname vorname ort stadt kunde kundennummer artikel umsatz geburtsdatum anzahl "
-    "nom prenom ville montant prix quantite fecha importe precio cantidad ciudad cliente nombre data prezzo importo "
-    "quantita cognome citta dato belop beloeb pris antal navn kwota cena ilosc nazwisko valor preco bedrag prijs".split()
-) - {"name"}
+_FOREIGN = (
+    "datum betrag preis menge nachname vorname ort stadt kunde kundennummer artikel umsatz "
+    "geburtsdatum anzahl nom prenom ville montant prix quantite fecha importe precio cantidad ciudad "
+    "cliente nombre data prezzo importo quantita cognome citta dato belop beloeb pris antal navn "
+    "kwota cena ilosc nazwisko valor preco bedrag prijs"
+)
+_FOREIGN_WORDS = frozenset(_FOREIGN.split())
 
 
 def _plans(loaded: Loaded, job: Job, fixed: Mapping[str, Kind]) -> Plans:
@@ -222,30 +242,36 @@ def _intolerable(loaded: Loaded, plans: Plans) -> dict[str, pl.Series]:
         if failed[name]:
             cells = pl.concat(bad[name])
             shown = cells.str.strip_prefix(native.MARK).head(200).to_list()
-            if not infer.tolerable(failed[name], present[name], shown, name, plan.kind):
+            if not judging.tolerable(failed[name], present[name], shown, name, plan.kind):
                 # Weighed as they occur, not as a sample of them: enough to change the decision.
-                result[name] = pl.concat([cells] * max(1, failed[name] // max(1, len(cells))))[: limits.TYPE_SAMPLE_ROWS]
+                result[name] = pl.concat([cells] * max(1, failed[name] // max(1, len(cells))))[
+                    : limits.TYPE_SAMPLE_ROWS
+                ]
     return result
 
 
 def _unify(plans: Sequence[Plans], loaded: Sequence[Loaded]) -> None:
     """Make the same column one type in all files, or say where they differ."""
     for name in plans[0]:
-        kinds = {one[name].kind for one, source in zip(plans, loaded, strict=True) if _has_values(source, name)}
+        kinds = {
+            one[name].kind for one, source in zip(plans, loaded, strict=True) if _has_values(source, name)
+        }
         if not kinds:
             continue
         kind = _common(kinds)
         if kind is None:
-            stated = ", ".join(f"{one[name].kind} in {source.found.name!r}" for one, source in zip(plans, loaded, strict=True))
+            stated = ", ".join(
+                f"{one[name].kind} in {source.found.name!r}"
+                for one, source in zip(plans, loaded, strict=True)
+            )
             raise TableError(
                 "schemas_differ",
                 f"The column {name!r} is {stated}. Cast it to one type to put the files together.",
                 loaded[-1].found.name,
             )
         zoned = any(one[name].zoned for one in plans)
-        for one, source in zip(plans, loaded, strict=True):
-            nulls = one[name].nulls if _has_values(source, name) else one[name].nulls
-            one[name] = msgspec.structs.replace(one[name], kind=kind, zoned=zoned and kind == "datetime", nulls=nulls)
+        for one in plans:
+            one[name] = msgspec.structs.replace(one[name], kind=kind, zoned=zoned and kind == "datetime")
 
 
 def _has_values(loaded: Loaded, name: str) -> bool:
@@ -312,7 +338,9 @@ class _Run:
         def reject(row: int, reason: str, column: str) -> None:
             origin = self.origin.get(column, column)
             value = cells[origin][row] if origin in cells.columns else None
-            self.rejected.add(found.name, lines[row], reason, list(cells.row(row)), column=column, value=value)
+            self.rejected.add(
+                found.name, lines[row], reason, list(cells.row(row)), column=column, value=value
+            )
 
         data, misfits = self._typed(cells, plans, lines)
         for row, column in misfits.items():
@@ -327,7 +355,9 @@ class _Run:
         self.profile.add(out)
         self.table.add(out)
 
-    def _typed(self, cells: pl.DataFrame, plans: Plans, lines: Sequence[int]) -> tuple[pl.DataFrame, dict[int, str]]:
+    def _typed(
+        self, cells: pl.DataFrame, plans: Plans, lines: Sequence[int]
+    ) -> tuple[pl.DataFrame, dict[int, str]]:
         """Typed columns, and the rows with a cell that does not fit, with the first such column."""
         misfits: dict[int, str] = {}
         typed: list[pl.Series] = []
@@ -353,7 +383,7 @@ class _Run:
         """Count misfits under the column's type rule; True if that rule keeps their rows."""
         reporting = False
         for tally in self.tallies:
-            if tally.rule.check == "type" and self.origin.get(tally.field) == name:
+            if tally.rule.check == "type" and self.origin.get(tally.column) == name:
                 tally.count += int(mask.sum())
                 for row in mask.arg_true().to_list()[: rules.EXAMPLES_MAX]:
                     if len(tally.examples) < rules.EXAMPLES_MAX:

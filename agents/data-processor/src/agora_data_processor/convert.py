@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001  -- characters that look alike are what this file is about
 """A column of strings and its plan, to a typed column. The one place where cells become values."""
 
 import polars as pl
@@ -97,7 +98,7 @@ def convert(values: pl.Series, plan: ColumnPlan) -> pl.Series:
 def booleans(values: pl.Series) -> pl.Series:
     """True and false in their many words; null for any other."""
     lowered = values.str.strip_prefix(native.MARK).str.to_lowercase()
-    mapping = {word: True for word in TRUE} | {word: False for word in FALSE}
+    mapping = dict.fromkeys(TRUE, True) | dict.fromkeys(FALSE, False)
     return lowered.replace_strict(mapping, default=None, return_dtype=pl.Boolean)
 
 

@@ -66,13 +66,21 @@ def normal(values: pl.Series) -> pl.Series:
     letters = plain.str.contains(r"[^\x00-\x7f]|[A-SU-Ya-su-y]")
     if not letters.any():
         return plain
-    plain = plain.str.replace_all(r"[年月]", "-").str.replace_all(r"日", " ").str.replace_all("[\u00a0\u202f]", " ")
+    plain = (
+        plain.str.replace_all(r"[年月]", "-")
+        .str.replace_all(r"日", " ")
+        .str.replace_all("[\u00a0\u202f]", " ")
+    )
     plain = plain.str.replace(_WEEKDAYS, "")
     plain = plain.str.replace(r"(?i)(\d)(?:st|nd|rd|th|er|º|ª)\b", "${1}")
     plain = plain.str.replace_all(r"(?i)(\d|[a-zà-ž])\.?\s+(?:of|de|del|di)\s+", "${1} ")
     for number, names in enumerate(_MONTHS, start=1):
-        plain = plain.str.replace(rf"(?i)(^|[\s\d\-/.,])(?:{names})\.?($|[\s\d\-/.,'])", f"${{1}}~{number}~${{2}}")
-    plain = plain.str.replace(r"(?i)(\d{1,2})\s?h\s?(\d{2})\b", "${1}:${2}").str.replace(r"(?i)\s*(?:uhr|hrs?)$", "")
+        plain = plain.str.replace(
+            rf"(?i)(^|[\s\d\-/.,])(?:{names})\.?($|[\s\d\-/.,'])", f"${{1}}~{number}~${{2}}"
+        )
+    plain = plain.str.replace(r"(?i)(\d{1,2})\s?h\s?(\d{2})\b", "${1}:${2}").str.replace(
+        r"(?i)\s*(?:uhr|hrs?)$", ""
+    )
     return plain.str.strip_chars()
 
 
@@ -99,7 +107,12 @@ def convert(values: pl.Series, plan: ColumnPlan) -> Moments:
     compact_time = (
         pl.when(compact["4"].is_not_null())
         .then(
-            compact["4"] + ":" + compact["5"] + ":" + compact["6"].fill_null("00") + compact["7"].fill_null("")
+            compact["4"]
+            + ":"
+            + compact["5"]
+            + ":"
+            + compact["6"].fill_null("00")
+            + compact["7"].fill_null("")
         )
         .otherwise(None)
     )
@@ -153,8 +166,8 @@ def _moments(frame: pl.DataFrame, values: pl.Series, plan: ColumnPlan) -> Moment
         pl.when(~timed | sound)
         .then(
             day.cast(pl.Datetime("us"))
-            + pl.duration(seconds=seconds.fill_null(0), microseconds=micros.fill_null(0))
-            - pl.duration(minutes=offset.fill_null(0))
+            + pl.duration(seconds=pl.lit(seconds.fill_null(0)), microseconds=pl.lit(micros.fill_null(0)))
+            - pl.duration(minutes=pl.lit(offset.fill_null(0)))
         )
         .otherwise(None)
     ).to_series()
@@ -167,7 +180,7 @@ def _serial_days(values: pl.Series) -> pl.Series:
     day = number.floor().cast(pl.Int32, strict=False)
     return pl.select(
         pl.when(number.is_between(_SERIAL_MIN, _SERIAL_MAX))
-        .then(pl.date(1899, 12, 30) + pl.duration(days=day))
+        .then(pl.date(1899, 12, 30) + pl.duration(days=pl.lit(day)))
         .otherwise(None)
     ).to_series()
 

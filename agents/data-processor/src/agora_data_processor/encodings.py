@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001  -- characters that look alike are what this file is about
 """Which encoding a text file is in, decided on all of its bytes where that is cheap."""
 
 import codecs
@@ -163,7 +164,12 @@ def _east_asian(data: bytes) -> str | None:
     Short texts decode under several of them, and as Cyrillic too: only one reading makes everyday words.
     """
     best, best_share = None, 0.5
-    for codec, usual in (("cp932", _USUAL_KANJI), ("euc_jp", _USUAL_KANJI), ("gb18030", _USUAL_HANZI), ("euc_kr", frozenset())):
+    for codec, usual in (
+        ("cp932", _USUAL_KANJI),
+        ("euc_jp", _USUAL_KANJI),
+        ("gb18030", _USUAL_HANZI),
+        ("euc_kr", frozenset()),
+    ):
         try:
             text = data.decode(codec)
         except UnicodeDecodeError:

@@ -84,7 +84,9 @@ def _open(path: Path, name: str):  # type: ignore[no-untyped-def]  # its class i
             return CalamineWorkbook.from_filelike(stream)
     except PasswordError as error:
         raise TableError(
-            "file_encrypted", "The workbook is protected by a password. Remove it and send the file again.", name
+            "file_encrypted",
+            "The workbook is protected by a password. Remove it and send the file again.",
+            name,
         ) from error
     except (CalamineError, OSError, ValueError) as error:
         raise TableError(

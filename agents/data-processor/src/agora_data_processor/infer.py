@@ -1,42 +1,22 @@
+# ruff: noqa: RUF001  -- characters that look alike are what this file is about
 """Which type each column has, from a sample of its cells and from what the rest of the file says.
 
 The decision is checked on every row afterwards: see `clean.py`.
 """
 
 import datetime
-import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import msgspec
 import polars as pl
 
-from agora_data_processor import convert, dates, native, nulls, numerals
+from agora_data_processor import convert, dates, judging, native, nulls, numerals
 from agora_data_processor.plans import ColumnPlan, Kind
 
-_CODE_NAME = re.compile(
-    r"(?i)(?:^|[\s_\-.])(?:zip|zip ?code|postal|postcode|postleitzahl|plz|phone|telephone|tel|telefon|fax|mobile|cell|ssn|"
-    r"iban|bic|isbn|ean|upc|gtin|barcode|sku|vat|passport|licen[cs]e|msisdn|imei|cp)(?:$|[\s_\-.#])|"
-    r"(?:zip|phone|postal|post)_?(?:code|no|number|nr)"
-)
-_IDENTIFIER_NAME = re.compile(
-    r"(?i)(?:^|[\s_\-.])(?:id|code|no|nr|number|nummer|key|ref|reference|model|version|size|room|unit|apt|house|"
-    r"address|name|title|description|comment|comments|notes?|serial|batch|lot|invoice|order)(?:$|[\s_\-.#])"
-)
-_TYPED_NAME = re.compile(
-    r"(?i)(?:amount|price|cost|total|sum|qty|quantity|count|revenue|sales|salary|rate|score|age|weight|height|date|"
-    r"betrag|preis|menge|umsatz|datum|alter|gewicht|montant|prix|quantit|importe|precio|cantidad|fecha|balance|fee)"
-)
-_BOOLEAN_NAME = re.compile(r"(?i)^(?:is|has|can|was|should)[_ A-Z]|(?:^|_)flag$|^(?:active|enabled|verified)$")
-_BIRTH_NAME = re.compile(r"(?i)birth|dob|born|geb(?:oren|urt)|naissance|nacimiento")
-_DATE_NAME = re.compile(r"(?i)date|datum|fecha|data\b|day|tag|jour|time|_at$|_on$|dob|日")
-_COMMA_DECIMAL = (
-    r"^[^\d]*(?:\d{1,3}(?:[.'’ ]\d{3})+,\d+|\d+,(?:\d{1,2}|\d{4,})|\d{4,},\d+|0,\d+|,\d+|\d{1,3}(?:\.\d{3}){2,})[^\d]*$"
-)
-_DOT_DECIMAL = (
-    r"^[^\d]*(?:\d{1,3}(?:[,'’ ]\d{2,3})+\.\d+|\d+\.(?:\d{1,2}|\d{4,})|\d{4,}\.\d+|0\.\d+|\.\d+|\d{1,3}(?:,\d{2,3})+,\d{3})[^\d]*$"
-)
+_COMMA_DECIMAL = r"^[^\d]*(?:\d{1,3}(?:[.'’ ]\d{3})+,\d+|\d+,(?:\d{1,2}|\d{4,})|\d{4,},\d+|0,\d+|,\d+|\d{1,3}(?:\.\d{3}){2,})[^\d]*$"
+_DOT_DECIMAL = r"^[^\d]*(?:\d{1,3}(?:[,'’ ]\d{2,3})+\.\d+|\d+\.(?:\d{1,2}|\d{4,})|\d{4,}\.\d+|0\.\d+|\.\d+|\d{1,3}(?:,\d{2,3})+,\d{3})[^\d]*$"
 _UNCLEAR_COMMA = r"^[^\d]*[1-9]\d{0,2},\d{3}[^\d]*$"
 _UNCLEAR_DOT = r"^[^\d]*[1-9]\d{0,2}\.\d{3}[^\d]*$"
 _LEADING_ZERO = r"^[+-]?0+[1-9]\d*$"
@@ -91,34 +71,6 @@ def text_plan(column_values: pl.Series, hints: Hints) -> ColumnPlan:
     return _text(_column("", column_values, hints), hints)
 
 
-def tolerable(failed: int, present: int, bad: Sequence[str], name: str, kind: Kind) -> bool:
-    """Whether a column may have this type although some cells do not fit it: their rows are then rejected.
-
-    Words among numbers are junk; "12B" among numbers says that all of them are codes.
-    """
-    if failed == 0:
-        return True
-    if _CODE_NAME.search(name) or (_IDENTIFIER_NAME.search(name) and not _TYPED_NAME.search(name)):
-        return False
-    like_junk = all(not re.search(r"\d", value) or _near_miss(value, kind) for value in bad)
-    if not like_junk:
-        return present >= 10 and failed <= max(1, present * 0.1) and not _code_like(bad)
-    share = 0.34 if _TYPED_NAME.search(name) else 0.25
-    return present >= 4 and failed <= max(1, present * share)
-
-
-def _near_miss(value: str, kind: Kind) -> bool:
-    if kind in ("date", "datetime"):
-        return bool(re.match(dates.LIKE, value)) or bool(re.match(r"^\d{8}$|.*~\d+~", value))
-    if kind == "time":
-        return ":" in value
-    return bool(re.match(r"^[-+$€£]?\s?[\d.,]+\s?(?:[a-zA-Z%?!*]{1,4}|\?+)?$", value)) and not _code_like([value])
-
-
-def _code_like(bad: Sequence[str]) -> bool:
-    return any(re.match(r"^[A-Za-z]{1,4}[-_]?\d+|^\d+[A-Za-z]$|^\d+-\d+$", value) for value in bad)
-
-
 def _column(name: str, values: pl.Series, hints: Hints) -> _Column:
     basic = ColumnPlan(kind="text", nulls=nulls.ALWAYS | hints.null_tokens)
     present = values.filter(~convert.is_null(values, basic))
@@ -155,9 +107,13 @@ def _with_votes(hints: Hints, columns: Collection[_Column]) -> Hints:
     return replace(hints, comma_weight=comma, day_first_weight=day_first)
 
 
+def _share_like(values: pl.Series, pattern: str) -> float:
+    return int(values.str.contains(pattern).sum()) / len(values) if len(values) else 0.0
+
+
 def _has_accents(columns: Collection[_Column]) -> bool:
     """Whether the text is of a language with accents, and not of English with a few foreign names."""
-    texts = [column for column in columns if column.total and column.values.str.contains(r"\p{L}{3}").mean() > 0.5]  # type: ignore[operator]
+    texts = [column for column in columns if _share_like(column.values, r"\p{L}{3}") > 0.5]
     if not texts:
         return False
     accented = sum(column.weight(column.values.str.contains("[à-öø-žß]")) for column in texts)
@@ -169,7 +125,10 @@ def _habits(column: _Column) -> float:
     half = 0.5 * column.total
     if column.weight(column.values.str.contains(r"\d['’]\d{3}(?:\D|$)|CHF")) > half / 5:
         return -2.0
-    if column.weight(column.values.str.contains(r"^\d{1,2}\.\s?\d{1,2}\.\s?\d{2,4}$|\d\s?(?:€|zł|Kč|kr)$")) > half:
+    if (
+        column.weight(column.values.str.contains(r"^\d{1,2}\.\s?\d{1,2}\.\s?\d{2,4}$|\d\s?(?:€|zł|Kč|kr)$"))
+        > half
+    ):
         return 0.5
     return 0.0
 
@@ -192,7 +151,9 @@ def _mark_votes(column: _Column) -> tuple[int, int]:
 
 def _order_votes(column: _Column) -> tuple[int, int]:
     """How many numeric dates can only have the day first, and how many only the month."""
-    parts = pl.DataFrame({"v": column.values}).select(pl.col("v").str.extract_groups(dates.AMBIGUOUS)).unnest("v")
+    parts = (
+        pl.DataFrame({"v": column.values}).select(pl.col("v").str.extract_groups(dates.AMBIGUOUS)).unnest("v")
+    )
     first, second = parts["1"].cast(pl.Int32, strict=False), parts["2"].cast(pl.Int32, strict=False)
     return (
         column.weight((first > 12) & (first <= 31) & (second <= 12)),
@@ -201,9 +162,14 @@ def _order_votes(column: _Column) -> tuple[int, int]:
 
 
 def _decided(column: _Column, hints: Hints) -> ColumnPlan:
-    if column.total == 0 or (_CODE_NAME.search(column.name) and not _grouped(column)):
+    if column.total == 0 or (judging.CODE_NAME.search(column.name) and not _grouped(column)):
         return _text(column, hints)
-    candidates = [_boolean(column, hints), _moment(column, hints), _time(column, hints), _number(column, hints)]
+    candidates = [
+        _boolean(column, hints),
+        _moment(column, hints),
+        _time(column, hints),
+        _number(column, hints),
+    ]
     best: ColumnPlan | None = None
     best_failed = column.total + 1
     for plan in candidates:
@@ -211,7 +177,7 @@ def _decided(column: _Column, hints: Hints) -> ColumnPlan:
             continue
         failed, bad = _failed(column, plan)
         present = column.total - _nulls_beyond(column, plan)
-        if failed < best_failed and tolerable(failed, present, bad, column.name, plan.kind):
+        if failed < best_failed and judging.tolerable(failed, present, bad, column.name, plan.kind):
             best, best_failed = plan, failed
     return best or _text(column, hints)
 
@@ -250,11 +216,13 @@ def _boolean(column: _Column, hints: Hints) -> ColumnPlan | None:
     words = sorted((convert.TRUE | convert.FALSE) - {"1", "0", "1.0", "0.0"})
     in_words = column.weight(lowered.is_in(words))
     digits = column.weight(lowered.is_in(["0", "1", "0.0", "1.0"]))
-    named = bool(_BOOLEAN_NAME.search(column.name))
+    named = bool(judging.BOOLEAN_NAME.search(column.name))
     if in_words + digits < 0.7 * column.total or not (in_words >= 0.3 * column.total or named):
         return None
     distinct = set(lowered.filter(lowered.is_in(words)).to_list())
-    if len(distinct) == 1 and (distinct <= {"o", "s", "t", "f", "j"} or (distinct <= {"y", "n"} and column.total < 3)):
+    if len(distinct) == 1 and (
+        distinct <= {"o", "s", "t", "f", "j"} or (distinct <= {"y", "n"} and column.total < 3)
+    ):
         return None  # a lone letter is a category
     return ColumnPlan(kind="boolean", nulls=_typed_nulls(hints) - convert.TRUE - convert.FALSE)
 
@@ -268,7 +236,11 @@ def _number(column: _Column, hints: Hints, *, forced: bool = False) -> ColumnPla
         return None
     mark, ambiguous = _decimal_mark(column, hints)
     percents = column.weight(column.values.str.contains(r"[%％]\s?\)?$"))
-    percent = percents >= 0.5 * column.total and percents > 0
+    plain_text = (
+        column.total - column.weight(column.values.cast(pl.Float64, strict=False).is_not_null()) - percents
+    )
+    # A sheet's own percentages are fractions already: beside them a "37.5%" that was typed as text is one too.
+    percent = percents > 0 and (percents >= 0.5 * column.total or (column.native and plain_text == 0))
     currencies = _currencies(column)
     plan = ColumnPlan(
         kind="decimal",
@@ -285,7 +257,7 @@ def _number(column: _Column, hints: Hints, *, forced: bool = False) -> ColumnPla
         return msgspec.structs.replace(plan, places=2 + _decimals(column))
     if fractions or currencies:
         return plan
-    if numbers.abs().max() is not None and float(numbers.abs().max()) >= 10**_DIGITS_MAX:  # type: ignore[arg-type]
+    if (numbers.abs() >= float(10**_DIGITS_MAX)).any():
         return None
     return msgspec.structs.replace(plan, kind="integer")
 
@@ -297,10 +269,7 @@ def _states_decimals(column: _Column, mark: Literal[".", ","]) -> bool:
     pattern = r"\d\.\d*\D*$|\d[eE][-+]?\d" if mark == "." else r"\d,\d*\D*$"
     plain = numerals.normal(column.values)
     decimals = plain.str.contains(pattern)
-    if mark == ".":
-        other = plain.str.contains(_COMMA_DECIMAL)
-    else:
-        other = plain.str.contains(_DOT_DECIMAL)
+    other = plain.str.contains(_COMMA_DECIMAL if mark == "." else _DOT_DECIMAL)
     valid = plain.str.contains(numerals.GRAMMARS[mark])
     return column.weight((decimals & valid) | other) > 0
 
@@ -313,7 +282,11 @@ def _decimals(column: _Column) -> int:
 def _codes(column: _Column) -> bool:
     """Whether digits are codes, to be kept as text: leading zeros, telephone numbers, too many digits."""
     zeros = column.weight(column.values.str.contains(_LEADING_ZERO))
-    if zeros and (column.total <= 200 or zeros >= 0.005 * column.total) and not _TYPED_NAME.search(column.name):
+    if (
+        zeros
+        and (column.total <= 200 or zeros >= 0.005 * column.total)
+        and not judging.TYPED_NAME.search(column.name)
+    ):
         return True
     phones = column.weight(column.values.str.contains(r"^(?:\+|00)\d[\d\s\-()]{8,}$"))
     long_numbers = column.weight(column.values.str.contains(rf"^\d{{{_DIGITS_MAX + 1},}}$"))
@@ -344,16 +317,20 @@ def _currencies(column: _Column) -> list[str]:
 
 
 def _moment(column: _Column, hints: Hints, *, forced: bool = False) -> ColumnPlan | None:
-    likely = column.values.str.contains(r"\d{1,4}\s?[-/.\s年]\s?(?:\d|\p{L})|\p{L}\s?\d|^\d{8}(?:T?\d{4,6}Z?)?$|\d\p{L}")
+    likely = column.values.str.contains(
+        r"\d{1,4}\s?[-/.\s年]\s?(?:\d|\p{L})|\p{L}\s?\d|^\d{8}(?:T?\d{4,6}Z?)?$|\d\p{L}"
+    )
     if not forced and column.weight(likely) < 0.5 * column.total:
         return None
     order, ambiguous = _order(column, hints)
-    typed_nulls = _typed_nulls(hints) | frozenset({"0000-00-00", "00/00/0000", "00.00.0000", "0000-00-00 00:00:00"})
+    typed_nulls = _typed_nulls(hints) | frozenset(
+        {"0000-00-00", "00/00/0000", "00.00.0000", "0000-00-00 00:00:00"}
+    )
     plan = ColumnPlan(
         kind="datetime",
         order=order,
         ambiguous=ambiguous,
-        old_years=bool(_BIRTH_NAME.search(column.name)),
+        old_years=bool(judging.BIRTH_NAME.search(column.name)),
         nulls=typed_nulls,
         forced=forced,
     )
@@ -362,7 +339,11 @@ def _moment(column: _Column, hints: Hints, *, forced: bool = False) -> ColumnPla
     if not forced and (read == 0 or (_only_compact(column) and not _compact_is_date(column, read))):
         return None
     timed = moments.timed & moments.value.is_not_null()
-    has_time = ((moments.value.dt.time() != datetime.time()).fill_null(False) & timed).any() if timed.any() else False
+    has_time = (
+        ((moments.value.dt.time() != datetime.time()).fill_null(False) & timed).any()
+        if timed.any()
+        else False
+    )
     zoned = bool((moments.zoned & moments.value.is_not_null()).any())
     missing = column.values.filter(moments.value.is_null()).cast(pl.Float64, strict=False)
     serials = bool(missing.is_between(10_000, 80_000).any()) and read >= 0.5 * column.total
@@ -378,8 +359,8 @@ def _compact_is_date(column: _Column, read: int) -> bool:
     """Eight digits are a date where all of them are, and either the name says so or there are several."""
     if read < 0.9 * column.total:
         return False
-    return bool(_DATE_NAME.search(column.name)) or (
-        len(column.values) >= 3 and not _IDENTIFIER_NAME.search(column.name)
+    return bool(judging.DATE_NAME.search(column.name)) or (
+        len(column.values) >= 3 and not judging.IDENTIFIER_NAME.search(column.name)
     )
 
 
@@ -394,7 +375,7 @@ def _order(column: _Column, hints: Hints) -> tuple[Literal["dmy", "mdy"], bool]:
         return "mdy", False
     if first == 0 and (told := _order_by_sequence(column)):
         return told, False
-    if unclear.str.contains(r"^\d{1,2}\.\s?\d").mean() > 0.5:  # type: ignore[operator]
+    if _share_like(unclear, r"^\d{1,2}\.\s?\d") > 0.5:
         return "dmy", False
     if hints.day_first_weight:
         return ("dmy" if hints.day_first_weight > 0 else "mdy"), abs(hints.day_first_weight) < 1
@@ -430,7 +411,10 @@ def _text(column: _Column, hints: Hints) -> ColumnPlan:
 
 def _short_codes(column: _Column) -> bool:
     """In a column of two-letter codes NA is Namibia (or North America), not a missing value."""
-    return column.weight(column.values.str.contains(r"^[A-Z]{2}$")) >= 0.8 * column.total and len(column.values) >= 2
+    return (
+        column.weight(column.values.str.contains(r"^[A-Z]{2}$")) >= 0.8 * column.total
+        and len(column.values) >= 2
+    )
 
 
 def _forced(column: _Column, kind: Kind, hints: Hints) -> ColumnPlan:
@@ -442,6 +426,10 @@ def _forced(column: _Column, kind: Kind, hints: Hints) -> ColumnPlan:
         return ColumnPlan(kind=kind, nulls=_typed_nulls(hints) - convert.TRUE - convert.FALSE, forced=True)
     if kind == "time":
         return ColumnPlan(kind=kind, nulls=_typed_nulls(hints), forced=True)
-    found = _number(column, hints, forced=True) if kind in ("integer", "decimal") else _moment(column, hints, forced=True)
+    found = (
+        _number(column, hints, forced=True)
+        if kind in ("integer", "decimal")
+        else _moment(column, hints, forced=True)
+    )
     base = found or ColumnPlan(kind=kind, nulls=_typed_nulls(hints), forced=True)
     return msgspec.structs.replace(base, kind=kind, percent=base.percent and kind == "decimal")

@@ -31,7 +31,9 @@ class Options(_Strict, frozen=True, kw_only=True):
     ] = []
     ragged: Annotated[
         Literal["auto", "reject", "pad"],
-        Meta(description="Rows that are too short: rejected, or filled up with nulls; auto decides by habit."),
+        Meta(
+            description="Rows that are too short: rejected, or filled up with nulls; auto decides by habit."
+        ),
     ] = "auto"
 
 
@@ -64,9 +66,7 @@ class Filter(_Strict, frozen=True, kw_only=True, tag_field="op", tag="filter"):
     """Keep the rows that satisfy a condition; the others count as rejected, with the reason `filtered`."""
 
     column: Name
-    operator: Literal[
-        "==", "!=", "<", "<=", ">", ">=", "in", "not_in", "contains", "is_null", "not_null"
-    ]
+    operator: Literal["==", "!=", "<", "<=", ">", ">=", "in", "not_in", "contains", "is_null", "not_null"]
     value: Scalar | list[Scalar] | None = None
 
 

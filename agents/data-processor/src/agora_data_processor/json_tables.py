@@ -27,7 +27,9 @@ class _Numeral(str):
     __slots__ = ()
 
 
-_decoder = json.JSONDecoder(parse_float=_Numeral, parse_int=_Numeral, parse_constant=lambda _: None, strict=False)
+_decoder = json.JSONDecoder(
+    parse_float=_Numeral, parse_int=_Numeral, parse_constant=lambda _: None, strict=False
+)
 
 
 def read_lines(path: Path, encoding: Encoding, repairs: Repairs) -> Iterator[Item]:
@@ -39,7 +41,9 @@ def read_lines(path: Path, encoding: Encoding, repairs: Repairs) -> Iterator[Ite
         try:
             yield number, _decoder.decode(text)
         except (json.JSONDecodeError, RecursionError):
-            yield BrokenRecord(line=number, reason="invalid_json", text=text[: limits.REJECTED_RECORD_CHARACTERS])
+            yield BrokenRecord(
+                line=number, reason="invalid_json", text=text[: limits.REJECTED_RECORD_CHARACTERS]
+            )
 
 
 def read_array(path: Path, encoding: Encoding, name: str) -> Iterator[Item]:
@@ -106,7 +110,9 @@ def _inside_object(path: Path, encoding: Encoding, name: str) -> list[Any]:
             "file_too_large", "A JSON object of this size is refused. Send JSON lines or an array.", name
         )
     try:
-        document = _decoder.decode(path.read_text(encoding=encoding.codec, errors="replace").strip("\ufeff \t\r\n"))
+        document = _decoder.decode(
+            path.read_text(encoding=encoding.codec, errors="replace").strip("\ufeff \t\r\n")
+        )
     except (json.JSONDecodeError, RecursionError) as error:
         where = f"{name}, line {error.lineno}" if isinstance(error, json.JSONDecodeError) else name
         raise TableError("file_damaged", f"The file is not valid JSON: {error}.", where) from error
@@ -173,16 +179,16 @@ def _cell(value: Any) -> str | None:
         return "true" if value else "false"
     if isinstance(value, str):
         return value
-    return _json_text(value)
+    return text_of(value)
 
 
-def _json_text(value: Any) -> str:
-    """JSON of a nested value, its numbers as they were written."""
+def text_of(value: Any) -> str:
+    """JSON of a value, its numbers as they were written."""
     if isinstance(value, _Numeral):
         return str(value)
     if isinstance(value, dict):
-        inner = (f"{json.dumps(key, ensure_ascii=False)}: {_json_text(cell)}" for key, cell in value.items())
+        inner = (f"{json.dumps(key, ensure_ascii=False)}: {text_of(cell)}" for key, cell in value.items())
         return "{" + ", ".join(inner) + "}"
     if isinstance(value, list):
-        return "[" + ", ".join(map(_json_text, value)) + "]"
+        return "[" + ", ".join(map(text_of, value)) + "]"
     return json.dumps(value, ensure_ascii=False)

@@ -1,5 +1,7 @@
+# ruff: noqa: RUF001  -- characters that look alike are what this file is about
 """Where the table lies in its file: preamble, header (of one line or several, or none), width."""
 
+import itertools
 import re
 import unicodedata
 from collections import Counter
@@ -10,13 +12,19 @@ from agora_data_processor import native
 
 type Row = Sequence[str | None]
 
-_NUMBER = re.compile(r"^[-+(]?\s?(?:[$€£¥￥₹]|[A-Z]{3}(?=\s))?\s?(?=[\d.,])[\d.,'’\s\u00a0\u202f]*\d[\d.,]*\s?(?:[%€$£¥)]|[A-Z]{3}|zł|kr|Kč)?$")
-_DATE = re.compile(r"^\d{1,4}[-/.年]\d{1,2}[-/.月]\d{1,4}日?(?:[T\s].*)?$|^\d{1,2}[-\s.][A-Za-zÀ-ž]{3,10}\.?[-\s.,]+\d{2,4}$")
+_NUMBER = re.compile(
+    r"^[-+(]?\s?(?:[$€£¥￥₹]|[A-Z]{3}(?=\s))?\s?(?=[\d.,])[\d.,'’\s\u00a0\u202f]*\d[\d.,]*\s?(?:[%€$£¥)]|[A-Z]{3}|zł|kr|Kč)?$"
+)
+_DATE = re.compile(
+    r"^\d{1,4}[-/.年]\d{1,2}[-/.月]\d{1,4}日?(?:[T\s].*)?$|^\d{1,2}[-\s.][A-Za-zÀ-ž]{3,10}\.?[-\s.,]+\d{2,4}$"
+)
 _TIME = re.compile(r"^\d{1,2}:\d{2}(?::\d{2})?(?:\s?[AaPp][Mm])?$")
 _YEAR = re.compile(r"^(?:(?:19|20)\d\d(?:[-/]\d\d)?|Q[1-4]|[1-4]Q)$")
 _BOOLEAN = frozenset({"true", "false", "yes", "no", "y", "n", "t", "f", "ja", "nein", "oui", "non"})
 _NULLS = frozenset({"", "na", "n/a", "null", "none", "nan", "-", "--", "?", "#n/a"})
-_UNIT = re.compile(r"^[(\[].{1,20}[)\]]$|^(?:kg|g|km|m|cm|mm|%|€|\$|£|eur|usd|tsd\.?|mio\.?|°c)$", re.IGNORECASE)
+_UNIT = re.compile(
+    r"^[(\[].{1,20}[)\]]$|^(?:kg|g|km|m|cm|mm|%|€|\$|£|eur|usd|tsd\.?|mio\.?|°c)$", re.IGNORECASE
+)
 _HEADER_ROWS_MAX = 3
 
 
@@ -43,7 +51,8 @@ def find(rows: Sequence[Row], *, header: bool | None = None) -> Layout:
     width = _width(rows)
     start = _table_start(rows, width)
     if header is False:
-        first_data, header_rows = start, []
+        first_data: int = start
+        header_rows: list[int] = []
     else:
         header_rows, first_data = _header(rows, start, width, forced=bool(header))
     names = _merged_names(rows, header_rows, width)
@@ -131,7 +140,11 @@ def _with_group_row(rows: Sequence[Row], index: int) -> int:
 def _is_note(rows: Sequence[Row], index: int) -> bool:
     """In a table of two columns: a "key: value" line above an empty line or before longer rows."""
     first = (rows[index][0] or "").strip()
-    return first.endswith(":") and index + 2 < len(rows) and not (rows[index + 1][0] or "").strip().endswith("::")
+    return (
+        first.endswith(":")
+        and index + 2 < len(rows)
+        and not (rows[index + 1][0] or "").strip().endswith("::")
+    )
 
 
 def _header(rows: Sequence[Row], start: int, width: int, *, forced: bool) -> tuple[list[int], int]:
@@ -189,7 +202,9 @@ def _header_vote(cell: str, column: Sequence[str]) -> float:
     lengths = [len(value) for value in column]
     same_length = len(set(lengths)) == 1 and lengths[0] != len(cell) and len(lengths) > 2
     wordlike = bool(re.match(r"^[^\W\d][\w .\-/()#&%€$]*$", cell)) and len(cell) <= 40
-    named = bool(re.match(r"^[a-z]+(?:_[a-z0-9]+)+$|^[a-z]+(?:[A-Z][a-z0-9]+)+$", cell)) or cell.lower() in _NAMES
+    named = (
+        bool(re.match(r"^[a-z]+(?:_[a-z0-9]+)+$|^[a-z]+(?:[A-Z][a-z0-9]+)+$", cell)) or cell.lower() in _NAMES
+    )
     return (0.6 if named else 0.15 if wordlike else -0.2) + (0.3 if same_length else 0.0)
 
 
@@ -220,7 +235,7 @@ def _nothing_null(cells: Sequence[str]) -> bool:
 def _spans(row: Row, width: int) -> bool:
     """Group titles leave the cells empty over which they stretch."""
     cells = [(cell or "").strip() for cell in row[:width]] + [""] * max(0, width - len(row))
-    return any(cell and not after for cell, after in zip(cells, cells[1:], strict=False))
+    return any(cell and not after for cell, after in itertools.pairwise(cells))
 
 
 def _column_typed(body: Sequence[Row], index: int) -> bool:
@@ -261,7 +276,7 @@ def _lacks_name_of_row_label(
 def _short_rows_are_usual(body: Sequence[Row], width: int) -> bool:
     sample = [row for row in body if row]
     short = sum(1 for row in sample if 1 < len(row) < width)
-    return len(sample) >= 5 and short >= 0.2 * len(sample)
+    return short >= 3 and short >= 0.3 * len(sample)
 
 
 def _filled(row: Row) -> int:
@@ -281,11 +296,13 @@ def _typed_not_year(cell: str | None) -> bool:
     return _typed(text) and not _YEAR.match(text.removeprefix(native.MARK))
 
 
-_NAMES = frozenset(
-    "id name date time datetime timestamp year month day type status code value amount price total quantity qty "
-    "city country state region address street zip email phone category description comment notes title "
-    "first_name last_name firstname lastname gender sex age currency url product customer order user "
-    "vorname nachname ort stadt land straße strasse plz datum betrag preis menge artikel kunde nummer "
-    "nom prénom prenom ville pays adresse prix montant quantité nombre apellido ciudad fecha precio cantidad "
-    "importe nome cognome città data prezzo quantità imię nazwisko miasto kwota cena".split()
+_USUAL_NAMES = (
+    "id name date time datetime timestamp year month day type status code value amount price total "
+    "quantity qty city country state region address street zip email phone category description "
+    "comment notes title first_name last_name firstname lastname gender sex age currency url product "
+    "customer order user vorname nachname ort stadt land straße strasse plz datum betrag preis menge "
+    "artikel kunde nummer nom prénom prenom ville pays adresse prix montant quantité nombre apellido "
+    "ciudad fecha precio cantidad importe nome cognome città data prezzo quantità imię nazwisko "
+    "miasto kwota cena"
 )
+_NAMES = frozenset(_USUAL_NAMES.split())

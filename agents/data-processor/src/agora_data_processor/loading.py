@@ -23,8 +23,10 @@ _TOTAL = (
     r"итого|всего|合計|合计|总计|小計)\s*:?$|(?i)^all (?:rows|records)$"
 )
 _SEPARATOR = r"^[-=_*~.+#]{2,}$"
-_NOTE = re.compile(r"(?i)^(?:\*|#|source|note|notes|footnote|quelle|hinweis|stand|exported|generated|printed|end of|---|"
-                   r"\(c\)|©|copyright|page \d|total rows|rows?:|record count|\d+ (?:rows|records))")
+_NOTE = re.compile(
+    r"(?i)^(?:\*|#|source|note|notes|footnote|quelle|hinweis|stand|exported|generated|printed|end of|---|"
+    r"\(c\)|©|copyright|page \d|total rows|rows?:|record count|\d+ (?:rows|records))"
+)
 _LONG_NOTE_CHARACTERS = 60
 _TAIL_ROWS = 15
 
@@ -92,7 +94,9 @@ def load(
             progress(loaded.spool.rows + strings.height)
     except UnicodeError as error:
         raise TableError(
-            "file_damaged", f"The file is not {found.encoding} to its end ({error}). State its encoding.", found.name
+            "file_damaged",
+            f"The file is not {found.encoding} to its end ({error}). State its encoding.",
+            found.name,
         ) from error
     last_line = int(held[LINE][-1]) if held is not None else 0
     _reject_ragged(waiting, found, rejected, last_line=last_line)
@@ -141,9 +145,9 @@ def _without_furniture(strings: pl.DataFrame, found: Found, rejected: RejectedRo
     first = strings[found.names[0]]
     named = next((index for index, name in enumerate(found.source_names) if name), 0)
     header_like = strings[found.names[named]].str.strip_prefix(native.MARK) == found.source_names[named]
-    suspicious = (header_like & pl.Series([found.header_line is not None]).new_from_index(0, strings.height)) | (
-        first.str.contains(_SEPARATOR)
-    )
+    suspicious = (
+        header_like & pl.Series([found.header_line is not None]).new_from_index(0, strings.height)
+    ) | (first.str.contains(_SEPARATOR))
     suspects = suspicious.fill_null(False).arg_true().to_list()
     if not suspects:
         return strings
@@ -160,7 +164,11 @@ def _without_furniture(strings: pl.DataFrame, found: Found, rejected: RejectedRo
 
 def _furniture(row: list[str | None], found: Found) -> str | None:
     cells = [cell for cell in row if cell]
-    if all(re.match(_SEPARATOR, cell) for cell in cells) and found.width > 1 and len(cells) >= found.width * 0.6:
+    if (
+        all(re.match(_SEPARATOR, cell) for cell in cells)
+        and found.width > 1
+        and len(cells) >= found.width * 0.6
+    ):
         return "separator_row"
     pairs = [(cell, name) for cell, name in zip(row, found.source_names, strict=True) if name]
     same = sum(1 for cell, name in pairs if layout.clean_name(cell) == name)
@@ -196,7 +204,8 @@ def _total_lines(loaded: Loaded) -> frozenset[int]:
     sample = loaded.spool.sample(5_000)
     if sample is None:
         return frozenset()
-    usually_filled = [name for name in names if sample[name].null_count() < 0.2 * sample.height]
+    plain = sample.filter(~pl.coalesce(names[:3]).str.contains(_TOTAL).fill_null(False))
+    usually_filled = [name for name in names if plain[name].null_count() < 0.2 * plain.height]
     lines: list[int] = []
     labelled = 0
     end = 0
@@ -210,7 +219,7 @@ def _total_lines(loaded: Loaded) -> frozenset[int]:
             if lacking or int(row[LINE]) >= end - 3:
                 lines.append(int(row[LINE]))
     # Where "Total" is a category, most of its rows are complete: then none of them is a sum of the table.
-    if labelled > 2 * len(lines) or len(lines) > 0.3 * loaded.spool.rows:
+    if labelled > 2 * len(lines) or len(lines) > 0.5 * loaded.spool.rows:
         return frozenset()
     first_of_tail = [line for line in lines if line <= end]
     return frozenset(first_of_tail)

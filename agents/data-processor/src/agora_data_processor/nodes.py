@@ -74,9 +74,7 @@ async def clean(state: State, context: agora.Context) -> dict[str, object]:
     from agora_data_processor import cleaning, report, summary
 
     job = job_of(state.input, context.config)
-    tables = [
-        cleaning.Table(path=await context.files.open(one.ref), found=one.found) for one in state.opened
-    ]
+    tables = [cleaning.Table(path=await context.files.open(one.ref), found=one.found) for one in state.opened]
     with tempfile.TemporaryDirectory(prefix="agora-data-processor-") as folder:
         with _faults_of_the_file():
             cleaned = await _in_thread(tables, job, Path(folder), context)
@@ -97,7 +95,9 @@ async def clean(state: State, context: agora.Context) -> dict[str, object]:
                 cleaned.parquet_path, name=f"{base}.parquet", content_type="application/vnd.apache.parquet"
             ),
             csv_uri=await save(cleaned.csv_path, name=f"{base}.csv", content_type="text/csv"),
-            rejected_uri=await save(cleaned.rejected_path, name=f"{base}.rejected.csv", content_type="text/csv"),
+            rejected_uri=await save(
+                cleaned.rejected_path, name=f"{base}.rejected.csv", content_type="text/csv"
+            ),
             report_uri=await save(content, name=f"{base}.report.json", content_type="application/json"),
             dialect=_dialect(state),
             schema=_schema(cleaned),
@@ -158,13 +158,13 @@ def _sources(state: State) -> list[Source]:
             raise agora.InputRejected("file_twice", "Send either `file` or `sources`, not both.", "$.sources")
         return [Source(uri=state.input.file)]
     if not given:
-        raise agora.InputRejected("file_missing", "Send a `file`, or `sources` with at least one file.", "$.file")
+        raise agora.InputRejected(
+            "file_missing", "Send a `file`, or `sources` with at least one file.", "$.file"
+        )
     return given
 
 
-async def _in_thread(
-    tables: Sequence["Table"], job: Job, folder: Path, context: agora.Context
-) -> "Cleaned":
+async def _in_thread(tables: Sequence["Table"], job: Job, folder: Path, context: agora.Context) -> "Cleaned":
     """The work in a thread; what it says on its way is passed on in the event loop."""
     from agora_data_processor import cleaning
 
@@ -230,7 +230,7 @@ def _schema(cleaned: "Cleaned") -> list[ColumnSchema]:
 def _violations(cleaned: "Cleaned") -> list[Violation]:
     return [
         Violation(
-            field=tally.field,
+            field=tally.column,
             check=tally.rule.check,
             count=tally.count,
             examples=[Example(row=row, value=value) for row, value in tally.examples],

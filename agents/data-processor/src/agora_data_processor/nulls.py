@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001  -- characters that look alike are what this file is about
 """Tokens that mean "no value"."""
 
 ALWAYS = frozenset(
@@ -10,7 +11,7 @@ ALWAYS = frozenset(
 IN_TYPED = ALWAYS | frozenset(
     {"unknown", "missing", "tbd", "tba", "not available", "not applicable", "no data", "nd", "n.d.", "n/d",
      "n.v.", "k.a.", "k. a.", "keine angabe", "unbekannt", "s/o", "s.o.", "nc", "inconnu", "desconocido",
-     "sconosciuto", "ukjent", "…", "...", "..", ".", "*", "**", "x", "xx", "xxx", "pending", "empty", "blank",
+     "sconosciuto", "ukjent", "…", "...", "..", ".", "*", "**", "empty", "blank",
      "not known", "not given", "not recorded", "not provided", "unspecified", "none given", "b.d.", "unk"}
 )  # fmt: skip
 """Null where the column's other values are numbers, dates or booleans: there these words are no values."""

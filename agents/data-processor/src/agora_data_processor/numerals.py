@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001  -- characters that look alike are what this file is about
 """Columns of numbers as people write them, converted as a whole."""
 
 import re
@@ -16,10 +17,11 @@ CURRENCY_CODES = {
     "円": "JPY", "원": "KRW", "RM": "MYR", "RP": "IDR", "EURO": "EUR", "EUROS": "EUR",
 }  # fmt: skip
 """Symbols and words to ISO codes; where a symbol is shared (kr, $), the commonest currency."""
-_ISO = (
-    "USD EUR GBP JPY CHF CNY INR AUD CAD NZD SEK NOK DKK PLN CZK HUF RON BGN TRY RUB UAH BRL MXN ARS CLP COP "
-    "ZAR KRW SGD HKD TWD THB IDR MYR PHP VND ILS AED SAR EGP NGN KES PKR BDT LKR ISK"
-).split()
+_ISO_CODES = (
+    "USD EUR GBP JPY CHF CNY INR AUD CAD NZD SEK NOK DKK PLN CZK HUF RON BGN TRY RUB UAH BRL MXN ARS "
+    "CLP COP ZAR KRW SGD HKD TWD THB IDR MYR PHP VND ILS AED SAR EGP NGN KES PKR BDT LKR ISK"
+)
+_ISO = _ISO_CODES.split()
 _SYMBOLS = sorted({*CURRENCY_CODES, *_ISO}, key=lambda symbol: (-len(symbol), symbol))
 _CURRENCY = "(?i:" + "|".join(map(re.escape, _SYMBOLS)) + ")"
 _PREFIX = rf"^([-+(]?\s*){_CURRENCY}\s*"
@@ -75,7 +77,9 @@ def convert(values: pl.Series, plan: ColumnPlan) -> pl.Series:
             pl.when(stated).then(plain.cast(pl.Float64, strict=False)).otherwise(number)
         ).to_series()
     if plan.percent:
-        return pl.select(pl.when(stated).then(number).otherwise((number / 100).round(plan.places))).to_series()
+        return pl.select(
+            pl.when(stated).then(number).otherwise((number / 100).round(plan.places))
+        ).to_series()
     if not plan.forced:
         number = _without(number, plain.str.contains("%", literal=True))
     if plan.kind != "integer":
@@ -94,9 +98,7 @@ def _exact_integers(plain: pl.Series, number: pl.Series) -> pl.Series:
     simple = ~plain.str.contains(r"[.,]\d{0,2}$|[eE]")
     signed = pl.select(pl.when(number < 0).then(-digits).otherwise(digits)).to_series()
     rough = number.cast(pl.Int64, strict=False)
-    return pl.select(
-        pl.when(whole & simple).then(signed).when(whole).then(rough).otherwise(None)
-    ).to_series()
+    return pl.select(pl.when(whole & simple).then(signed).when(whole).then(rough).otherwise(None)).to_series()
 
 
 def _converted(plain: pl.Series, mark: str) -> pl.Series:

@@ -73,7 +73,10 @@ def _safe_for_csv(frame: pl.DataFrame) -> pl.DataFrame:
         column = pl.col(name)
         if dtype == pl.String:
             changes.append(
-                pl.when(column.str.contains(_FORMULA)).then(pl.lit("'") + column).otherwise(column).alias(name)
+                pl.when(column.str.contains(_FORMULA))
+                .then(pl.lit("'") + column)
+                .otherwise(column)
+                .alias(name)
             )
         elif isinstance(dtype, pl.Datetime):
             suffix = "Z" if dtype.time_zone else ""

@@ -10,6 +10,8 @@ from types import TracebackType
 from agora_data_processor import limits, native
 from agora_data_processor.outputs import csv_safe
 
+SORTED_ROWS_MAX = 200_000
+"""More rejected rows than this stay in the order in which they were found."""
 COLUMNS = ("source", "line", "reason", "column", "value", "record")
 
 
@@ -17,6 +19,7 @@ class RejectedRows:
     """Writes rejected.csv. `record` is the row's cells as a JSON array, or the raw text of a broken one."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._stream = path.open("w", encoding="utf-8", newline="")
         self._writer = csv.writer(self._stream)
         self._writer.writerow(COLUMNS)
@@ -29,6 +32,17 @@ class RejectedRows:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stream.close()
+        if kind is None and self.count <= SORTED_ROWS_MAX:
+            self._sort()
+
+    def _sort(self) -> None:
+        """Rows in the order of the file: they were found in the order of the checks."""
+        with self._path.open(encoding="utf-8", newline="") as stream:
+            header, *rows = csv.reader(stream)
+        sources = {source: number for number, source in enumerate(dict.fromkeys(row[0] for row in rows))}
+        rows.sort(key=lambda row: (sources[row[0]], int(row[1])))
+        with self._path.open("w", encoding="utf-8", newline="") as stream:
+            csv.writer(stream).writerows([header, *rows])
 
     @property
     def count(self) -> int:

@@ -21,7 +21,9 @@ def quality_score(cleaned: Cleaned) -> float:
 
     Rows that a transform took out on request and rows that are no data (totals, notes) count neither way.
     """
-    return round(0.5 * validity(cleaned) + 0.3 * cleaned.profile.completeness + 0.2 * cleaned.profile.uniqueness, 4)
+    return round(
+        0.5 * validity(cleaned) + 0.3 * cleaned.profile.completeness + 0.2 * cleaned.profile.uniqueness, 4
+    )
 
 
 def validity(cleaned: Cleaned) -> float:

@@ -21,7 +21,7 @@ class Tally:
     """How often a rule was broken, with the first rows that did: (row of the chunk's strings, value)."""
 
     rule: job.Rule
-    field: str
+    column: str
     count: int = 0
     examples: list[tuple[int, str | None]] = field(default_factory=list)
     test: Test | None = None
@@ -45,7 +45,7 @@ def compiled(
     for number, rule in enumerate(rules):
         place = f"rules[{number}]"
         name = names.resolve(rule.field, list(schema), known, place)
-        tallies.append(Tally(rule=rule, field=name, test=_test(rule, name, schema[name], place)))
+        tallies.append(Tally(rule=rule, column=name, test=_test(rule, name, schema[name], place)))
     return tallies
 
 
@@ -59,16 +59,18 @@ def apply(chunk: Chunk, tallies: Sequence[Tally], line_of: Callable[[int], int])
         if not broken.height:
             continue
         tally.count += broken.height
-        for row, value in broken.select(ROW, pl.col(tally.field)).head(EXAMPLES_MAX).iter_rows():
+        for row, value in broken.select(ROW, pl.col(tally.column)).head(EXAMPLES_MAX).iter_rows():
             if len(tally.examples) < EXAMPLES_MAX:
                 tally.examples.append((line_of(row), None if value is None else str(value)))
         if tally.rule.on_fail == "reject":
             for row in broken[ROW].to_list():
-                doomed.setdefault(row, (f"rule_{tally.rule.check}", tally.field))
+                doomed.setdefault(row, (f"rule_{tally.rule.check}", tally.column))
     if doomed:
         for row, (reason, column) in doomed.items():
             chunk.reject(row, reason, column)
-        chunk.data = chunk.data.filter(~pl.col(ROW).is_in(pl.Series(sorted(doomed), dtype=pl.UInt32).implode()))
+        chunk.data = chunk.data.filter(
+            ~pl.col(ROW).is_in(pl.Series(sorted(doomed), dtype=pl.UInt32).implode())
+        )
 
 
 def _test(rule: job.Rule, name: str, dtype: pl.DataType, place: str) -> Test | None:
@@ -85,7 +87,9 @@ def _test(rule: job.Rule, name: str, dtype: pl.DataType, place: str) -> Test | N
         case "in_set":
             if rule.values is None:
                 raise TableError("rule_incomplete", "The check in_set needs `values`.", place)
-            allowed = pl.Series([values.of_column(one, dtype, name, place) for one in rule.values], dtype=dtype)
+            allowed = pl.Series(
+                [values.of_column(one, dtype, name, place) for one in rule.values], dtype=dtype
+            )
             return _expression(column.is_in(allowed.implode()))
         case "type":
             if rule.type is None:
@@ -116,7 +120,9 @@ def _range(rule: job.Rule, column: pl.Expr, name: str, dtype: pl.DataType, place
         raise TableError("rule_incomplete", "The check range needs `min` or `max`.", place)
     if dtype in (pl.String, pl.Boolean):
         raise TableError(
-            "value_type", f"The check range needs numbers or dates; {name!r} holds {values.describe(dtype)}.", place
+            "value_type",
+            f"The check range needs numbers or dates; {name!r} holds {values.describe(dtype)}.",
+            place,
         )
     inside = pl.lit(True)
     # A bound such as 0.5 is fine for integers: compare numbers as they are.

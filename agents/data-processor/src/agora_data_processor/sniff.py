@@ -1,5 +1,6 @@
 """What kind of file this is, told from its content; a name's extension is only a hint."""
 
+import json
 import zipfile
 from pathlib import Path
 from typing import Literal
@@ -71,9 +72,7 @@ def _zip_kind(path: Path, name: str, size: int) -> FileKind:
     return "excel"
 
 
-def _check_unpacked(
-    archive: zipfile.ZipFile, members: list[zipfile.ZipInfo], name: str, size: int
-) -> None:
+def _check_unpacked(archive: zipfile.ZipFile, members: list[zipfile.ZipInfo], name: str, size: int) -> None:
     """Unpack every part that a table is read from, counting, before anything holds it in memory."""
     if size > limits.EXCEL_BYTES_MAX or len(members) > 10_000:
         raise TableError("file_too_large", "The workbook is too large. Export it as CSV and send that.", name)
@@ -101,7 +100,9 @@ def _ole_kind(path: Path, name: str, size: int) -> FileKind:
     data = path.read_bytes()
     if "EncryptedPackage".encode("utf-16-le") in data:
         raise TableError(
-            "file_encrypted", "The workbook is protected by a password. Remove it and send the file again.", name
+            "file_encrypted",
+            "The workbook is protected by a password. Remove it and send the file again.",
+            name,
         )
     if "Workbook".encode("utf-16-le") in data or "Book".encode("utf-16-le") in data:
         return "excel"
@@ -129,14 +130,21 @@ def _text_kind(head: bytes, name: str) -> FileKind:
         return "json" if not _looks_delimited(start) else "text"
     if start[:1] == "{":
         first_line, _, rest = start.partition("\n")
-        complete = first_line.rstrip().rstrip(",").endswith("}")
-        return "json_lines" if complete and rest.lstrip()[:1] == "{" else "json"
+        return "json_lines" if _is_json(first_line.rstrip().rstrip(",")) and rest.strip() else "json"
     lowered = start[:200].lower()
     if lowered.startswith(("<!doctype html", "<html", "<?xml")):
         raise TableError(
             "file_not_a_table", "The file is HTML or XML, not a table. Export it as CSV or JSON.", name
         )
     return "text"
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _looks_delimited(start: str) -> bool:

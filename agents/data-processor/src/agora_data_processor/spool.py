@@ -34,7 +34,7 @@ class Spool:
 
     def __iter__(self) -> Iterator[pl.DataFrame]:
         for kept in self._kept:
-            yield pl.read_ipc(kept, memory_map=False) if isinstance(kept, Path) else kept
+            yield pl.read_ipc(kept) if isinstance(kept, Path) else kept
 
     def sample(self, rows_max: int) -> pl.DataFrame | None:
         """Rows spread over all frames, the first frame's first rows among them; None if there are none."""

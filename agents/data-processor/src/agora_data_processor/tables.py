@@ -9,7 +9,17 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from agora_data_processor import convert, dialect, encodings, excel, json_tables, layout, limits, records, sniff
+from agora_data_processor import (
+    convert,
+    dialect,
+    encodings,
+    excel,
+    json_tables,
+    layout,
+    limits,
+    records,
+    sniff,
+)
 from agora_data_processor.faults import TableError
 from agora_data_processor.found import Found
 from agora_data_processor.job import Options
@@ -39,7 +49,13 @@ def inspect(path: Path, name: str, options: Options) -> Found:
         sheet = excel.choose_sheet(path, name, options.sheet)
         batches = excel.read_batches(path, name, sheet.name)
         base = Found(
-            name=name, kind=kind, encoding="binary", sheet=sheet.name, other_sheets=sheet.others, names=[], source_names=[]
+            name=name,
+            kind=kind,
+            encoding="binary",
+            sheet=sheet.name,
+            other_sheets=sheet.others,
+            names=[],
+            source_names=[],
         )
         return _laid_out(base, _head(batches), options)
     encoding = _encoding(path, name, options)
@@ -90,7 +106,9 @@ def _encoding(path: Path, name: str, options: Options) -> encodings.Encoding:
     encoding = encodings.named(options.encoding)
     if encoding is None:
         raise TableError(
-            "encoding_unknown", f"There is no encoding {options.encoding!r}. Leave it out to have it detected.", name
+            "encoding_unknown",
+            f"There is no encoding {options.encoding!r}. Leave it out to have it detected.",
+            name,
         )
     return encoding
 
@@ -98,9 +116,13 @@ def _encoding(path: Path, name: str, options: Options) -> encodings.Encoding:
 def _sample_lines(path: Path, encoding: encodings.Encoding) -> list[str]:
     lines: list[str] = []
     characters = 0
-    for _, line in records.physical_lines(path, encoding, Repairs()):
-        lines.append(line[:100_000])
+    broken = 0
+    for number, line in records.physical_lines(path, encoding, Repairs()):
         characters += len(line)
+        if len(line) >= limits.RECORD_CHARACTERS_MAX:
+            broken = number  # what is cut into pieces tells nothing about the others
+        if number != broken:
+            lines.append(line)
         if characters > limits.SAMPLE_BYTES or len(lines) >= 5 * limits.SAMPLE_RECORDS:
             break
     return lines
@@ -137,7 +159,9 @@ def _laid_out(found: Found, head: Batch, options: Options) -> Found:
     where = layout.find(head.rows, header=options.header)
     if where.width > limits.COLUMNS_MAX:
         raise TableError(
-            "too_many_columns", f"The table has {where.width} columns; at most {limits.COLUMNS_MAX}.", found.name
+            "too_many_columns",
+            f"The table has {where.width} columns; at most {limits.COLUMNS_MAX}.",
+            found.name,
         )
     first = where.first_data
     if where.header_rows:
@@ -215,7 +239,7 @@ def _json_batches(path: Path, found: Found, repairs: Repairs) -> Iterator[Batch]
 
 def _shown(value: Any) -> str:
     try:
-        return msgspec.json.encode(value).decode()[: limits.REJECTED_RECORD_CHARACTERS]
+        return json_tables.text_of(value)[: limits.REJECTED_RECORD_CHARACTERS]
     except RecursionError:
         return "(nested too deeply to be shown)"
 

@@ -140,7 +140,9 @@ def _fill(
     }
 
     def step(chunk: Chunk) -> None:
-        chunk.data = chunk.data.with_columns(pl.col(name).fill_null(value) for name, value in literals.items())
+        chunk.data = chunk.data.with_columns(
+            pl.col(name).fill_null(value) for name, value in literals.items()
+        )
 
     return step
 
@@ -197,7 +199,9 @@ def _condition(transform: job.Filter, name: str, dtype: pl.DataType, place: str)
         raise TableError("value_type", f"The operator {operator!r} needs one value, not a list.", place)
     if operator == "contains":
         if dtype != pl.String or not isinstance(value, str):
-            raise TableError("value_type", "The operator 'contains' needs a column of text and a text.", place)
+            raise TableError(
+                "value_type", "The operator 'contains' needs a column of text and a text.", place
+            )
         return column.str.contains(value, literal=True)
     literal = pl.lit(values.of_column(value, dtype, name, place), dtype=dtype)
     return {

@@ -11,7 +11,6 @@ from agora_data_processor.found import Found
 from agora_data_processor.job import CheckName, Job, Options, Rule, Transform
 from agora_data_processor.plans import Kind
 
-
 Transforms = Annotated[list[Transform], Meta(max_length=100)]
 Rules = Annotated[list[Rule], Meta(max_length=200)]
 
@@ -36,9 +35,9 @@ class Input(agora.Input):
     """One `file`, or `sources` with the same columns, which become one table."""
 
     file: Annotated[agora.FileRef, Meta(description="The file to clean.")] | None = None
-    sources: Annotated[list[Source], Meta(max_length=50)] = []
-    transforms: Transforms = []
-    rules: Rules = []
+    sources: Annotated[list[Source], Meta(max_length=50)] = msgspec.field(default_factory=list)
+    transforms: Transforms = msgspec.field(default_factory=list)
+    rules: Rules = msgspec.field(default_factory=list)
     options: Options | None = None
     destination: Destination = Destination()
 
@@ -46,8 +45,8 @@ class Input(agora.Input):
 class Config(agora.Config):
     """What a deployment does with each job that does not say otherwise."""
 
-    transforms: Transforms = []
-    rules: Rules = []
+    transforms: Transforms = msgspec.field(default_factory=list)
+    rules: Rules = msgspec.field(default_factory=list)
     options: Options = Options()
 
 

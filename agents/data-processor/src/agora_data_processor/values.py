@@ -17,7 +17,9 @@ def of_column(value: Scalar, dtype: pl.DataType, column: str, place: str) -> obj
     fitted = _fitted(value, dtype)
     if fitted is None:
         raise TableError(
-            "value_type", f"{value!r} is no value of the column {column!r}, which holds {describe(dtype)}.", place
+            "value_type",
+            f"{value!r} is no value of the column {column!r}, which holds {describe(dtype)}.",
+            place,
         )
     return fitted
 
