@@ -273,10 +273,14 @@ class Platform:
     @property
     def deployments(self) -> Deployments:
         """The use cases of deployments, as the service has them."""
-        objects = FolderObjects(self.settings.objects_folder)
-        files = Files(self.database, objects, quota_bytes=self.settings.file_quota_bytes, retention_days=30)
         packages = Packages(self.database)
-        return Deployments(self.database, packages, files, self.client, self.settings.task_queue)
+        return Deployments(self.database, packages, self.files, self.client, self.settings.task_queue)
+
+    @property
+    def files(self) -> Files:
+        """The use cases of files, as the service has them."""
+        objects = FolderObjects(self.settings.objects_folder)
+        return Files(self.database, objects, quota_bytes=self.settings.file_quota_bytes, retention_days=30)
 
     async def sweep(self) -> int:
         """Look after every unfinished run now, as the service does every few seconds."""

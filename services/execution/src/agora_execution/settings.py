@@ -23,6 +23,7 @@ class ExecutionSettings(ServiceSettings, frozen=True, kw_only=True):
     sweep_seconds: float = 2.0
     worker_slots: int = 100
     worker_cached_runs: int = 1000
+    """Keep it well above the slots: a run that is forgotten in the middle of a short step waits ten seconds."""
 
 
 class VectorsSettings(msgspec.Struct, frozen=True, kw_only=True):
