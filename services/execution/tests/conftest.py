@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import pytest
 from agora import Agent
+from agora.models.vendors import VENDORS
 from agora_contracts.billing import (
     ChargeAdjusted,
     ChargeSettled,
@@ -357,6 +358,13 @@ def settled_temporal(temporal_server: Temporal) -> Iterator[Temporal]:
     """Temporal's server; its client's threads get the time they need before this process ends."""
     yield temporal_server
     time.sleep(2 * temporal.SETTLE_SECONDS)
+
+
+@pytest.fixture(autouse=True)
+def no_vendors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No key of a real vendor, whatever the environment has: tests never ask one."""
+    for vendor in VENDORS.values():
+        monkeypatch.delenv(vendor.key_name, raising=False)
 
 
 @pytest.fixture

@@ -50,8 +50,11 @@ class Vendor:
 
 
 @pytest.fixture
-def vendor(monkeypatch: pytest.MonkeyPatch) -> Iterator[Vendor]:
-    """A vendor of models at the wire, whose key is set on this platform."""
+def vendor(monkeypatch: pytest.MonkeyPatch, no_vendors: None) -> Iterator[Vendor]:
+    """A vendor of models at the wire, whose key is set on this platform.
+
+    Ask for it before the service, which looks for keys when it starts.
+    """
     fake = Vendor()
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -182,7 +185,6 @@ async def test_an_agents_model_calls_are_its_runs_usage(
     What a step asked of a model is held beforehand, and metered with cost and tokens.
     """
     await service_alone.list_package("probe")
-    # Composed anew: the service looks for vendors' keys when it starts.
     await workers.start()
     run = await service_alone.run({"text": "hello", "do": "ask"}, package="probe")
 

@@ -1,0 +1,128 @@
+"""Rules of packages that need nothing but themselves."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from agora_contracts.catalog import Estimate, Limits, Manifest, OfferedPrice, Permissions, Schemas
+from agora_contracts.problems import AgoraError
+from agora_execution.database import json_text
+from agora_execution.packages.model import (
+    PackageVersion,
+    estimate,
+    newest,
+    null_characters,
+    per_unit_basis,
+    require_basis,
+)
+
+
+def package(version: str = "1.0.0", state: str = "published", **manifest: Any) -> PackageVersion:
+    """A package version whose manifest is changed as given."""
+    values: dict[str, Any] = {
+        "id": "tickets", "version": version, "title": "Tickets", "summary": "Resolves tickets.",
+        "category": "customer-support",
+        "prices": [
+            OfferedPrice(basis="month", unit_price=Decimal(10)),
+            OfferedPrice(basis="task", unit_price=Decimal("0.5"), meter="tickets"),
+        ],
+    }  # fmt: skip
+    return PackageVersion(
+        package="tickets", version=version, manifest=Manifest(**(values | manifest)),
+        schemas=Schemas(input={}, output={}, config={}), price_version="price", first_party=True, state=state,
+    )  # fmt: skip
+
+
+def test_the_newest_version_is_the_greatest_number_that_is_published() -> None:
+    """
+    Versions compare by number; a deprecated one is chosen only where there is no published one.
+    """
+    versions = [package("1.9.0"), package("1.10.0"), package("2.0.0", "deprecated")]
+
+    found, only = newest(versions), newest(versions[2:])
+    assert found is not None and "1.10.0" == found.version
+    assert only is not None and "2.0.0" == only.version
+    assert newest([]) is None
+
+
+def test_a_list_in_the_input_is_counted_for_the_estimate() -> None:
+    """
+    An estimate by the elements of a list; without the list the input is at fault, with its place.
+    """
+    listed = package(estimate={"tickets": Estimate(count_of="/batch/tickets")})
+    counted = estimate(listed, "task", {"batch": {"tickets": [1, 2, 3]}}, models=False)
+
+    assert [("tickets", Decimal(3))] == [(one.meter, one.quantity) for one in counted]
+    for wrong in ({}, {"batch": 1}, {"batch": {"tickets": "three"}}):
+        with pytest.raises(AgoraError) as caught:
+            estimate(listed, "task", wrong, models=False)
+        assert ["/batch/tickets"] == [error.field for error in caught.value.problem.errors]
+
+
+@pytest.mark.parametrize(
+    ("models", "granted", "cost", "meters"),
+    [
+        (True, True, "0.05", ["tickets", "model.cost"]),
+        (False, True, "0.05", ["tickets"]),
+        (True, False, "0.05", ["tickets"]),
+        (True, True, "0", ["tickets"]),
+    ],
+)
+def test_models_are_estimated_where_they_can_be_asked(
+    models: bool, granted: bool, cost: str, meters: list[str]
+) -> None:
+    """
+    The most that models may cost is part of the estimate if a key is set, the manifest asks, and it is not zero.
+    """
+    listed = package(permissions=Permissions(models=granted), limits=Limits(model_cost=Decimal(cost)))
+
+    assert meters == [one.meter for one in estimate(listed, "task", {}, models=models)]
+
+
+def test_a_one_shot_run_pays_by_the_unit() -> None:
+    """
+    The first per-unit price is taken; a package without one cannot be run in one shot.
+    """
+    assert "task" == per_unit_basis(package())
+    with pytest.raises(AgoraError) as caught:
+        per_unit_basis(package(prices=[OfferedPrice(basis="month", unit_price=Decimal(10))]))
+    assert "basis_not_rated" == caught.value.slug
+
+
+def test_a_basis_must_be_offered_and_rated() -> None:
+    """
+    What is not offered and what is not billed yet are told apart, each with what would do.
+    """
+    require_basis(package(), "task")
+    for basis, slug, word in (("job", "invalid_price", "month, task"), ("month", "basis_not_rated", "task")):
+        with pytest.raises(AgoraError, match=word) as caught:
+            require_basis(package(), basis)
+        assert slug == caught.value.slug
+
+
+def test_null_characters_are_found_wherever_they_are() -> None:
+    """
+    In values, names of fields, and lists; what only looks like one is left alone.
+    """
+    document = {"a": "x\0", "b": [{"c": ["ok", "\0"]}], "d\0": 1, "e": "\\u0000", "f": 3}
+
+    assert ["/", "/a", "/b/0/c/1"] == null_characters(document)
+
+
+@pytest.mark.parametrize(
+    ("text", "stored"),
+    [
+        ("a\0b", "a\ufffdb"),
+        ("\\u0000", "\\u0000"),
+        ("\\\0", "\\\ufffd"),
+        ("\0\0", "\ufffd\ufffd"),
+        ("plain", "plain"),
+    ],
+)
+def test_a_document_is_stored_with_its_null_characters_replaced(text: str, stored: str) -> None:
+    """
+    jsonb refuses U+0000; everything else stays as it is, also a backslash that stands before it.
+    """
+    import json
+
+    assert stored == json.loads(json_text(text))
