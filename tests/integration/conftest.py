@@ -36,6 +36,23 @@ async def _known(platform: Platform) -> None:
 
 
 @pytest.fixture
+def newcomer(market: Platform) -> Customer:
+    """A tenant with plenty of credit, for tests that run commands."""
+    return run_in_thread(_newcomer(market))
+
+
+@pytest.fixture(scope="module")
+def watched(market: Platform) -> Customer:
+    """A tenant that nothing of the whole module may change."""
+    return run_in_thread(_newcomer(market))
+
+
+async def _newcomer(market: Platform) -> Customer:
+    async with operator(market) as client:
+        return await new_customer(client, market.api_url)
+
+
+@pytest.fixture
 async def staff(market: Platform) -> AsyncIterator[httpx.AsyncClient]:
     """The operator."""
     async with operator(market) as client:

@@ -6,12 +6,10 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
-from agora_local.blocking import run_in_thread
-from agora_local.platform import Platform
 
 from tests.support.answers import refused
 from tests.support.bookkeeping import nothing_changes
-from tests.support.tenancy import Customer, new_customer, operator
+from tests.support.tenancy import Customer
 
 JSON = {"Content-Type": "application/json"}
 HELLO = {"input": {"text": "hi"}}
@@ -248,17 +246,6 @@ UNKNOWN_IDS = [
 ]
 
 CASES = [*BODIES, *AGENT_INPUTS, *HIRES, *QUERIES, *ROUTES, *FILES, *KEYS]
-
-
-@pytest.fixture(scope="module")
-def watched(market: Platform) -> Customer:
-    """A tenant that nothing of this module may change."""
-
-    async def make() -> Customer:
-        async with operator(market) as staff:
-            return await new_customer(staff, market.api_url)
-
-    return run_in_thread(make())
 
 
 @pytest.fixture
