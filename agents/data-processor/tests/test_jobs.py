@@ -230,6 +230,29 @@ def test_types_are_decided_by_all_rows_and_not_by_the_first(
     )
 
 
+@pytest.mark.parametrize(
+    ("early", "late", "kind", "last"),
+    [
+        ("5", "12.75", "decimal", 12.75),
+        ("2024-01-05", "2024-01-05 10:30", "datetime", datetime.datetime(2024, 1, 5, 10, 30)),
+        ("1234", "00777", "text", "00777"),
+        ("1.5", "7%", "text", "7%"),
+    ],
+)
+def test_a_wider_type_far_below_loses_nothing(
+    early: str, late: str, kind: str, last: object, clean: Clean, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Decimals below integers, times below dates and codes below numbers widen the type; no row is rejected.
+    """
+    monkeypatch.setattr(limits, "BATCH_RECORDS", 20)
+    monkeypatch.setattr(limits, "TYPE_SAMPLE_ROWS", 10)
+    share = 60 if kind == "text" else 5
+    result = clean("v\n" + f"{early}\n" * 100 + f"{late}\n" * share)
+    assert (result.kinds, result.cleaned.rejected) == ({"v": kind}, 0)
+    assert result.frame["v"][-1] == last
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     content=st.one_of(

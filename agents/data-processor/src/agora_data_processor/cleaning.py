@@ -1,42 +1,33 @@
 """The whole job on files whose layout is known: read, type, transform, check, write, account for every row."""
 
-from collections.abc import Callable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 import polars as pl
 
 from agora_data_processor import (
     convert,
-    infer,
-    judging,
     layout,
-    limits,
     loading,
     names,
     native,
     numerals,
+    planning,
     rules,
     transforms,
 )
 from agora_data_processor.chunks import ROW, Chunk
 from agora_data_processor.faults import TableError
 from agora_data_processor.found import Found
-from agora_data_processor.infer import Hints
 from agora_data_processor.job import Job
 from agora_data_processor.loading import Loaded
 from agora_data_processor.outputs import CleanTable
-from agora_data_processor.plans import ColumnPlan, Kind
+from agora_data_processor.plans import ColumnPlan, Kind, Plans
 from agora_data_processor.profile import TableProfile
 from agora_data_processor.rejects import RejectedRows
 from agora_data_processor.tables import LINE
-
-type Plans = dict[str, ColumnPlan]
-
-_ROUNDS_MAX = 3
-_COMMA_CODECS = ("cp1250", "cp1251", "koi8", "iso8859-2", "iso8859-15")
-_DAY_FIRST_CODECS = ("cp1250", "cp1251", "cp1253", "cp1254", "cp1257", "koi8", "iso8859-2", "iso8859-15")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,8 +85,8 @@ def clean(
         fixed, lenient = transforms.casts(job.transforms, columns, sources)
         fixed = _with_type_rules(fixed, job, columns, sources)
         progress("finding out the type of each column", None)
-        plans = [_plans(one, job, fixed) for one in loaded]
-        _unify(plans, loaded)
+        plans = [planning.plans(one, job, fixed, folder) for one in loaded]
+        planning.unify(plans, loaded)
         typed = _schema(columns, plans)
         steps, schema, known = transforms.compiled(job.transforms, typed, sources)
         tallies = rules.compiled(job.rules, schema, known)
@@ -120,7 +111,7 @@ def clean(
         rejected=rejected.count,
         reasons=dict(rejected.reasons.most_common()),
         profile=profile,
-        plans=_merged(plans),
+        plans=planning.merged(plans),
         tallies=tallies,
         loaded=loaded,
         sources=known,
@@ -172,132 +163,10 @@ def _origins(job: Job, columns: Sequence[str], sources: Mapping[str, str]) -> di
     return origin
 
 
-def _hints(loaded: Loaded, job: Job) -> Hints:
-    found, options = loaded.found, job.options
-    return Hints(
-        comma_decimals=None if options.decimal is None else options.decimal == ",",
-        day_first=options.day_first,
-        null_tokens=frozenset(token.strip().lower() for token in options.null_tokens),
-        comma_weight=(0.5 if found.delimiter == ";" else 0.0)
-        + (0.5 if found.codec.startswith(_COMMA_CODECS) else 0.0)
-        + (0.5 if _foreign_names(found.source_names) else 0.0),
-        day_first_weight=(1.0 if found.codec.startswith(_DAY_FIRST_CODECS) else 0.0)
-        + (0.6 if found.delimiter == ";" else 0.0)
-        + (1.0 if _foreign_names(found.source_names) else 0.0),
-    )
-
-
-def _foreign_names(source_names: Sequence[str]) -> bool:
-    words = {word for name in source_names for word in name.lower().replace("_", " ").split()}
-    return bool(words & _FOREIGN_WORDS) or any(0xBF < ord(ch) < 0x500 for name in source_names for ch in name)
-
-
-_FOREIGN = (
-    "datum betrag preis menge nachname vorname ort stadt kunde kundennummer artikel umsatz "
-    "geburtsdatum anzahl nom prenom ville montant prix quantite fecha importe precio cantidad ciudad "
-    "cliente nombre data prezzo importo quantita cognome citta dato belop beloeb pris antal navn "
-    "kwota cena ilosc nazwisko valor preco bedrag prijs"
-)
-_FOREIGN_WORDS = frozenset(_FOREIGN.split())
-
-
-def _plans(loaded: Loaded, job: Job, fixed: Mapping[str, Kind]) -> Plans:
-    """Plans from a sample, checked on every row and thought over where they fail too often."""
-    hints = _hints(loaded, job)
-    sample = loaded.sample()
-    cells = {name: sample[name] for name in loaded.found.names}
-    plans = infer.infer(cells, hints, fixed)
-    if loaded.spool.rows <= sample.height + len(loaded.totals):
-        return plans
-    for _ in range(_ROUNDS_MAX):
-        broken = _intolerable(loaded, plans)
-        if not broken:
-            return plans
-        for name, bad in broken.items():
-            cells[name] = pl.concat([cells[name], bad])
-        again = infer.infer({name: cells[name] for name in broken}, hints, fixed)
-        plans |= again
-    for name in _intolerable(loaded, plans):
-        plans[name] = infer.text_plan(cells[name], hints)
-    return plans
-
-
-def _intolerable(loaded: Loaded, plans: Plans) -> dict[str, pl.Series]:
-    """Columns of which too many cells do not fit, with such cells."""
-    failed: dict[str, int] = dict.fromkeys(plans, 0)
-    present: dict[str, int] = dict.fromkeys(plans, 0)
-    bad: dict[str, list[pl.Series]] = {name: [] for name in plans}
-    checked = {name: plan for name, plan in plans.items() if plan.kind != "text" and not plan.forced}
-    for frame in loaded.spool:
-        rows = loading.without_lines(frame, loaded.totals)
-        for name, plan in checked.items():
-            mask = convert.failures(rows[name], convert.convert(rows[name], plan), plan)
-            present[name] += rows.height - int(convert.is_null(rows[name], plan).sum())
-            if mask.any():
-                failed[name] += int(mask.sum())
-                if len(bad[name]) < 20:
-                    bad[name].append(rows[name].filter(mask).head(500))
-    result = {}
-    for name, plan in checked.items():
-        if failed[name]:
-            cells = pl.concat(bad[name])
-            shown = cells.str.strip_prefix(native.MARK).head(200).to_list()
-            if not judging.tolerable(failed[name], present[name], shown, name, plan.kind):
-                # Weighed as they occur, not as a sample of them: enough to change the decision.
-                result[name] = pl.concat([cells] * max(1, failed[name] // max(1, len(cells))))[
-                    : limits.TYPE_SAMPLE_ROWS
-                ]
-    return result
-
-
-def _unify(plans: Sequence[Plans], loaded: Sequence[Loaded]) -> None:
-    """Make the same column one type in all files, or say where they differ."""
-    for name in plans[0]:
-        kinds = {
-            one[name].kind for one, source in zip(plans, loaded, strict=True) if _has_values(source, name)
-        }
-        if not kinds:
-            continue
-        kind = _common(kinds)
-        if kind is None:
-            stated = ", ".join(
-                f"{one[name].kind} in {source.found.name!r}"
-                for one, source in zip(plans, loaded, strict=True)
-            )
-            raise TableError(
-                "schemas_differ",
-                f"The column {name!r} is {stated}. Cast it to one type to put the files together.",
-                loaded[-1].found.name,
-            )
-        zoned = any(one[name].zoned for one in plans)
-        for one in plans:
-            one[name] = msgspec.structs.replace(one[name], kind=kind, zoned=zoned and kind == "datetime")
-
-
-def _has_values(loaded: Loaded, name: str) -> bool:
-    return any(frame[name].null_count() < frame.height for frame in loaded.spool)
-
-
-def _common(kinds: set[Kind]) -> Kind | None:
-    if len(kinds) == 1:
-        return next(iter(kinds))
-    if kinds == {"integer", "decimal"}:
-        return "decimal"
-    return "datetime" if kinds == {"date", "datetime"} else None
-
-
-def _merged(plans: Sequence[Plans]) -> Plans:
-    merged = dict(plans[0])
-    for name in merged:
-        currencies = sorted({currency for one in plans for currency in one[name].currencies})
-        merged[name] = msgspec.structs.replace(merged[name], currencies=currencies)
-    return merged
-
-
 def _schema(columns: Sequence[str], plans: Sequence[Plans]) -> dict[str, pl.DataType]:
     """The typed table's columns; one of several currencies gets a column beside it that names them."""
     wanted: list[tuple[str, pl.DataType]] = []
-    merged = _merged(plans)
+    merged = planning.merged(plans)
     for name in columns:
         wanted.append((name, convert.dtype(merged[name])))
         if len(merged[name].currencies) > 1:
@@ -325,13 +194,16 @@ class _Run:
 
     def convert(self, loaded: Loaded, plans: Plans, report: Callable[[], None]) -> None:
         """Bring a file's rows into the table."""
+        typed: Iterator[pl.DataFrame | None] = itertools.repeat(None)
+        if loaded.typed is not None and loaded.typed[0] == plans:
+            typed = iter(loaded.typed[1])
         for frame in loaded.spool:
             strings = loading.without_lines(frame, loaded.totals)
             if strings.height:
-                self._frame(strings, loaded.found, plans)
+                self._frame(strings, next(typed), loaded.found, plans)
             report()
 
-    def _frame(self, strings: pl.DataFrame, found: Found, plans: Plans) -> None:
+    def _frame(self, strings: pl.DataFrame, ready: pl.DataFrame | None, found: Found, plans: Plans) -> None:
         lines = strings[LINE].to_list()
         cells = strings.drop(LINE)
 
@@ -342,7 +214,7 @@ class _Run:
                 found.name, lines[row], reason, list(cells.row(row)), column=column, value=value
             )
 
-        data, misfits = self._typed(cells, plans, lines)
+        data, misfits = self._typed(cells, ready, plans, lines)
         for row, column in misfits.items():
             reject(row, f"not_{plans[column].kind}", column)
         if misfits:
@@ -356,15 +228,18 @@ class _Run:
         self.table.add(out)
 
     def _typed(
-        self, cells: pl.DataFrame, plans: Plans, lines: Sequence[int]
+        self, cells: pl.DataFrame, ready: pl.DataFrame | None, plans: Plans, lines: Sequence[int]
     ) -> tuple[pl.DataFrame, dict[int, str]]:
         """Typed columns, and the rows with a cell that does not fit, with the first such column."""
         misfits: dict[int, str] = {}
         typed: list[pl.Series] = []
         for name in plans:
             plan = plans[name]
-            converted = convert.convert(cells[name], plan).alias(name)
-            typed.append(converted.cast(convert.dtype(plan)))
+            if ready is None:
+                converted = convert.convert(cells[name], plan).alias(name).cast(convert.dtype(plan))
+            else:
+                converted = ready[name]
+            typed.append(converted)
             currency = _currency_name(name, list(plans))
             if currency in self.extra:
                 typed.append(numerals.currencies_of(cells[name]).alias(currency))

@@ -1,6 +1,9 @@
 # ruff: noqa: RUF001  -- characters that look alike are what this file is about
 """A column of strings and its plan, to a typed column. The one place where cells become values."""
 
+import datetime
+
+import msgspec
 import polars as pl
 
 from agora_data_processor import dates, native, numerals
@@ -15,6 +18,9 @@ _INVISIBLE = "[\u200b\u200c\u200d\u2060\ufeff\u00ad]"
 _CONTROL = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
 
 _MOJIBAKE = "[ÂÃÄÅ][\u0080-\u00bf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]|â€"
+
+LEADING_ZERO = r"^[+-]?0+[1-9]\d*$"
+"""Digits that are a code: a number has no zeros before it."""
 
 DTYPES: dict[Kind, pl.DataType] = {
     "text": pl.String(),
@@ -89,10 +95,14 @@ def convert(values: pl.Series, plan: ColumnPlan) -> pl.Series:
         return booleans(present)
     if plan.kind == "time":
         return dates.convert_times(present)
-    moments = dates.convert(present, plan).value
+    moments = dates.convert(present, plan)
     if plan.kind == "date":
-        return moments.cast(pl.Date)
-    return moments.dt.replace_time_zone("UTC") if plan.zoned else moments
+        # A time of day is never cut off: such a cell is no date.
+        pure = moments.value.dt.time() == datetime.time()
+        return pl.select(pl.when(pure).then(moments.value)).to_series().cast(pl.Date)
+    if plan.zoned:
+        return moments.value.dt.replace_time_zone("UTC")
+    return pl.select(pl.when(~moments.zoned).then(moments.value)).to_series()
 
 
 def booleans(values: pl.Series) -> pl.Series:
@@ -107,3 +117,17 @@ def failures(values: pl.Series, converted: pl.Series, plan: ColumnPlan) -> pl.Se
     if plan.kind == "text":
         return pl.Series([False]).new_from_index(0, len(values))
     return converted.is_null() & ~is_null(values, plan)
+
+
+def speaks_for_another_plan(values: pl.Series, failed: pl.Series, plan: ColumnPlan) -> pl.Series:
+    """Cells that are sound under a wider type: decimals among integers, times among dates, codes among numbers."""
+    if plan.kind == "integer":
+        wider = msgspec.structs.replace(plan, kind="decimal")
+        zeros = values.str.contains(LEADING_ZERO).fill_null(False)
+        if not failed.any():
+            return zeros
+        return zeros | (failed & convert(values, wider).is_not_null())
+    if plan.kind in ("date", "datetime") and failed.any():
+        wider = msgspec.structs.replace(plan, kind="datetime", zoned=True)
+        return failed & convert(values, wider).is_not_null()
+    return pl.Series([False]).new_from_index(0, len(values))

@@ -19,7 +19,6 @@ _COMMA_DECIMAL = r"^[^\d]*(?:\d{1,3}(?:[.'’ ]\d{3})+,\d+|\d+,(?:\d{1,2}|\d{4,}
 _DOT_DECIMAL = r"^[^\d]*(?:\d{1,3}(?:[,'’ ]\d{2,3})+\.\d+|\d+\.(?:\d{1,2}|\d{4,})|\d{4,}\.\d+|0\.\d+|\.\d+|\d{1,3}(?:,\d{2,3})+,\d{3})[^\d]*$"
 _UNCLEAR_COMMA = r"^[^\d]*[1-9]\d{0,2},\d{3}[^\d]*$"
 _UNCLEAR_DOT = r"^[^\d]*[1-9]\d{0,2}\.\d{3}[^\d]*$"
-_LEADING_ZERO = r"^[+-]?0+[1-9]\d*$"
 _DIGITS_MAX = 18
 
 
@@ -281,7 +280,7 @@ def _decimals(column: _Column) -> int:
 
 def _codes(column: _Column) -> bool:
     """Whether digits are codes, to be kept as text: leading zeros, telephone numbers, too many digits."""
-    zeros = column.weight(column.values.str.contains(_LEADING_ZERO))
+    zeros = column.weight(column.values.str.contains(convert.LEADING_ZERO))
     if (
         zeros
         and (column.total <= 200 or zeros >= 0.005 * column.total)

@@ -11,6 +11,7 @@ from agora_data_processor import layout, limits, native, tables
 from agora_data_processor.faults import TableError
 from agora_data_processor.found import Found
 from agora_data_processor.job import Options
+from agora_data_processor.plans import Plans
 from agora_data_processor.records import Repairs
 from agora_data_processor.rejects import RejectedRows
 from agora_data_processor.spool import Spool
@@ -33,18 +34,19 @@ _TAIL_ROWS = 15
 
 @dataclass(slots=True, kw_only=True)
 class Loaded:
-    """A file whose rows are in `spool`, as trimmed strings; `rows` counts these and the rejected ones."""
+    """A file whose rows are in `spool`, as trimmed strings; `rows` counts these and the rejected ones.
+
+    `typed` holds the same rows (total rows left out) converted by these plans, where that was done already.
+    """
 
     found: Found
     path: Path
+    number: int
     spool: Spool
+    typed: tuple[Plans, Spool] | None = None
     repairs: Repairs = field(default_factory=Repairs)
     totals: frozenset[int] = frozenset()
     rows: int = 0
-
-    def frames(self) -> list[pl.DataFrame] | Spool:
-        """The rows, total rows included."""
-        return self.spool
 
     def sample(self) -> pl.DataFrame:
         """Rows that decide on types; total rows are not among them."""
@@ -75,7 +77,7 @@ def load(
     Raises:
         TableError: it cannot be read.
     """
-    loaded = Loaded(found=found, path=path, spool=Spool(folder, f"source-{number}"))
+    loaded = Loaded(found=found, path=path, number=number, spool=Spool(folder, f"source-{number}"))
     before = rejected.count
     waiting: list[tuple[int, str, list[str | None]]] = []
     held: pl.DataFrame | None = None

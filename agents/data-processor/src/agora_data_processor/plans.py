@@ -29,3 +29,7 @@ class ColumnPlan(msgspec.Struct, frozen=True, kw_only=True):
     serials: bool = False
     nulls: frozenset[str] = frozenset()
     forced: bool = False
+
+
+type Plans = dict[str, ColumnPlan]
+"""The plan of each column, by its name in the file."""

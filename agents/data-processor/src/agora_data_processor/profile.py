@@ -70,7 +70,7 @@ class TableProfile:
     def __init__(self, schema: dict[str, pl.DataType]) -> None:
         self.columns = {name: ColumnProfile(dtype) for name, dtype in schema.items()}
         self.rows = 0
-        self._hashes: set[int] = set()
+        self._hashes: list[pl.Series] = []
         self._counted = 0
 
     def add(self, frame: pl.DataFrame) -> None:
@@ -80,12 +80,12 @@ class TableProfile:
             column.add(frame[name])
         if self._counted < _UNIQUENESS_ROWS_MAX and frame.height:
             self._counted += frame.height
-            self._hashes.update(frame.hash_rows(seed=1).to_list())
+            self._hashes.append(frame.hash_rows(seed=1))
 
     @property
     def duplicates(self) -> int:
         """Rows that repeat an earlier one, among the first two million."""
-        return self._counted - len(self._hashes)
+        return self._counted - pl.concat(self._hashes).n_unique() if self._hashes else 0
 
     @property
     def completeness(self) -> float:

@@ -32,6 +32,13 @@ class Spool:
         frame.write_ipc(path, compression="lz4")
         self._kept.append(path)
 
+    def discard(self) -> None:
+        """Forget the frames and delete their files."""
+        for kept in self._kept:
+            if isinstance(kept, Path):
+                kept.unlink()
+        self._kept, self._bytes, self.rows = [], 0, 0
+
     def __iter__(self) -> Iterator[pl.DataFrame]:
         for kept in self._kept:
             yield pl.read_ipc(kept) if isinstance(kept, Path) else kept
