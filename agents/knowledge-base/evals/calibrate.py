@@ -15,7 +15,7 @@ from agora_knowledge_base import confidence
 from examining import Embedder, Examined, examine_set
 from scipy.optimize import minimize  # type: ignore[import-untyped]
 
-PENALTY = 0.02
+PENALTY = 0.1
 NAMES = tuple(confidence.WEIGHTS)
 
 
@@ -77,6 +77,11 @@ def _fitted(examined: list[Examined]) -> str:
     known = [one for one in examined if one.signals is not None]
     features = np.array([[getattr(one.signals, name) for name in NAMES] + [1.0] for one in known])
     right = np.array([one.right for one in known], dtype=float)
+    # On one scale, so that the penalty holds no signal back for being small.
+    scale = features.std(axis=0)
+    scale[scale == 0] = 1
+    scale[-1] = 1
+    features = features / scale
     # As many on either side: how often a question can be answered is not known beforehand.
     weight = np.where(right == 1, 0.5 / right.mean(), 0.5 / (1 - right.mean()))
 
@@ -86,7 +91,7 @@ def _fitted(examined: list[Examined]) -> str:
         return float(np.mean(weight[rows] * np.logaddexp(0, -margin))) + penalty * 0.1
 
     everything = np.arange(len(known))
-    whole = minimize(loss, np.zeros(len(NAMES) + 1), args=(everything,)).x
+    whole = minimize(loss, np.zeros(len(NAMES) + 1), args=(everything,)).x / scale
     # Held out by question, so that a question and its robbed twin are never on both sides.
     folds = np.array([sum(map(ord, one.id)) % 5 for one in known])
     held_out = np.zeros(len(known))
@@ -96,7 +101,7 @@ def _fitted(examined: list[Examined]) -> str:
     accuracy = np.mean((held_out > 0) == (right == 1))
     lines = [f"held out: AUROC {_auroc(held_out, right == 1):.3f}, accuracy {accuracy:.3f}, n {len(known)}"]
     lines += [f"BIAS = {whole[-1]:.2f}"] + [
-        f'"{name}": {value:.2f},' for name, value in zip(NAMES, whole, strict=False)
+        f'"{name}": {value:.2f},' for name, value in zip(NAMES, whole[:-1], strict=True)
     ]
     return "\n".join(lines) if math.isfinite(whole[-1]) else "the fit did not end"
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from agora_knowledge_base.evidence import Statement
-from agora_knowledge_base.passages import Unit, locator
+from agora_knowledge_base.passages import Unit, joined, locator
 from agora_knowledge_base.state import PartEvidence, PartFound
 from agora_knowledge_base.types import Citation, FoundPassage, Input, Output, PartAnswer, Unread
 
@@ -92,15 +92,15 @@ def passages_of(found: Sequence[PartFound], most: int) -> list[FoundPassage]:
 
 
 def _cited(statement: Statement) -> list[Citation]:
-    """One citation for each unit: a quote over several would hold what stands between them."""
+    """One citation for each stretch of the source."""
     return [
         Citation(
             source=statement.source,
-            locator=locator(statement.source, statement.headings, unit.place),
-            quote=unit.quote,
+            locator=locator(statement.source, statement.headings, place),
+            quote=quote,
             score=statement.score,
         )
-        for unit in statement.units
+        for quote, place in joined(statement.units)
     ]
 
 

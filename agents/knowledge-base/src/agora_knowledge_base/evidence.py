@@ -68,7 +68,8 @@ class Signals(msgspec.Struct, frozen=True, kw_only=True):
     names, numbers and identifiers asked for that the passage does not have, `numbers` is 1 if it
     lacks a number that names something, `unknown` the share of words that no passage has. `gap` is the weight of the word that the best
     sentence accounts for least. `kind` is how well the sentences hold the kind of
-    thing that is asked for.
+    thing that is asked for. `pull` is how much nearer the word that the sentence lacks most brings the question
+    to it, by the cosine.
     """
 
     covered: float
@@ -81,6 +82,7 @@ class Signals(msgspec.Struct, frozen=True, kw_only=True):
     gap: float
     unknown: float
     kind: float
+    pull: float = 0.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -96,6 +98,7 @@ class _Weighed:
     kind: float = 1.0
     score: float = 0.0
     words: frozenset[str] = field(default_factory=frozenset)
+    near: dict[str, float] = field(default_factory=dict)
 
     @property
     def unit(self) -> Unit:
@@ -127,7 +130,9 @@ async def weigh(
     shortlist.sort(key=lambda one: -one.score)
     chosen = _choose(shortlist, wanted, total, most)
     statements = [_statement(one, wanted) for one in chosen]
-    return _without_repeats(statements), _signals(chosen, wanted, candidates, total, language)
+    signals = _signals(chosen, wanted, candidates, total, language)
+    pull = await _pull(query, wanted, chosen[0], similarity, language)
+    return _without_repeats(statements), msgspec.structs.replace(signals, pull=pull)
 
 
 def _units(candidate: Candidate, wanted: Wanted, language: Language, total: float) -> list[_Weighed]:
@@ -161,9 +166,29 @@ def _units(candidate: Candidate, wanted: Wanted, language: Language, total: floa
                 covered=_share_of(wanted.terms, shares, total),
                 kind=questions.could_answer(wanted.expects, wanted.question, unit.text),
                 words=own[position],
+                near=dict(shares),
             )
         )
     return found
+
+
+async def _pull(
+    query: str, wanted: Wanted, best: _Weighed, similarity: Similarity, language: Language
+) -> float:
+    """How much the question's least accounted word draws it to the sentence, or, below zero, away from it.
+
+    Another word for what the sentence says ("vacation" for its "holiday") draws towards it; a word for what it
+    does not say ("breakfast", where it speaks of dinner) leads away.
+    """
+    own = {term: float(term in best.words) or best.near[term] for term in wanted.terms}
+    lacking = max(wanted.terms, key=lambda term: wanted.terms[term] * (1 - own[term]), default=None)
+    if lacking is None or own[lacking] >= IN_HEADING:
+        return 0.0
+    rest = [token for token in terms.tokens(query) if lacking not in terms.of_token(token, language)]
+    if not rest:
+        return 0.0
+    (without,) = await similarity(" ".join(rest), [_in_context(best)])
+    return best.meaning - without
 
 
 async def _count_alike(
@@ -223,9 +248,16 @@ def _before_meaning(one: _Weighed) -> float:
 def _score(one: _Weighed, wanted: Wanted) -> float:
     score = 0.35 * one.covered + 0.10 * one.said + 0.35 * one.meaning + 0.20 * one.candidate.score
     if wanted.specific:
-        absent = sum(one.shares[term] == 0 for term in wanted.specific) / len(wanted.specific)
+        absent = sum(one.shares[term] < _nearest_enough(term) for term in wanted.specific) / len(
+            wanted.specific
+        )
         score *= 1 - NAMES_MISSING * absent
     return score * (KIND_MISSING + (1 - KIND_MISSING) * one.kind)
+
+
+def _nearest_enough(term: str) -> float:
+    """A number must stand in the sentence or above it; that its neighbour has it means the neighbour is meant."""
+    return IN_HEADING if any(map(str.isdigit, term)) else IN_PASSAGE
 
 
 def _in_context(one: _Weighed) -> str:
@@ -287,13 +319,22 @@ def _statement(one: _Weighed, wanted: Wanted) -> Statement:
 
 
 def _without_repeats(statements: list[Statement]) -> list[Statement]:
-    """A unit that two statements need is quoted by the first alone."""
+    """A unit is quoted once, and what stands side by side in the source is one statement."""
     seen: set[str] = set()
-    kept = []
+    kept: list[Statement] = []
     for statement in statements:
         fresh = [unit for unit in statement.units if unit.id not in seen]
         seen.update(unit.id for unit in fresh)
-        if fresh:
+        if not fresh:
+            continue
+        for position, earlier in enumerate(kept):
+            if fresh[0].follows == earlier.units[-1].id:
+                kept[position] = msgspec.structs.replace(earlier, units=[*earlier.units, *fresh])
+                break
+            if earlier.units[0].follows == fresh[-1].id:
+                kept[position] = msgspec.structs.replace(earlier, units=[*fresh, *earlier.units])
+                break
+        else:
             kept.append(msgspec.structs.replace(statement, units=fresh))
     return kept
 

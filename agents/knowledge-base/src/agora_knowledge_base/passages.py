@@ -2,7 +2,8 @@
 
 import bisect
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import PurePosixPath
 from typing import Literal
 
 import msgspec
@@ -15,6 +16,7 @@ HEADING_CHARACTERS_MAX = 120
 ITEM_CHARACTERS_MAX = 400
 CODE_CHARACTERS_MAX = 600
 ROW_QUOTE_CHARACTERS_MAX = 700
+GAP_CHARACTERS_MAX = 30
 
 UnitKind = Literal["text", "item", "row", "code"]
 
@@ -23,6 +25,7 @@ class Unit(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """The smallest thing that is quoted: a sentence, an item of a list, a row, a piece of code.
 
     `quote` stands in the source exactly so; `text` is how a person reads it; `place` is where it stands.
+    `follows` is the unit just before it in the source, if only `gap` (space, a list's marker) is between them.
     """
 
     id: str
@@ -30,6 +33,8 @@ class Unit(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     quote: str
     text: str
     place: str
+    follows: str = ""
+    gap: str = ""
 
 
 class Passage(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -49,8 +54,8 @@ class Passage(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
     @property
     def title(self) -> str:
-        """The headings above the passage."""
-        return " > ".join(self.headings)
+        """The headings above the passage; where there are none, the name of its file."""
+        return " > ".join(self.headings) or _readable(self.source)
 
     @property
     def body(self) -> str:
@@ -60,7 +65,29 @@ class Passage(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     @property
     def searched(self) -> str:
         """What search reads: the headings and the text."""
-        return f"{self.title}\n{self.body}" if self.headings else self.body
+        return f"{self.title}\n{self.body}"
+
+
+def _readable(source: str) -> str:
+    """`docs/error-codes.csv` as `error codes`: people name a file after what it is about."""
+    return re.sub(r"[\W_]+", " ", PurePosixPath(source).stem).strip()
+
+
+def joined(units: Sequence[Unit]) -> Iterator[tuple[str, str]]:
+    """Quote and place of each stretch of units that stand together in the source."""
+    stretch: list[Unit] = []
+    for unit in units:
+        if stretch and unit.follows != stretch[-1].id:
+            yield _stretch(stretch)
+            stretch = []
+        stretch.append(unit)
+    if stretch:
+        yield _stretch(stretch)
+
+
+def _stretch(units: Sequence[Unit]) -> tuple[str, str]:
+    quote = units[0].quote + "".join(unit.gap + unit.quote for unit in units[1:])
+    return quote, _joined(units[0].place, units[-1].place)
 
 
 def locator(source: str, headings: list[str], place: str) -> str:
@@ -89,6 +116,7 @@ class _Splitter:
         self._words = 0
         self._fresh = 0
         self._count = 0
+        self._previous: tuple[str, int] = ("", 0)
 
     def passages(self) -> Iterator[Passage]:
         if title := self._document.fields.get("title"):
@@ -173,12 +201,18 @@ class _Splitter:
             prose = plain(prose)
         elif kind != "code":
             prose = " ".join(prose.split())
+        unit_id = f"{self._document.name}:{start}-{end}:{len(rendered)}"
+        before, before_end = self._previous
+        self._previous = (unit_id, end)
+        near = bool(before) and before_end <= start <= before_end + GAP_CHARACTERS_MAX
         return Unit(
-            id=f"{self._document.name}:{start}-{end}:{len(rendered)}",
+            id=unit_id,
             kind=kind,
             quote=quote,
             text=prose,
             place=self._place(block, start, end),
+            follows=before if near else "",
+            gap=self._document.text[before_end:start] if near else "",
         )
 
     def _place(self, block: Block, start: int, end: int) -> str:

@@ -96,7 +96,15 @@ def _heading_level(line: str, following: str, *, alone: bool, opens: bool) -> in
     letters = [character for character in line if character.isalpha()]
     if opens and len(words) <= 10 and len(letters) >= 3 and all(map(str.isupper, letters)):
         return 1
+    if opens and not alone and len(words) <= 5 and _title_like(words) and _much_longer(following, line):
+        return 2
     return 2 if alone and len(words) <= 8 and _title_like(words) and not _ITEM.match(line) else 0
+
+
+def _much_longer(following: str, line: str) -> bool:
+    """A short first line over a line of full length that begins a sentence of its own."""
+    text = following.strip()
+    return len(text) > max(2 * len(line), 50) and (text[0].isupper() or text[0].isdigit())
 
 
 def _title_like(words: list[str]) -> bool:
