@@ -59,7 +59,7 @@ TENANT = "ten_one"
 OTHER_TENANT = "ten_two"
 ACCOUNT = "acc_one"
 UNIT_PRICE = Decimal("0.01")
-WAIT_SECONDS = 60.0
+WAIT_SECONDS = 120.0
 AGENTS_FOLDER = Path(__file__).parent / "agents"
 
 

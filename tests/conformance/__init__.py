@@ -1,0 +1,1 @@
+"""Every installed agent does the same alone and on the platform."""
