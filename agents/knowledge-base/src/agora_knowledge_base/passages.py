@@ -17,6 +17,7 @@ ITEM_CHARACTERS_MAX = 400
 CODE_CHARACTERS_MAX = 600
 ROW_QUOTE_CHARACTERS_MAX = 700
 GAP_CHARACTERS_MAX = 30
+WORD_CHARACTERS_MAX = 12
 
 UnitKind = Literal["text", "item", "row", "code"]
 
@@ -127,7 +128,7 @@ class _Splitter:
                 self._enter(block)
                 continue
             for unit in self._units_of(block):
-                if self._words and self._words + len(unit.text.split()) > self._words_max:
+                if self._units and self._is_full(unit):
                     yield from self._flush(overlap=block.kind in ("text", "item"))
                 self._take(unit, block)
             if self._document.unit == "row":
@@ -136,10 +137,23 @@ class _Splitter:
 
     def _enter(self, block: Block) -> None:
         text = self._document.text[block.start : block.end]
-        words = plain_heading(text) if self._document.unit == "line" else " ".join(text.split())
+        words = (
+            plain_heading(text[: 4 * HEADING_CHARACTERS_MAX])
+            if self._document.unit == "line"
+            else " ".join(text.split())
+        )
         self._headings = [(level, name) for level, name in self._headings if level < block.level]
         if words and words not in (name for _, name in self._headings):
             self._headings.append((block.level, words[:HEADING_CHARACTERS_MAX]))
+
+    def _is_full(self, unit: Unit) -> bool:
+        if self._words + len(unit.text.split()) > self._words_max:
+            return True
+        # Text without spaces has few words however long it is.
+        return (
+            sum(len(held.text) for held, _ in self._units) + len(unit.text)
+            > self._words_max * WORD_CHARACTERS_MAX
+        )
 
     def _take(self, unit: Unit, block: Block) -> None:
         self._units.append((unit, block))

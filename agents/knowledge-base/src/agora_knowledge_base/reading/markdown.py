@@ -85,11 +85,12 @@ class _Reader:
 
     def _row(self, tokens: Sequence["Token"], position: int) -> Block | None:
         cells = []
-        for token in tokens[position + 1 :]:
-            if token.type == "tr_close":
+        # By index: a slice would copy the rest of the file for every row.
+        for index in range(position + 1, len(tokens)):
+            if tokens[index].type == "tr_close":
                 break
-            if token.type == "inline":
-                cells.append(token.content)
+            if tokens[index].type == "inline":
+                cells.append(tokens[index].content)
         if self._in_header:
             self._header = cells
             return None
@@ -130,8 +131,8 @@ class _Reader:
         return end
 
 
-_IMAGE = re.compile(r"!\[([^\]\n]{0,300})\]\([^)\s]{0,500}[^)]{0,200}\)")
-_LINK = re.compile(r"\[([^\]\n]{1,300})\](?:\([^)\s]{0,500}[^)\n]{0,200}\)|\[[^\]\n]{0,100}\])")
+_IMAGE = re.compile(r"!\[([^\]\n]{0,300})\]\([^()\s]{0,500}(?:\s[^()\n]{0,200})?\)")
+_LINK = re.compile(r"\[([^\]\n]{1,300})\](?:\([^()\s]{0,500}(?:\s[^()\n]{0,200})?\)|\[[^\]\n]{0,100}\])")
 _AUTOLINK = re.compile(r"<(https?://[^>\s]{1,500}|[^>\s@]{1,100}@[^>\s]{1,100})>")
 _TAG = re.compile(r"</?[A-Za-z][^<>\n]{0,200}>")
 _STRONG = re.compile(r"(\*\*|__|~~)(?=\S)(.{1,1000}?)(?<=\S)\1", re.DOTALL)
