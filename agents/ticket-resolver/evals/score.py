@@ -73,9 +73,9 @@ def main() -> None:
                     found["all"][name].append(mark)
                     if mark < 1 and given.faults and name != "priority":
                         _show(case, output, name)
-    for company, figures in found.items():
+    for name_of, figures in sorted(found.items()):
         line = "  ".join(f"{name} {sum(values) / len(values):.2f}" for name, values in figures.items())
-        print(f"{company:11s} {line}")
+        print(f"{name_of:11s} {line}")
     print(f"{count} tickets in {time.perf_counter() - begun:.1f} s")
 
 

@@ -5,6 +5,7 @@ ticket's embedding, and the likeness between the ticket and what the taxonomy sa
 how much each of them counts, see `training`.
 """
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from agora_ticket_resolver import embedding
+from agora_ticket_resolver import concepts, embedding
 from agora_ticket_resolver.features import Vectoriser, Vocabulary
 from agora_ticket_resolver.texts import stem, words
 
@@ -26,8 +27,24 @@ OWN_OTHER_MARGIN = 0.08
 
 FOREIGN_CONFIDENCE_MAX = 0.6
 _OTHER_NAMES = frozenset(
-    ["other", "others", "unknown", "general", "misc", "miscellaneous", "none", "uncategorized", "sonstiges", "autre", "otro", "altro", "outro"]
-    + ["general inquiry", "general enquiry", "other request", "something else", "n/a", "out of scope", "oos"]
+    (
+        *[
+            "other",
+            "others",
+            "unknown",
+            "general",
+            "misc",
+            "miscellaneous",
+            "none",
+            "uncategorized",
+            "sonstiges",
+            "autre",
+            "otro",
+            "altro",
+            "outro",
+        ],
+        *("general inquiry", "general enquiry", "other request", "something else", "out of scope", "oos"),
+    )
 )
 
 
@@ -190,7 +207,7 @@ def is_other(name: str) -> bool:
 
 # Set on evals/*/tune.jsonl, with the categories' names and descriptions alone.
 LIKENESS_SHARPNESS = 24.0
-KEYWORD_WEIGHT = 1.0
+KEYWORD_WEIGHT = 2.0
 OTHER_PENALTY = 1.5
 TYPICAL_SHARE = 0.6
 
@@ -230,24 +247,63 @@ def _middle(values: Floats) -> float:
     return 0.5 * float(values.max()) + 0.5 * float(values.mean())
 
 
-def keyword_stems(label: Label) -> tuple[frozenset[str], ...]:
-    """Each keyword of a label (its name and list) as stems that must all occur."""
-    listed = [*label.keywords, readable(label.name)]
-    found = (frozenset(stem(word) for word in words(item) if word not in _EMPTY) for item in listed)
-    return tuple(dict.fromkeys(item for item in found if item))
+type Keywords = tuple[tuple[frozenset[str], float], ...]
+"""Keywords as stems that must all occur, each with its weight."""
+
+NAME_WEIGHT = 0.25
+"""A label's name in a ticket says little: most tickets to a maker of invoicing software hold the word invoice."""
 
 
-def keyword_hits(keywords: Sequence[tuple[frozenset[str], ...]], text: str) -> list[float]:
-    """How many keywords of each label occur, with less and less for each further one."""
+def keyword_stems(label: Label) -> Keywords:
+    """A label's keywords: its own list, what is usual for its name, and the name itself."""
+    name = readable(label.name)
+    listed = [(keyword, 1.0) for keyword in (*label.keywords, *concepts.keywords_for(name))]
+    stems = [
+        (frozenset(stem(word) for word in words(keyword) if word not in _EMPTY), weight)
+        for keyword, weight in (*listed, (name, NAME_WEIGHT))
+    ]
+    heaviest: dict[frozenset[str], float] = {}
+    for item, weight in stems:
+        if item:
+            heaviest[item] = max(weight, heaviest.get(item, 0.0))
+    return tuple(heaviest.items())
+
+
+def keyword_hits(keywords: Sequence[Keywords], text: str) -> list[float]:
+    """How many keywords of each label occur, by weight, with less and less for each further one."""
     present = {stem(word) for word in words(text[:6_000])}
-    hits = []
-    for listed in keywords:
-        count = sum(item <= present for item in listed)
-        hits.append(float(np.log1p(count)) / float(np.log(2)) if count else 0.0)
-    return hits
+    totals = (sum(weight for item, weight in listed if item <= present) for listed in keywords)
+    return [math.log1p(total) / math.log(2) for total in totals]
 
 
-_EMPTY = frozenset(["and", "or", "the", "a", "an", "of", "for", "to", "in", "on", "with", "about", "my", "your", "und", "oder", "et", "ou", "y", "o", "e", "de", "la", "le"])
+_EMPTY = frozenset(
+    [
+        "and",
+        "or",
+        "the",
+        "a",
+        "an",
+        "of",
+        "for",
+        "to",
+        "in",
+        "on",
+        "with",
+        "about",
+        "my",
+        "your",
+        "und",
+        "oder",
+        "et",
+        "ou",
+        "y",
+        "o",
+        "e",
+        "de",
+        "la",
+        "le",
+    ]
+)
 
 
 def _log(shares: Floats) -> Floats:

@@ -12,10 +12,11 @@ SENTENCES_MAX = 12
 
 
 class Concept(msgspec.Struct, frozen=True, kw_only=True):
-    """A common subject of tickets: the names it goes by, and sentences in which it comes up."""
+    """A common subject of tickets: the names it goes by, words that give it away, and typical sentences."""
 
     names: list[str]
     sentences: list[str]
+    keywords: list[str] = []
 
 
 class _File(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,18 +25,23 @@ class _File(msgspec.Struct, frozen=True, kw_only=True):
 
 def sentences_for(name: str) -> list[str]:
     """Sentences typical of a category, told from its name (words, not an identifier); empty if it is uncommon."""
+    return [sentence for concept in _matching(name) for sentence in concept.sentences][:SENTENCES_MAX]
+
+
+def keywords_for(name: str) -> list[str]:
+    """Words that give a category of this name away."""
+    return [keyword for concept in _matching(name) for keyword in concept.keywords]
+
+
+def _matching(name: str) -> list[Concept]:
     present = {stem(word) for word in words(name)}
-    found: list[tuple[int, list[str]]] = []
-    for concept, names in _stemmed():
-        covered = max((len(one) for one in names if one <= present), default=0)
-        if covered:
-            found.append((covered, concept.sentences))
-    if not found:
-        return []
+    found = [
+        (max((len(one) for one in names if one <= present), default=0), concept)
+        for concept, names in _stemmed()
+    ]
     # "Order change" is not also "order" in general: only those that explain the most words count.
     most = max(covered for covered, _ in found)
-    kept = [sentence for covered, listed in found if covered == most for sentence in listed]
-    return kept[:SENTENCES_MAX]
+    return [concept for covered, concept in found if covered == most] if most else []
 
 
 @cache

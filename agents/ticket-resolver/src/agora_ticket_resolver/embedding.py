@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from functools import cache, lru_cache
 from importlib import resources
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from agora_ticket_resolver.texts import sentences
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from agora_ticket_resolver.multilingual import Matrix
 
 Model = Literal["multilingual", "english"]
@@ -58,12 +60,13 @@ def embed_raw(model: Model, texts: Sequence[str]) -> "Matrix":
     return embeddings.shared().embed(list(texts))
 
 
-def unit(vectors: "Matrix") -> "Matrix":
+def unit(vectors: "NDArray[Any]") -> "Matrix":
     """The rows scaled to length 1."""
     import numpy as np
 
-    scaled: Matrix = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
-    return scaled.astype(np.float32)
+    scaled = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
+    rows: Matrix = scaled.astype(np.float32)
+    return rows
 
 
 @cache

@@ -8,6 +8,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import msgspec
 import numpy as np
@@ -33,7 +34,7 @@ def ngrams(text: str) -> Iterator[str]:
         _NUMBER.sub(lambda found: "0" * min(len(found[0]), 6), word) for word in words(text[:CHARACTERS_MAX])
     ]
     yield from plain
-    for first, second in zip(plain, plain[1:], strict=False):
+    for first, second in pairwise(plain):
         yield f"{first} {second}"
     for word in plain:
         padded = f"<{word}>"

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Sequence
 from functools import cache
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -166,7 +167,7 @@ def _read_tokenizer(reader: _Reader) -> tuple[Any, int, int]:
     offsets = reader.take(4 * (pieces + 1)).view("<u4").tolist()
     scores = reader.take(4 * pieces).view("<f4").tolist()
     blob = reader.take(size).tobytes()
-    names = [blob[start:stop].decode() for start, stop in zip(offsets, offsets[1:], strict=False)]
+    names = [blob[start:stop].decode() for start, stop in pairwise(offsets)]
     _, characters = reader.numbers("iI")
     # The file's table of characters is what NFKC does, which the tokenizer has built in.
     reader.take(characters)

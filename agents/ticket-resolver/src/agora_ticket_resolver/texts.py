@@ -23,8 +23,8 @@ _EARLIER_MAIL = re.compile(
     r"|_{10,}\s*$|-- ?$)",
     re.IGNORECASE | re.MULTILINE,
 )
-_SENTENCE_END = re.compile(r"(?<=[.!?。！？])[\"')\]]*\s+(?=[^\s])|\n+")
-_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)?")
+_SENTENCE_END = re.compile(r"(?<=[.!?。])[\"')\]]*\s+(?=[^\s])|\n+")
+_WORD = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)?")
 _SPACES = re.compile(r"[ \t\r\f\v\u00a0]+")
 
 
@@ -58,7 +58,10 @@ def from_html(text: str) -> str:
 def joined(subject: str, body: str) -> str:
     """Subject and body as one text; a subject that the body repeats is not said twice."""
     subject = re.sub(
-        r"^(?:(?:re|aw|wg|fwd?|tr|rv|r|sv)\s*:\s*)+", "", clean(subject).replace("\n", " "), flags=re.IGNORECASE
+        r"^(?:(?:re|aw|wg|fwd?|tr|rv|r|sv)\s*:\s*)+",
+        "",
+        clean(subject).replace("\n", " "),
+        flags=re.IGNORECASE,
     )
     body = clean(body)
     if not subject or body.casefold().startswith(subject.casefold()):
@@ -73,7 +76,7 @@ def sentences(text: str) -> list[str]:
 
 def folded(text: str) -> str:
     """Lower case without accents, so that "Réclamation" and "reclamation" are one word."""
-    decomposed = unicodedata.normalize("NFKD", text.casefold().replace("’", "'"))
+    decomposed = unicodedata.normalize("NFKD", text.casefold().replace("\u2019", "'"))
     return "".join(character for character in decomposed if not unicodedata.combining(character))
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import agora
 from agora import FileRef
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
 from agora_ticket_resolver.decision import Reason
 
@@ -28,7 +28,7 @@ class Category(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
 
     name: Name
     description: Annotated[str, Meta(max_length=2_000)] = ""
-    keywords: Annotated[list[str], Meta(max_length=200)] = []
+    keywords: Annotated[list[str], Meta(max_length=200)] = field(default_factory=list)
 
 
 class InlineArticle(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
@@ -42,9 +42,15 @@ class InlineArticle(Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tru
 class Escalation(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     """When a ticket goes to a person whatever the knowledge base says."""
 
-    categories: Annotated[list[str], Meta(description="Categories that always go to a person.")] = []
-    customers: Annotated[list[str], Meta(description="customer_ids that always go to a person.")] = []
-    phrases: Annotated[list[str], Meta(description="Words that always send a ticket to a person.")] = []
+    categories: Annotated[list[str], Meta(description="Categories that always go to a person.")] = field(
+        default_factory=list
+    )
+    customers: Annotated[list[str], Meta(description="customer_ids that always go to a person.")] = field(
+        default_factory=list
+    )
+    phrases: Annotated[list[str], Meta(description="Words that always send a ticket to a person.")] = field(
+        default_factory=list
+    )
     min_confidence: Annotated[Share, Meta(description="Least confidence in the category.")] = 0.3
     min_evidence: Annotated[Share, Meta(description="Least score of the passage that answers.")] = 0.5
     min_sentiment: Annotated[
@@ -58,20 +64,20 @@ class Config(agora.Config):
     examples: Annotated[
         list[Example] | FileRef,
         Meta(description="Labelled tickets: inline, or a file of JSONL, JSON or CSV."),
-    ] = []
+    ] = field(default_factory=list)
     taxonomy: Annotated[
         list[str | Category],
         Meta(max_length=500, description="The categories, if there are no examples, or beside them."),
-    ] = []
+    ] = field(default_factory=list)
     knowledge: Annotated[
         list[FileRef | InlineArticle] | FileRef,
         Meta(description="Articles: files or a folder (.md .txt .html .json .jsonl), or inline."),
-    ] = []
+    ] = field(default_factory=list)
     escalation: Escalation = Escalation()
     languages: Annotated[
         list[LanguageCode],
         Meta(max_length=60, description="The languages that tickets come in, the usual one first."),
-    ] = []
+    ] = field(default_factory=list)
 
 
 class Input(agora.Input):
