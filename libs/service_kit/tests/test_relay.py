@@ -154,6 +154,21 @@ async def test_publishing_again_within_the_window_stores_nothing_twice(
     assert [1, 2, 3] == [one.data.expected for one in await published(client)]
 
 
+async def test_publishing_again_does_not_wait_for_the_relay(database: Database):
+    """
+    What the relay is just noting as published is on its way: counted, and not waited for, in whatever order
+    the two would lock rows.
+    """
+    await write(database, an_event(expected=1), an_event(expected=2))
+    async with database.system() as noting:
+        await noting.execute(text("UPDATE outbox SET published_at = now()"))
+        async with asyncio.timeout(5), database.system() as asking:
+            count = await republish(asking, "run_1")
+
+    assert 2 == count
+    assert 0 == await unpublished(database)
+
+
 async def test_a_lost_stream_is_rebuilt_from_the_outbox(database: Database, client: Client, until: Until):
     """
     The outbox is the truth: what it wrote since a moment can all be published again.

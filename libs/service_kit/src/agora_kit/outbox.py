@@ -7,6 +7,7 @@ copies it again. Rows are kept for `RETENTION_DAYS`, so a lost JetStream store c
 from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
+from typing import Any
 
 import msgspec
 import uuid_utils
@@ -109,18 +110,25 @@ async def emit(connection: AsyncConnection, events: Sequence[Event]) -> None:
 
 
 async def republish(connection: AsyncConnection, entity: str) -> int:
-    """Put every event about `entity` back on its way; consumers deduplicate. Returns how many."""
-    result = await connection.execute(
-        text("UPDATE outbox SET published_at = NULL WHERE entity = :entity"), {"entity": entity}
-    )
-    await connection.execute(text("SELECT pg_notify('outbox', '')"))
-    return result.rowcount
+    """Put every event about `entity` back on its way; consumers deduplicate. Returns how many are."""
+    return await _republish(connection, "entity = :entity", {"entity": entity})
 
 
 async def republish_since(connection: AsyncConnection, since: datetime) -> int:
-    """Put everything written since a moment back on its way, to rebuild a lost stream. Returns how many."""
+    """Put everything written since a moment back on its way, to rebuild a lost stream. Returns how many are."""
+    return await _republish(connection, "created_at >= :since", {"since": since})
+
+
+async def _republish(connection: AsyncConnection, which: str, values: dict[str, Any]) -> int:
+    # What is on its way already is left alone: the relay is noting those rows as published, and two updates
+    # of the same rows, each in an order of its own, deadlock.
     result = await connection.execute(
-        text("UPDATE outbox SET published_at = NULL WHERE created_at >= :since"), {"since": since}
+        text(f"""
+            WITH again AS (UPDATE outbox SET published_at = NULL WHERE {which} AND published_at IS NOT NULL)
+            SELECT count(*) FROM outbox WHERE {which}
+        """),
+        values,
     )
     await connection.execute(text("SELECT pg_notify('outbox', '')"))
-    return result.rowcount
+    count: int = result.scalar_one()
+    return count
