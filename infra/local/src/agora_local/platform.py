@@ -295,6 +295,9 @@ class Platform:
 
     def _environment_of(self, spec: ProcessSpec, urls: DatabaseUrls) -> dict[str, str]:
         given = {
+            # One thread for linear algebra: several processes share the cores, and OpenBLAS's threads spin
+            # while they wait for each other.
+            "OPENBLAS_NUM_THREADS": os.environ.get("OPENBLAS_NUM_THREADS", "1"),
             "AGORA_SERVICE": spec.name,
             # The data folder, where it runs, is no place to import from.
             "PYTHONSAFEPATH": "1",

@@ -3,9 +3,15 @@
 Exit codes: 0 done, 1 failed, 2 used wrongly.
 """
 
-import typer
+import os
 
-from agora.cli import author, customer
+# Before anything imports numpy: on a busy machine OpenBLAS's threads spin while they wait for each other, and one
+# thread is as quick for the small matrices of agents. Set the variable yourself to have more.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import typer  # noqa: E402
+
+from agora.cli import author, customer  # noqa: E402
 
 app = typer.Typer(
     name="agora",
