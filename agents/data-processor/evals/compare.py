@@ -20,7 +20,7 @@ import polars as pl
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
-from score import stored  # noqa: E402
+from score_data_processor import stored  # noqa: E402
 from scoring import score  # noqa: E402
 
 type Read = Callable[[Path], pl.DataFrame]

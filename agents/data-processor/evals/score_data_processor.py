@@ -1,6 +1,6 @@
 """Clean every case through the agent itself and score it against the truth.
 
-    python agents/data-processor/evals/score.py [--split report] [--fresh 200] [--verbose]
+    python agents/data-processor/evals/score_data_processor.py [--split report] [--fresh 200] [--verbose]
 
 `--fresh N` scores N made tables that are on no disk, from seeds of your choice (`--seed`).
 """

@@ -1,4 +1,4 @@
-"""Score the agent on the cases beside this file: `python evals/score.py [tune|report]`."""
+"""Score the agent on the cases beside this file: `python evals/score_ticket_resolver.py [tune|report]`."""
 
 import argparse
 import asyncio

@@ -1,6 +1,6 @@
 """Score what `agora eval` wrote: right answers, silence where there is none, and whether quotes are true.
 
-Run `python evals/score.py evals/report OUT.jsonl`; it prints one JSON object.
+Run `python evals/score_knowledge_base.py evals/report OUT.jsonl`; it prints one JSON object.
 """
 
 import argparse
