@@ -77,10 +77,12 @@ async def compare(platform: Platform, pairs: int, count: int) -> dict[str, Any]:
         "BENCH_KEY": customer.key,
         "BENCH_TEMPORAL": platform.temporal.address,
     }
-    worker = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.raw_workflow"],
+    worker = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "benchmarks.raw_workflow",
         env=os.environ | environment,
-        stdout=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
     )
     ours, theirs = Side("agora", environment), Side("raw", environment)
     cpu: list[dict[str, float]] = []
@@ -109,7 +111,7 @@ async def compare(platform: Platform, pairs: int, count: int) -> dict[str, Any]:
         ours.close()
         theirs.close()
         worker.terminate()
-        worker.wait(10)
+        await worker.wait()
     by_process = {name: round(statistics.median(one[name] for one in cpu), 2) for name in cpu[0]}
     return measured.line(
         "run",
