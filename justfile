@@ -55,7 +55,7 @@ faults *arguments:
 
 # Run the agents' evaluations, all or those of one agent
 evals *arguments:
-    @python -m agora.evals "$@"
+    @python -m agora_local.evals "$@"
 
 # Write requirements.lock anew from the pyproject files
 lock:
