@@ -98,12 +98,10 @@ def _sense(text: str, position: int, letters: frozenset[str], latin: bool) -> fl
         if character.isupper() and before.islower():
             return 0.1
         if not latin:
-            # Letters of another script stand beside their own kind, not inside Latin words.
-            return (
-                0.2
-                if (before.isascii() and before.isalpha()) or (after.isascii() and after.isalpha())
-                else 1.0
-            )
+            # Letters of another script stand beside their own kind: neither inside Latin words nor alone.
+            if any(other.isascii() and other.isalpha() for other in (before, after)):
+                return 0.2
+            return 1.0 if any(other.isalpha() for other in (before, after)) else 0.5
         high_neighbours = (before >= "\x80" and before.isalpha()) + (after >= "\x80" and after.isalpha())
         if high_neighbours == 2:
             return 0.1

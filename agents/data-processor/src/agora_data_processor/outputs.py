@@ -42,12 +42,7 @@ class CleanTable:
         if frame.height == 0:
             return
         self.rows += frame.height
-        _safe_for_csv(frame).write_csv(
-            self._stream,
-            include_header=False,
-            datetime_format=None,
-            float_scientific=False,
-        )
+        _safe_for_csv(frame).write_csv(self._stream, include_header=False)
         part = self._folder / f"part-{len(self._parts)}.parquet"
         frame.write_parquet(part)
         self._parts.append(part)

@@ -30,8 +30,7 @@ def baseline(report: Mapping[str, Any]) -> str:
     ]
     if report["rejected_by_reason"]:
         listed = ", ".join(
-            f"{count} for {_REASONS.get(reason, reason.replace('_', ' '))}"
-            for reason, count in report["rejected_by_reason"].items()
+            f"{count} for {_worded(reason)}" for reason, count in report["rejected_by_reason"].items()
         )
         sentences.insert(1, f"Rejected: {listed}.")
     if source["kind"] == "text":
@@ -40,6 +39,14 @@ def baseline(report: Mapping[str, Any]) -> str:
     if unclear:
         sentences.append(f"Check the order of day and month or the decimal mark in: {', '.join(unclear)}.")
     return " ".join(sentences)
+
+
+def _worded(reason: str) -> str:
+    if reason.startswith("not_"):
+        return f"a cell that is no {reason.removeprefix('not_')}"
+    if reason.startswith("rule_"):
+        return f"breaking the rule {reason.removeprefix('rule_')}"
+    return _REASONS.get(reason, reason.replace("_", " "))
 
 
 def _named(delimiter: str) -> str:
