@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agora import Agent, alone
+from agora import Agent, alone, prepared
 from agora.file_refs import file_refs
 from agora_contracts.execution import GetDeployment, StartDeployment
 from agora_execution import agents
@@ -74,7 +74,7 @@ async def run_alone(agent: Agent, sample: Sample, scratch: Path) -> list[Outcome
             (step.node, step.visit, step.branch): sorted((used.meter, used.quantity) for used in step.usage)
             for step in result.steps
         }
-        output = alone.prepared.plain(result.output)
+        output = prepared.plain(result.output)
         outcomes.append((with_contents(agent, output, lambda ref: out / ref), steps))
     return outcomes
 

@@ -83,7 +83,8 @@ async def test_hiring_again_with_the_same_id_is_the_same_deployment(probe_platfo
 
     assert {command.deployment_id} == {answer.id for answer in answers}
     assert 1 == len(await probe_platform.events(DeploymentStarted))
-    for change in ({"fingerprint": "f2"}, {"tenant": OTHER_TENANT}):
+    changes: list[dict[str, Any]] = [{"fingerprint": "f2"}, {"tenant": OTHER_TENANT}]
+    for change in changes:
         with pytest.raises(AgoraError) as caught:
             await probe_platform.ask(hire(deployment_id=command.deployment_id, **change))
         assert "idempotency_conflict" == caught.value.slug

@@ -189,7 +189,7 @@ async def test_two_ends_at_once_are_one(echo_listed: Platform) -> None:
         recorder.end(Ending(run=run, outcome="failed", at=utc_now(), error=error)),
     )
 
-    assert [True, False] == ended
+    assert (True, False) == tuple(ended)
     assert "succeeded" == (await echo_listed.get(run)).status
     assert 1 == len(await echo_listed.events(RunFinished, entity=run))
 
@@ -310,4 +310,4 @@ async def test_the_hold_of_a_run_is_asked_for_with_what_it_is_for(echo_listed: P
         basis="task", estimates=placed.estimates,
     )  # fmt: skip
     assert expected == placed
-    assert [("tasks", 1)] == [(one.meter, one.quantity) for one in placed.estimates]
+    assert [("tasks", Decimal(1))] == [(one.meter, one.quantity) for one in placed.estimates]

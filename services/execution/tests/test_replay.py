@@ -32,7 +32,7 @@ async def _run(platform: Platform, run_input: dict[str, Any], status: str) -> st
     run = await platform.run({"text": "hello", **run_input}, package="probe")
     assert status == run.status
     await platform.closed(run.id)
-    return run.id
+    return str(run.id)
 
 
 async def one_way(platform: Platform) -> str:
@@ -65,7 +65,7 @@ async def loop(platform: Platform) -> str:
     await platform.list_package("echo")
     run = await platform.run({"text": "hello", "steps": 5})
     await platform.closed(run.id)
-    return run.id
+    return str(run.id)
 
 
 async def retried(platform: Platform) -> str:
@@ -73,7 +73,7 @@ async def retried(platform: Platform) -> str:
     await platform.list_package("echo")
     run = await platform.run({"text": "hello", "fail": "retry_once"})
     await platform.closed(run.id)
-    return run.id
+    return str(run.id)
 
 
 async def cancelled(platform: Platform) -> str:
@@ -84,7 +84,7 @@ async def cancelled(platform: Platform) -> str:
     await platform.ask(CancelRun(run=run.id, tenant=TENANT))
     assert "cancelled" == (await platform.ended(run.id)).status
     await platform.closed(run.id)
-    return run.id
+    return str(run.id)
 
 
 async def cancelled_by_temporal(platform: Platform) -> str:
@@ -95,7 +95,7 @@ async def cancelled_by_temporal(platform: Platform) -> str:
     await platform.workflow(run.id).cancel()
     assert "cancelled" == (await platform.ended(run.id)).status
     await platform.closed(run.id)
-    return run.id
+    return str(run.id)
 
 
 async def prepared(platform: Platform) -> str:

@@ -269,7 +269,7 @@ async def test_a_cancellation_during_the_end_changes_nothing(platform: Platform)
     runs = [await platform.start({"text": "hello", "delay_ms": 5 * n}) for n in range(20)]
 
     async def begun(run: str) -> bool:
-        return (await platform.get(run)).status != "accepted"
+        return bool((await platform.get(run)).status != "accepted")
 
     async def cancel(run: str) -> None:
         await platform.until(lambda: begun(run))
