@@ -12,6 +12,7 @@ import json
 import sys
 import warnings
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def polars_alone(path: Path) -> pl.DataFrame:
 
 def pandas_sniffing(path: Path) -> pl.DataFrame:
     """read_csv that sniffs the delimiter, skips bad lines, and falls back to Windows-1252."""
-    import pandas
+    pandas = import_module("pandas")
 
     def read(encoding: str) -> Any:
         return pandas.read_csv(path, sep=None, engine="python", on_bad_lines="skip", encoding=encoding)
@@ -50,8 +51,7 @@ def pandas_sniffing(path: Path) -> pl.DataFrame:
 
 def clevercsv_and_pandas(path: Path) -> pl.DataFrame:
     """Encoding and dialect by clevercsv, the rest by pandas."""
-    import clevercsv
-    import pandas
+    clevercsv, pandas = import_module("clevercsv"), import_module("pandas")
 
     encoding = clevercsv.encoding.get_encoding(str(path))
     dialect = clevercsv.Sniffer().sniff(path.read_bytes().decode(encoding), verbose=False)

@@ -10,7 +10,7 @@ import io
 import json
 import random
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 NULLS = ("", "", "", "NA", "N/A", "n/a", "null", "NULL", "-", "None", "#N/A", "?")
 JUNK = {
@@ -152,7 +152,8 @@ def make(seed: int) -> MessyTable:
     place_id = rng.choice(list(PLACES))
     writer = _Writer(rng, place_id, PLACES[place_id])
     container = rng.choices(["csv", "xlsx", "jsonl", "json"], [78, 10, 6, 6])[0]
-    return getattr(writer, container)(seed)
+    makers = {"csv": writer.csv, "xlsx": writer.xlsx, "jsonl": writer.jsonl, "json": writer.json}
+    return makers[container](seed)
 
 
 class _Writer:
@@ -242,7 +243,7 @@ class _Writer:
         if value is None:
             return rng.choice(self.nulls)
         if role == "boolean":
-            return how["boolean"][0 if value else 1]
+            return str(how["boolean"][0 if value else 1])
         if role == "integer":
             return self._number(value, 0, how["grouped"])
         if role == "decimal":
@@ -254,9 +255,10 @@ class _Writer:
         if role == "date":
             return self._date(value, how["date"])
         if role == "datetime":
-            return value.strftime("%Y-%m-%dT%H:%M:%S" if how["zone"] else "%Y-%m-%d %H:%M:%S") + how["zone"]
+            pattern = "%Y-%m-%dT%H:%M:%S" if how["zone"] else "%Y-%m-%d %H:%M:%S"
+            return f"{value.strftime(pattern)}{how['zone']}"
         if role == "time":
-            return value.strftime("%H:%M")
+            return f"{value:%H:%M}"
         return str(value)
 
     def _number(self, value: float, places: int, grouped: bool) -> str:
@@ -317,7 +319,7 @@ class _Writer:
             self.traits.append("apostrophes")
         rows, bad = self._lines()
         header = rng.random() < 0.9
-        quoting = rng.choice([csv.QUOTE_MINIMAL, csv.QUOTE_MINIMAL, csv.QUOTE_ALL])
+        quoting: Literal[0, 1] = rng.choice([0, 0, 1])  # csv.QUOTE_MINIMAL twice, csv.QUOTE_ALL
         end = rng.choice(["\n", "\r\n"])
         trailing = rng.random() < 0.08
         lines: list[str] = []
@@ -387,7 +389,7 @@ class _Writer:
 
     def xlsx(self, seed: int) -> MessyTable:
         """The table as a workbook: some columns typed by Excel, some numbers and dates as text."""
-        import xlsxwriter
+        import xlsxwriter  # type: ignore[import-untyped]
 
         rng = self.rng
         out = io.BytesIO()
@@ -487,7 +489,7 @@ def _indian(whole: str) -> str:
     if len(whole) <= 3:
         return whole
     head, tail = whole[:-3], whole[-3:]
-    pieces = []
+    pieces: list[str] = []
     while head:
         pieces.insert(0, head[-2:])
         head = head[:-2]

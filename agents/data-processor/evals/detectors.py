@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import chardet
@@ -26,8 +27,7 @@ SEED = 70_000
 
 def main() -> None:
     """Print one JSON line for each detector."""
-    import charset_normalizer
-    import clevercsv
+    charset_normalizer, clevercsv = import_module("charset_normalizer"), import_module("clevercsv")
 
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 150
     made = [*tables(), *map(make, range(SEED, SEED + count))]
@@ -82,9 +82,8 @@ def _same_delimiter(table: MessyTable, sniff: Callable[[str], str]) -> bool:
 
 def clevercsv_error() -> type[Exception]:
     """The error of clevercsv's sniffer."""
-    from clevercsv.exceptions import Error
-
-    return Error
+    error: type[Exception] = import_module("clevercsv.exceptions").Error
+    return error
 
 
 def _print(what: str, name: str, right: int, count: int, started: float) -> None:

@@ -2,6 +2,7 @@
 
 import datetime
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,11 @@ def tables() -> list[MessyTable]:
 
 
 def _table(
-    name: str, content: bytes, columns: dict[str, str], rows: list[list[Any]], rejected: list[int], *,
+    name: str, content: bytes, columns: dict[str, str], rows: Sequence[Sequence[Any]], rejected: list[int], *,
     encoding: str = "utf-8", delimiter: str | None = ",", header_row: int | None = 1, traits: tuple[str, ...] = (), key: int = 0,
 ) -> MessyTable:  # fmt: skip
     return MessyTable(
-        name=name, content=content, names=list(columns), kinds=list(columns.values()), rows=rows, rejected_lines=rejected,
+        name=name, content=content, names=list(columns), kinds=list(columns.values()), rows=[list(row) for row in rows], rejected_lines=rejected,
         encoding=encoding, delimiter=delimiter, header_row=header_row, key=key, traits=["handmade", *traits],
     )  # fmt: skip
 
@@ -53,7 +54,7 @@ Quelle: Buchhaltung
         "Fällig am": "date",
         "Bezahlt": "boolean",
     }
-    rows = [
+    rows: list[list[Any]] = [
         ["R-0001", "Müller GmbH", "01067", 1234.5, _D(2023, 12, 31), True],
         ["R-0002", "Schmidt; Söhne", "80331", 99.0, _D(2024, 2, 1), False],
         ["R-0003", "Groß KG", None, None, _D(2024, 3, 5), True],
@@ -90,7 +91,7 @@ def _us_orders() -> MessyTable:
         "gift?": "boolean",
         "note": "text",
     }
-    rows = [
+    rows: list[list[Any]] = [
         [1, _D(2024, 1, 2), moment(2024, 1, 2, 10), 1234.5, True, 'two\nlines, "quoted"'],
         [2, _D(2023, 12, 31), moment(2024, 1, 2, 8), 5.0, False, "plain"],
         [3, _D(2024, 2, 3), moment(2024, 1, 2, 15), -3.2, True, None],
@@ -107,7 +108,7 @@ INV/3,Das,"₹999.00",03-10-2023,5%
 INV/4,Patil,"₹1,00,00,000.00",26-01-2024,28%
 """
     columns = {"Invoice": "text", "Party": "text", "Amount (Rs)": "decimal", "Dt": "date", "GST": "decimal"}
-    rows = [
+    rows: list[list[Any]] = [
         ["INV/1", "Sharma & Co", 123456.0, _D(2023, 8, 15), 0.18], ["INV/2", "Iyer, R.", 1234567.5, _D(2023, 9, 2), 0.12],
         ["INV/3", "Das", 999.0, _D(2023, 10, 3), 0.05], ["INV/4", "Patil", 10000000.0, _D(2024, 1, 26), 0.28],
     ]  # fmt: skip
@@ -117,7 +118,11 @@ INV/4,Patil,"₹1,00,00,000.00",26-01-2024,28%
 def _swiss_list() -> MessyTable:
     text = "Nr;Gemeinde;Einwohner;Steuer\n1;Zürich;421'878;CHF 1'234.50\n2;Genève;203'856;CHF 999.05\n3;Bern;134'794;CHF 12.00\n"
     columns = {"Nr": "integer", "Gemeinde": "text", "Einwohner": "integer", "Steuer": "decimal"}
-    rows = [[1, "Zürich", 421878, 1234.5], [2, "Genève", 203856, 999.05], [3, "Bern", 134794, 12.0]]
+    rows: list[list[Any]] = [
+        [1, "Zürich", 421878, 1234.5],
+        [2, "Genève", 203856, 999.05],
+        [3, "Bern", 134794, 12.0],
+    ]
     return _table(
         "swiss-list.csv", text.encode("cp1252"), columns, rows, [], encoding="cp1252", delimiter=";"
     )
@@ -126,7 +131,7 @@ def _swiss_list() -> MessyTable:
 def _french_utf16() -> MessyTable:
     text = "Réf\tDésignation\tPrix\tDate\n1\tChêne\t1 234,56 €\t1er mars 2024\n2\tÉrable\t12,00 €\t14 juillet 2023\n3\tFrêne\t0,75 €\t25 décembre 2022\n"
     columns = {"Réf": "integer", "Désignation": "text", "Prix": "decimal", "Date": "date"}
-    rows = [
+    rows: list[list[Any]] = [
         [1, "Chêne", 1234.56, _D(2024, 3, 1)],
         [2, "Érable", 12.0, _D(2023, 7, 14)],
         [3, "Frêne", 0.75, _D(2022, 12, 25)],
@@ -139,7 +144,7 @@ def _french_utf16() -> MessyTable:
 def _shift_jis_stock() -> MessyTable:
     text = '商品コード,商品名,単価,在庫,入荷日\n0001,りんご,"￥1,200",30,2024年1月5日\n0002,みかん,￥80,1200,2024年2月10日\n0003,バナナ,￥150,0,2023年12月25日\n'
     columns = {"商品コード": "text", "商品名": "text", "単価": "decimal", "在庫": "integer", "入荷日": "date"}
-    rows = [
+    rows: list[list[Any]] = [
         ["0001", "りんご", 1200.0, 30, _D(2024, 1, 5)], ["0002", "みかん", 80.0, 1200, _D(2024, 2, 10)],
         ["0003", "バナナ", 150.0, 0, _D(2023, 12, 25)],
     ]  # fmt: skip
@@ -149,7 +154,7 @@ def _shift_jis_stock() -> MessyTable:
 def _polish_pipe() -> MessyTable:
     text = "Lp|Miasto|Powierzchnia|Ludność\n1|Łódź|293,25|664 071\n2|Kraków|326,85|800 653\n3|Gdańsk|262,00|486 022\n4|Świdnica|21,76|55 413\n"
     columns = {"Lp": "integer", "Miasto": "text", "Powierzchnia": "decimal", "Ludność": "integer"}
-    rows = [
+    rows: list[list[Any]] = [
         [1, "Łódź", 293.25, 664071],
         [2, "Kraków", 326.85, 800653],
         [3, "Gdańsk", 262.0, 486022],
@@ -171,7 +176,7 @@ def _group_header() -> MessyTable:
         "2024 Sales": "decimal",
         "2024 Units": "integer",
     }
-    rows = [["North", 1.5, 2, 3.5, 4], ["South", 2.5, 3, 4.5, 5], ["East", 0.5, 1, None, 2]]
+    rows: list[list[Any]] = [["North", 1.5, 2, 3.5, 4], ["South", 2.5, 3, 4.5, 5], ["East", 0.5, 1, None, 2]]
     return _table("group-header.csv", text.encode(), columns, rows, [])
 
 
@@ -186,7 +191,7 @@ def _units_below_header() -> MessyTable:
 def _mixed_booleans() -> MessyTable:
     text = "user,active,opted_in,score\nann,yes,TRUE,1\nbob,No,false,2\ncid,Y,1,3\ndan,0,0,4\neve,,T,n/a\nfay,n,F,6\n"
     columns = {"user": "text", "active": "boolean", "opted_in": "boolean", "score": "integer"}
-    rows = [["ann", True, True, 1], ["bob", False, False, 2], ["cid", True, True, 3], ["dan", False, False, 4], ["eve", None, True, None],
+    rows: list[list[Any]] = [["ann", True, True, 1], ["bob", False, False, 2], ["cid", True, True, 3], ["dan", False, False, 4], ["eve", None, True, None],
             ["fay", False, False, 6]]  # fmt: skip
     return _table("mixed-booleans.csv", text.encode(), columns, rows, [])
 
@@ -194,7 +199,7 @@ def _mixed_booleans() -> MessyTable:
 def _no_header() -> MessyTable:
     text = "1\tAnna\t3.5\t2024-01-01\n2\tBob\t4.5\t2024-01-02\n3\tCleo\t5.25\t2024-01-03\n"
     columns = {"column_1": "integer", "column_2": "text", "column_3": "decimal", "column_4": "date"}
-    rows = [
+    rows: list[list[Any]] = [
         [1, "Anna", 3.5, _D(2024, 1, 1)],
         [2, "Bob", 4.5, _D(2024, 1, 2)],
         [3, "Cleo", 5.25, _D(2024, 1, 3)],
@@ -216,14 +221,14 @@ def _other_lines_inside() -> MessyTable:
         + "4,Müller\n".encode("cp1252")
         + "5,naïve\n6,MÃ¼nch\n".encode()
     )
-    rows = [[1, "Zoë"], [2, "Jürgen"], [3, "Åsa"], [4, "Müller"], [5, "naïve"], [6, "Münch"]]
+    rows: list[list[Any]] = [[1, "Zoë"], [2, "Jürgen"], [3, "Åsa"], [4, "Müller"], [5, "naïve"], [6, "Münch"]]
     return _table("mixed-encodings.csv", content, {"id": "integer", "name": "text"}, rows, [])
 
 
 def _codes() -> MessyTable:
     text = "sku,zip,phone,country,qty\n000123,02134,+1 617 555 0100,NA,1\n000124,10001,+1 212 555 0101,US,2\n000777,94105,+1 415 555 0102,DE,\n"
     columns = {"sku": "text", "zip": "text", "phone": "text", "country": "text", "qty": "integer"}
-    rows = [["000123", "02134", "+1 617 555 0100", "NA", 1], ["000124", "10001", "+1 212 555 0101", "US", 2],
+    rows: list[list[Any]] = [["000123", "02134", "+1 617 555 0100", "NA", 1], ["000124", "10001", "+1 212 555 0101", "US", 2],
             ["000777", "94105", "+1 415 555 0102", "DE", None]]  # fmt: skip
     return _table("codes.csv", text.encode(), columns, rows, [])
 
@@ -232,7 +237,7 @@ def _english_months() -> MessyTable:
     text = "n;when;at\n1;Mon, 3 Jun 2024;9:05 AM\n2;14-Feb-23;12:30 PM\n3;1st January 2022;12:01 am\n4;Dec 31, 2021;11:59 PM\n"
     columns = {"n": "integer", "when": "date", "at": "time"}
     clock = datetime.time
-    rows = [
+    rows: list[list[Any]] = [
         [1, _D(2024, 6, 3), clock(9, 5)],
         [2, _D(2023, 2, 14), clock(12, 30)],
         [3, _D(2022, 1, 1), clock(0, 1)],
@@ -254,7 +259,7 @@ def _json_nested() -> MessyTable:
         "code": "text",
         "extra": "boolean",
     }
-    rows = [
+    rows: list[list[Any]] = [
         [1, "Ann", 34, 1.234, "007", None],
         [2, "Bob", None, 5.0, "010", None],
         [3, "Zoë", 41, None, "100", True],
@@ -263,7 +268,7 @@ def _json_nested() -> MessyTable:
 
 
 def _workbook() -> MessyTable:
-    import xlsxwriter
+    import xlsxwriter  # type: ignore[import-untyped]
 
     out = io.BytesIO()
     book = xlsxwriter.Workbook(out, {"in_memory": True})
@@ -289,7 +294,7 @@ def _workbook() -> MessyTable:
     sheet.write_row(7, 1, ["Total", 3333.5])
     book.close()
     columns = {"Dept": "text", "Cost": "decimal", "Booked": "date", "Code": "text", "Share": "decimal"}
-    rows = [
+    rows: list[list[Any]] = [
         ["IT", 1234.5, _D(2024, 1, 31), "001", 0.125],
         ["HR", 2000.0, _D(2024, 2, 29), "002", 0.5],
         ["Ops", 99.0, _D(2024, 3, 15), "010", 0.375],
@@ -302,14 +307,18 @@ def _workbook() -> MessyTable:
 def _yearly_columns() -> MessyTable:
     text = "Country,2019,2020,2021\nAustria,8.9,8.9,9.0\nBelgium,11.5,11.5,11.6\nChad,..,16.4,17.2\n"
     columns = {"Country": "text", "2019": "decimal", "2020": "decimal", "2021": "decimal"}
-    rows = [["Austria", 8.9, 8.9, 9.0], ["Belgium", 11.5, 11.5, 11.6], ["Chad", None, 16.4, 17.2]]
+    rows: list[list[Any]] = [
+        ["Austria", 8.9, 8.9, 9.0],
+        ["Belgium", 11.5, 11.5, 11.6],
+        ["Chad", None, 16.4, 17.2],
+    ]
     return _table("yearly-columns.csv", text.encode(), columns, rows, [])
 
 
 def _totals_within() -> MessyTable:
     text = "region,shop,sales\nNorth,A,10\nNorth,B,20\nSubtotal,,30\nSouth,C,5\nSouth,D,7\nSubtotal,,12\nGrand Total,,42\n"
     columns = {"region": "text", "shop": "text", "sales": "integer"}
-    rows = [["North", "A", 10], ["North", "B", 20], ["South", "C", 5], ["South", "D", 7]]
+    rows: list[list[Any]] = [["North", "A", 10], ["North", "B", 20], ["South", "C", 5], ["South", "D", 7]]
     return _table("totals-within.csv", text.encode(), columns, rows, [4, 7, 8], key=1)
 
 
@@ -334,7 +343,7 @@ def _real(
     lines = list(csv.reader(io.StringIO(content.decode())))
     names = [" ".join(cell.split()) for cell in lines[header] if cell.strip()]
     kinds = ["text" if index < 2 or index in codes else "integer" for index in range(len(names))]
-    rows = [
+    rows: list[list[Any]] = [
         [
             cell.strip() if kind == "text" else int(cell.replace(",", ""))
             for cell, kind in zip(line, kinds, strict=False)

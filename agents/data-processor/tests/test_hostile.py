@@ -2,11 +2,11 @@
 
 import io
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-import xlsxwriter
+import xlsxwriter  # type: ignore[import-untyped]
 from agora_data_processor import limits
 from agora_data_processor.faults import TableError
 
@@ -21,7 +21,7 @@ def _zipped(**members: bytes) -> bytes:
     return out.getvalue()
 
 
-def _workbook(*rows: list[object], protected: bool = False) -> bytes:
+def _workbook(*rows: Sequence[object]) -> bytes:
     out = io.BytesIO()
     book = xlsxwriter.Workbook(out, {"in_memory": True})
     sheet = book.add_worksheet("Data")
@@ -109,6 +109,11 @@ def test_native_numbers_of_a_sheet_keep_their_meaning(clean: Clean) -> None:
     """
     1.234 as a number in a German workbook is one and a bit, whatever texts beside it write.
     """
-    rows = [["Nr", "Wert", "Preis"], [1, 1.234, "1.234,50"], [2, 2.5, "99,00"], [3, "4,75", "5,25"]]
+    rows: list[list[object]] = [
+        ["Nr", "Wert", "Preis"],
+        [1, 1.234, "1.234,50"],
+        [2, 2.5, "99,00"],
+        [3, "4,75", "5,25"],
+    ]
     result = clean(_workbook(*rows), name="mixed.xlsx")
     assert result.rows == [(1, 1.234, 1234.5), (2, 2.5, 99.0), (3, 4.75, 5.25)]
