@@ -3,17 +3,20 @@
 from collections.abc import Awaitable, Callable
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from agora_contracts.catalog import Manifest, Schemas
-from langgraph.graph import StateGraph
 
 from agora import definition, manifest_file
 from agora.context import HealthContext, PrepareContext
 from agora.errors import AgentDefinitionError, InputRejected
 from agora.schemas import Config, Input, Output
 from agora.steps import StepDefinition
+
+if TYPE_CHECKING:
+    # Agents import it themselves; customers, who import `agora` too, need not wait for it.
+    from langgraph.graph import StateGraph
 
 type Prepare = Callable[[Any, Path, PrepareContext], Awaitable[None]]
 type Load = Callable[[Any, Path], Any]
@@ -45,7 +48,7 @@ class Agent:
         input: type[Input],
         output: type[Output],
         state: type[Any],
-        graph: Callable[[], StateGraph[Any]],
+        graph: "Callable[[], StateGraph[Any]]",
         config: type[Config] = Config,
         prepare: Prepare | None = None,
         load: Load | None = None,

@@ -5,7 +5,6 @@ import inspect
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 import msgspec
-from langgraph.graph import StateGraph
 
 from agora.errors import AgentDefinitionError
 from agora.schemas import Config, Input, Output
@@ -41,6 +40,9 @@ def check_graph(agent: "Agent") -> dict[str, StepDefinition]:
     Raises:
         AgentDefinitionError: the graph breaks a rule or does not compile.
     """
+    # Takes a second to import, which customers, who have no graphs, need not wait for.
+    from langgraph.graph import StateGraph
+
     if not inspect.isfunction(agent.graph):
         raise _fault(agent, "graph must be a function that returns a new StateGraph.")
     graph = agent.graph()

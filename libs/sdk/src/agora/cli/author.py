@@ -5,20 +5,21 @@ import logging
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from agora import alone
 from agora.agent import Agent
 from agora.cli import show
-from agora.cli.evaluate import Summary, evaluate
 from agora.cli.inputs import base_of, read_json
 from agora.cli.scaffold import ScaffoldRefused, scaffold
 from agora.context import Progress
 from agora.errors import AgentDefinitionError, AgoraError, RunFailed
 from agora.loading import load_agent
-from agora.models import LocalModels
+
+# What runs agents (LangGraph) is imported where an agent is run: the other commands need not wait for it.
+if TYPE_CHECKING:
+    from agora.cli.evaluate import Summary
 
 NOTE_EVERY_SECONDS = 1.0
 
@@ -46,6 +47,8 @@ def new(
 
 def validate(folder: Folder = Path(), as_json: AsJson = False) -> None:
     """Check an agent: manifest, types, graph, and its own health check."""
+    from agora import alone
+
     agent = _load(folder)
     try:
         tools = asyncio.run(alone.check_health(agent))
@@ -77,6 +80,9 @@ def run(
     verbose: Verbose = False,
 ) -> None:
     """Run an agent once, here, with no platform. FileRefs start from the current folder."""
+    from agora import alone
+    from agora.models import LocalModels
+
     _log(verbose)
     agent = _load(folder)
     run_input = read_json(given, "--input")
@@ -151,13 +157,17 @@ def evaluate_cases(
 
 async def _evaluate(
     agent: Agent, config: Any, config_base: Path, cases: Path, out: Path, files_out: Path, concurrency: int
-) -> Summary:
+) -> "Summary":
+    from agora import alone
+    from agora.cli.evaluate import evaluate
+    from agora.models import LocalModels
+
     def preparing(progress: Progress) -> None:
         show.note(f"preparing: {progress.message}")
 
     last = time.monotonic()
 
-    def done(summary: Summary) -> None:
+    def done(summary: "Summary") -> None:
         nonlocal last
         if time.monotonic() - last >= NOTE_EVERY_SECONDS:
             last = time.monotonic()
