@@ -87,7 +87,7 @@ def test_what_goes_wrong_is_said_in_a_sentence(newcomer: Customer, tmp_path: Pat
         (["agora", "balance", "--key", "ak_00000000_wrong"], 1, "--key"),
         (["agora", "balance", "--key", "junk"], 1, "AGORA_API_KEY"),
         (["agora", "balance", "--url", "http://127.0.0.1:9"], 1, "does not answer"),
-        (["agora", "balance", "--url", "no address"], 1, "no address"),
+        (["agora", "balance", "--url", "my-platform:8000"], 1, "unsupported protocol"),
         ([*execute, '{"text": ""}'], 1, "/text"),
         ([*execute, "{"], 2, "--input"),
         ([*execute, "@missing.json"], 2, "missing.json"),
