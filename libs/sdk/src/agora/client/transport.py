@@ -146,4 +146,6 @@ def _wait_before_retry(error: Exception) -> bool | float:
     if isinstance(error, _Busy):
         after = error.response.headers.get("retry-after", "")
         return min(float(after), RETRY_AFTER_SECONDS_MAX) if after.isdecimal() else True
-    return isinstance(error, httpx.TransportError)
+    # An address or a key that cannot be sent will not be better the next time.
+    hopeless = isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError)
+    return isinstance(error, httpx.TransportError) and not hopeless
