@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from agora import Agent
+from agora_contracts.catalog import Limits
 from agora_contracts.execution import CancelRun, GetDeployment, StartDeployment
 from agora_contracts.execution import CheckPackageHealth as CheckPackageHealthQuery
 from agora_execution import temporal
@@ -76,6 +77,15 @@ async def retried(platform: Platform) -> str:
     return str(run.id)
 
 
+async def timed_out(platform: Platform) -> str:
+    """A run whose time is up in the middle of a step."""
+    await platform.list_package("echo", limits=Limits(timeout_seconds=1))
+    run = await platform.run({"text": "hello", "steps": 50, "delay_ms": 300})
+    assert "timed_out" == run.status
+    await platform.closed(run.id)
+    return str(run.id)
+
+
 async def cancelled(platform: Platform) -> str:
     """A run that is cancelled between two steps."""
     await platform.list_package("echo")
@@ -135,7 +145,7 @@ async def health(platform: Platform) -> str:
 SCENARIOS: dict[str, Scenario] = {
     scenario.__name__: scenario
     for scenario in (
-        one_way, loop, parallel, long_step, retried, failed, broken_router, cancelled, cancelled_by_temporal,
+        one_way, loop, parallel, long_step, retried, failed, broken_router, timed_out, cancelled, cancelled_by_temporal,
         prepared, health,
     )
 }  # fmt: skip

@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from agora import Agent
 from agora_contracts.catalog import Limits
 from agora_contracts.execution import (
     CancelRun,
@@ -225,6 +226,30 @@ async def test_a_run_that_takes_too_long_times_out(service_alone: Platform, work
 
     assert ("timed_out", "timed_out", "empty") == (run.status, run.error.code, run.deliverable)
     assert 1 <= run.steps <= 3
+
+
+async def test_a_run_whose_time_is_up_between_attempts_times_out(
+    service_alone: Platform, workers: Workers
+) -> None:
+    """
+    A failed step is not tried again where the run's time would pass before that.
+    """
+    await service_alone.list_package("echo", limits=Limits(timeout_seconds=2))
+    await workers.start()
+    run = await service_alone.run({"text": "hello", "fail": "crash"})
+
+    assert ("timed_out", 0) == (run.status, run.steps)
+
+
+async def test_a_long_steps_time_is_the_runs(probe: Agent, service_alone: Platform, workers: Workers) -> None:
+    """
+    An activity with a heartbeat is cut off by the run's limit as well.
+    """
+    await service_alone.list_package("probe", limits=Limits(timeout_seconds=1))
+    await workers.start()
+    run = await service_alone.run({"text": "hello", "do": "dig_slowly", "long": True}, package="probe")
+
+    assert ("timed_out", 2) == (run.status, run.steps)
 
 
 # --- cancelling ----------------------------------------------------------------------------------

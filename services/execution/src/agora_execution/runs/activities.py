@@ -1,6 +1,7 @@
 """What the run's workflow does to the world: confirm, call a node, record, end."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
@@ -28,6 +29,7 @@ from agora_execution.runs.model import (
     CANCELLED,
     HOLD_LOST,
     RUN_ENDED,
+    TIMED_OUT,
     UPDATE_BYTES_MAX,
     Ending,
     StepResult,
@@ -83,6 +85,8 @@ class RunActivities:
         The first one of a run confirms its hold before anything else: begun together they cost the workflow one
         activation less.
         """
+        if time.time() >= step.deadline:
+            raise _timed_out()
         if step.first:
             begun = await self._begin(step.task)
             if reason := _NOT_BEGUN.get(begun):
@@ -127,7 +131,7 @@ class RunActivities:
         context.on_progress = lambda progress: self._publish(step, progress)
         state = state_codec.decode_state(definition.state_type, bytes(step.state))
         started_at = utc_now()
-        async with asyncio.timeout(definition.timeout_seconds):
+        async with asyncio.timeout(min(definition.timeout_seconds, step.deadline - time.time())):
             returned = await definition.function(state, context)
         update = state_codec.encode(returned, f"the step {step.node!r}")
         require_size(f"what the step {step.node!r} returned", update, UPDATE_BYTES_MAX)
@@ -226,6 +230,10 @@ async def _patiently[**P, R](call: Callable[P, Awaitable[R]], *args: P.args, **k
     raise AssertionError("a retry ends by returning or raising")
 
 
+def _timed_out() -> ApplicationError:
+    return ApplicationError(TIMED_OUT.detail, TIMED_OUT, type=TIMED_OUT.code, non_retryable=True)
+
+
 def _failure(definition: StepDefinition, step: StepTask, error: Exception) -> ApplicationError:
     """How Temporal should take a failed attempt: for good, or to be tried again by the step's policy."""
     if isinstance(error, InputRejected):
@@ -238,26 +246,25 @@ def _failure(definition: StepDefinition, step: StepTask, error: Exception) -> Ap
         # A port refused for a reason that stays and that the customer can mend, such as a full quota.
         reason = RunError(code=error.slug, detail=str(error))
         return ApplicationError(str(error), reason, type="refused", non_retryable=True)
-    attempts = POLICIES[definition.retry].attempts_max
+    policy = POLICIES[definition.retry]
     attempt = activity.info().attempt
-    log.warning(
-        "step attempt failed",
-        run=step.task.run,
-        step=step.step,
-        attempt=attempt,
-        exc_info=error,
-    )
+    log.warning("step attempt failed", run=step.task.run, step=step.step, attempt=attempt, exc_info=error)
+    away = isinstance(error, PlatformAway) or (isinstance(error, AgoraError) and _is_away(error))
+    final = attempt >= policy.attempts_max and not away
+    asked = error.after_seconds if isinstance(error, Retryable) else None
+    wait_seconds = 0 if final else policy.delay_seconds(attempt) if asked is None else asked
+    if time.time() + wait_seconds >= step.deadline:
+        # The run's time is up, or would be before another attempt.
+        return _timed_out()
     what = "took longer than its limit" if isinstance(error, TimeoutError) else "failed"
     times = "once" if attempt == 1 else f"{attempt} times"
     reason = RunError(
         code="step_failed", detail=f"the step {definition.title!r} was tried {times} and {what}"
     )
-    delay = error.after_seconds if isinstance(error, Retryable) else None
-    platform = isinstance(error, PlatformAway) or (isinstance(error, AgoraError) and _is_away(error))
     return ApplicationError(
         reason.detail,
         reason,
         type="step_failed",
-        non_retryable=attempt >= attempts and not platform,
-        next_retry_delay=None if delay is None else timedelta(seconds=delay),
+        non_retryable=final,
+        next_retry_delay=None if asked is None else timedelta(seconds=asked),
     )

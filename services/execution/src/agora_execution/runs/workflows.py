@@ -63,7 +63,10 @@ class RunTask(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StepTask(msgspec.Struct, frozen=True, kw_only=True):
-    """One attempt at a logical step. `first` when no step of the run has come back yet: it confirms the hold."""
+    """One attempt at a logical step. `first` when no step of the run has come back yet: it confirms the hold.
+
+    `deadline` is when the run's time is up, in seconds since 1970.
+    """
 
     task: RunTask
     step: str
@@ -71,6 +74,7 @@ class StepTask(msgspec.Struct, frozen=True, kw_only=True):
     visit: int
     branch: str
     state: msgspec.Raw
+    deadline: float
     first: bool = False
 
 
@@ -126,8 +130,8 @@ class AgentRun:
     async def _step(
         self, task: RunTask, definition: StepDefinition, state_type: type, call: NodeCall, state: Any
     ) -> Mapping[str, Any]:
-        # The run's limit is kept by its steps' time-outs and not by a timer: while short steps follow each other
-        # within one workflow task, Temporal would learn of a timer, and we of its end, seconds late.
+        # The run's limit is kept by its steps and not by a timer: while short steps follow each other within one
+        # workflow task, Temporal would learn of a timer, and we of its end, seconds late.
         left_seconds = self._deadline - workflow.time()
         if left_seconds <= 0:
             raise TimeoutError
@@ -140,6 +144,7 @@ class AgentRun:
             visit=call.visit,
             branch=call.branch,
             first=not self._stepped,
+            deadline=self._deadline,
             state=msgspec.Raw(encoded),
         )
         policy = POLICIES[definition.retry]
@@ -150,27 +155,22 @@ class AgentRun:
             backoff_coefficient=policy.factor,
             maximum_interval=timedelta(seconds=max(policy.delay_seconds_max, 1)),
         )
-        left = timedelta(seconds=left_seconds)
-        limit = min(timedelta(seconds=definition.timeout_seconds + _OVERHEAD_SECONDS), left)
+        limit = timedelta(seconds=definition.timeout_seconds + _OVERHEAD_SECONDS)
         if definition.long:
             update = await workflow.execute_activity(
                 "run_step",
                 step,
                 result_type=msgspec.Raw,
-                schedule_to_close_timeout=left,
+                schedule_to_close_timeout=timedelta(seconds=left_seconds),
                 start_to_close_timeout=limit,
                 heartbeat_timeout=_HEARTBEAT,
                 retry_policy=retry,
                 summary=definition.title,
             )
         else:
+            # Without `schedule_to_close_timeout`: a local activity that is tried again outlives it.
             update = await workflow.execute_local_activity(
-                "run_step",
-                step,
-                result_type=msgspec.Raw,
-                schedule_to_close_timeout=left,
-                start_to_close_timeout=limit,
-                retry_policy=retry,
+                "run_step", step, result_type=msgspec.Raw, start_to_close_timeout=limit, retry_policy=retry
             )
         self._stepped = True
         return state_codec.decode_update(state_type, bytes(update), f"the step {call.node!r}")
@@ -208,7 +208,9 @@ def _ending_of(task: RunTask, error: BaseException) -> RunEnding | None:
     if isinstance(failure, ApplicationError) and failure.type == CANCELLED.code:
         return RunEnding(run=task.run, outcome="cancelled", error=CANCELLED)
     if isinstance(failure, TemporalTimeout):
-        # A step's own limit is kept by the activity; what Temporal sees is the end of the run's time.
+        # A long step's own limit is kept by the activity; what Temporal sees is the end of the run's time.
+        return RunEnding(run=task.run, outcome="timed_out", error=TIMED_OUT)
+    if isinstance(failure, ApplicationError) and failure.type == TIMED_OUT.code:
         return RunEnding(run=task.run, outcome="timed_out", error=TIMED_OUT)
     if isinstance(failure, ApplicationError):
         return RunEnding(run=task.run, outcome="failed", error=_step_error(failure))

@@ -15,7 +15,7 @@ from msgspec import Meta
 
 Deed = Literal[
     "nothing", "hang", "null_character", "large_update", "large_output", "unknown_field", "no_output",
-    "broken_router", "ask", "ask_twice", "search", "save", "read", "wait",
+    "broken_router", "ask", "ask_twice", "search", "save", "read", "dig_slowly",
 ]  # fmt: skip
 
 
@@ -112,8 +112,6 @@ async def work(state: State, context: agora.Context) -> dict[str, Any]:
             path = await context.files.open(state.input.file or "")
             info = await context.files.info(state.input.file or "")
             return {"said": f"{info.name}: {await asyncio.to_thread(path.read_text)}"}
-        case "wait":
-            await asyncio.sleep(1)
     return {}
 
 
@@ -127,6 +125,8 @@ async def part(state: Part, context: agora.Context) -> dict[str, Any]:
 @agora.step(title="Dig", long=True, timeout_seconds=30)
 async def dig(state: State, context: agora.Context) -> dict[str, Any]:
     """A step with a heartbeat."""
+    if state.input.do == "dig_slowly":
+        await asyncio.sleep(20)
     context.usage("digs", "0.5")
     return {}
 
