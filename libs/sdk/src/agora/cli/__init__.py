@@ -9,9 +9,9 @@ import os
 # thread is as quick for the small matrices of agents. Set the variable yourself to have more.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-import typer  # noqa: E402
+import typer
 
-from agora.cli import author, customer  # noqa: E402
+from agora.cli import author, customer
 
 app = typer.Typer(
     name="agora",
