@@ -100,7 +100,7 @@ def _only_praise(facts: Facts) -> bool:
     trouble = {"problem", "blocked", "outage", "money", "repeated", "question", "urgent_word"}
     return (
         "thanks" in facts.cues
-        and facts.sentiment > 0.2
+        and facts.sentiment > 0.05
         and "?" not in facts.text
         and not trouble & set(facts.cues)
     )

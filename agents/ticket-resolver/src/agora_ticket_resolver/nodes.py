@@ -94,7 +94,7 @@ def _read(given: Input, config: Config, prepared: Prepared) -> Reading:
             "empty_ticket", "The ticket has no text: give a subject or a body.", "$.body"
         )
     plain, gives_orders = cues.without_orders(text)
-    told = plain if any(character.isalnum() for character in plain) else text
+    told = texts.without_greeting(plain if any(character.isalnum() for character in plain) else text)
     model = prepared.category.settings.model
     vectors = embedding.of_ticket(model, told)
     vector = vectors[0]
@@ -110,7 +110,7 @@ def _read(given: Input, config: Config, prepared: Prepared) -> Reading:
     }
     return Reading(
         text=told,
-        language=_language(given, told, config),
+        language=_language(given, text, config),
         sentiment=mood,
         category=category.label,
         confidence=category.confidence,

@@ -25,12 +25,10 @@ subject, which says nothing about which of them answers."""
 
 # Fitted by logistic regression on evals/*/tune.jsonl: tickets with the article that answers them, the same
 # tickets with that article taken away, and tickets of another company.
-LIKENESS_WEIGHT = 27.0
-COVERAGE_WEIGHT = 5.4
-SAME_LANGUAGE = -2.4
-BIAS = -7.2
-
-logging.getLogger("bm25s").setLevel(logging.WARNING)
+LIKENESS_WEIGHT = 22.0
+COVERAGE_WEIGHT = 4.0
+SAME_LANGUAGE = -1.5
+BIAS = -5.8
 
 
 class Index:
@@ -45,14 +43,18 @@ class Index:
     def __init__(self, passages: Sequence[Passage], vectors: Floats, model: embedding.Model) -> None:
         import bm25s  # type: ignore[import-untyped]
 
+        # It sets itself to DEBUG when it is imported.
+        logging.getLogger("bm25s").setLevel(logging.WARNING)
         self.passages = list(passages)
         self.vectors = vectors
         self.model = model
         listed = [content_words(_indexed(passage)) for passage in passages]
-        self._words = [frozenset(one) for one in listed]
-        counts = Counter(word for one in self._words for word in one)
+        counts = Counter(word for one in listed for word in set(one))
+        self._words: dict[str, set[str]] = {}
+        for passage, one in zip(passages, listed, strict=True):
+            self._words.setdefault(passage.source, set()).update(one)
         self._rarity = {word: math.log(1 + len(listed) / count) for word, count in counts.items()}
-        self._unseen = math.log(1 + len(listed) / 0.5)
+        self._unseen = sum(self._rarity.values()) / max(1, len(self._rarity))
         self._bm25: Any = bm25s.BM25()
         self._bm25.index([one or ["-"] for one in listed], show_progress=False)
 
@@ -94,13 +96,10 @@ class Index:
         return scores
 
     def _coverage(self, asked: Sequence[str], row: int) -> float:
+        known = self._words[self.passages[row].source]
         weights = {word: self._rarity.get(word, self._unseen) for word in asked}
         total = sum(weights.values())
-        return (
-            sum(weight for word, weight in weights.items() if word in self._words[row]) / total
-            if total
-            else 0.0
-        )
+        return sum(weight for word, weight in weights.items() if word in known) / total if total else 0.0
 
     def save(self, folder: Path) -> None:
         """Write passages and vectors; the rest is made again on loading."""

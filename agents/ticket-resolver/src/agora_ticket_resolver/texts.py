@@ -8,7 +8,8 @@ CHARACTERS_MAX = 20_000
 """What is read of a ticket. Longer ones are logs or quoted threads, and the request stands at the top."""
 
 _TAG = re.compile(
-    r"<(?:style|script)\b[^>]{0,500}>.{0,20000}?</(?:style|script)>|</?[a-zA-Z][^<>]{0,500}>", re.DOTALL
+    r"<(?:style|script)\b[^>]{0,500}>.{0,20000}?</(?:style|script)>|</?[a-zA-Z][a-zA-Z0-9]*(?:\s[^<>]{0,500})?/?>",
+    re.DOTALL,
 )
 _INLINE = tuple(
     f"<{slash}{name}"
@@ -24,6 +25,15 @@ _EARLIER_MAIL = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _SENTENCE_END = re.compile(r"(?<=[.!?。])[\"')\]]*\s+(?=[^\s])|\n+")
+_GREETING = re.compile(
+    r"^\s*(?:hello|hi|hey|dear|good (?:morning|afternoon|evening|day)|greetings|guten (?:tag|morgen|abend)|hallo|"
+    r"sehr geehrte\w*|liebe\w*|moin|servus|bonjour|bonsoir|salut|ch[eè]re?s?|madame|monsieur|hola|"
+    r"buen[oa]s? (?:d[ií]as?|tardes|noches)|estimad\w+|ciao|buon ?giorno|buona ?sera|salve|gentil\w*|"
+    r"ol[aá]|oi|bo[am] (?:dia|tarde|noite)|prezad\w+|caro\w*)\b"
+    r"(?:\s+(?:there|team|all|everyone|support|sir|madam|or|and|und|et|y|e|damen|herren|zusammen|\w+ (?:team|support)|"
+    r"madame|monsieur|equipo|equipe|a todos)){0,4}\s*[,.!:;-]+\s*",
+    re.IGNORECASE,
+)
 _WORD = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)?")
 _SPACES = re.compile(r"[ \t\r\f\v\u00a0]+")
 
@@ -67,6 +77,12 @@ def joined(subject: str, body: str) -> str:
     if not subject or body.casefold().startswith(subject.casefold()):
         return body
     return f"{subject}\n{body}".strip()
+
+
+def without_greeting(text: str) -> str:
+    """The text without a salutation at the head of its lines: it says nothing of what is asked."""
+    kept = "\n".join(_GREETING.sub("", line) for line in text.split("\n")).strip()
+    return kept or text
 
 
 def sentences(text: str) -> list[str]:

@@ -74,9 +74,8 @@ async def _data_processor(client: Client, say: Say) -> list[DemoRun]:
 
 async def _ticket_resolver(client: Client, say: Say) -> list[DemoRun]:
     samples = Path(str(files("agora_ticket_resolver").joinpath("samples")))
-    tickets = [
-        msgspec.json.decode(line) for line in (samples / "tickets.jsonl").read_bytes().splitlines() if line
-    ]
+    lines = (samples / "tickets.jsonl").read_bytes().splitlines()
+    tickets = [msgspec.json.decode(line)["input"] for line in lines if line]
     config = msgspec.json.decode((samples / "config.json").read_bytes())
     say(f"ticket-resolver: uploading articles and labelled examples for {len(tickets)} tickets")
     config = await _with_uploads(client, config, samples)
