@@ -37,7 +37,9 @@ def main() -> int:
     """Run all evaluations, or those of the agents named. Returns the exit code."""
     names = sys.argv[1:] or list(EVALUATIONS)
     if unknown := [name for name in names if name not in EVALUATIONS]:
-        print(f"no evaluations for {', '.join(unknown)}; there are: {', '.join(EVALUATIONS)}", file=sys.stderr)
+        print(
+            f"no evaluations for {', '.join(unknown)}; there are: {', '.join(EVALUATIONS)}", file=sys.stderr
+        )
         return 2
     for name in names:
         print(f"== {name}", flush=True)
