@@ -76,7 +76,7 @@ class EventConsumer:
         *,
         inbox: bool = True,
         batch_max: int = 500,
-        linger_seconds: float = 0.003,
+        linger_seconds: float = 0.012,
     ) -> None:
         specs: list[EventSpec] = [EVENTS[event] for event in events]
         streams = {spec.stream.name for spec in specs}
