@@ -67,6 +67,9 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True):
     sharpness: float = 1.0
     """The sum is raised to this power: set so that a confidence of 0.8 is right in 8 of 10 cases."""
 
+    doubt: float = 0.05
+    """Spread over all labels: after thirty tickets that went well, the next may still go wrong."""
+
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Everything of a classifier that is no array."""
@@ -119,6 +122,7 @@ class Classifier:
         if weights.dense:
             total += weights.dense * _log_softmax(self.by_embedding(vector) / weights.dense_temperature)
         shares = np.exp(_log_softmax(total * weights.sharpness))
+        shares = shares * (1 - weights.doubt) + weights.doubt / len(shares)
         best = int(shares.argmax())
         nearness = self.nearness(vector)
         named = self.settings.labels[best].name

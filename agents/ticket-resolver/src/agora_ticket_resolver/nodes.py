@@ -78,7 +78,7 @@ async def resolve(state: State, context: agora.Context) -> dict[str, object]:
     assert state.reading is not None and state.evidence is not None, "read and search come first"
     reading, found = state.reading, state.evidence
     made = decision.decide(_facts(state.input, reading, found), _rules(context.config))
-    quoted = _quoted(found) if made.reason is None and not made.praise else []
+    quoted = _quoted(found, reading.text) if made.reason is None and not made.praise else []
     output = _output(state.input, reading, made, quoted)
     if quoted and context.models.available:
         context.progress("asking a model to word the answer", 0.5)
@@ -166,9 +166,15 @@ def _rules(config: Config) -> Rules:
     )
 
 
-def _quoted(found: list[Evidence]) -> list[Evidence]:
-    """The best passage and those nearly as good."""
-    return [one for one in found[:CITED_MAX] if one.score >= SECOND_SHARE * found[0].score]
+def _quoted(found: list[Evidence], text: str) -> list[Evidence]:
+    """The best passage and those of its article nearly as good; other articles only for a further question."""
+    best = found[0]
+    several = text.count("?") > 1
+    return [
+        one
+        for one in found[:CITED_MAX]
+        if one.score >= SECOND_SHARE * best.score and (several or one.passage.source == best.passage.source)
+    ]
 
 
 def _output(given: Input, reading: Reading, made: Decision, quoted: list[Evidence]) -> Output:

@@ -292,6 +292,7 @@ def _best(
                         ngrams_temperature=ngrams_temperature,
                         dense_temperature=temperature,
                         sharpness=sharpness,
+                        doubt=round(1 / (len(truth) + 2), 4),
                     )
                     found = (loss, weights, strength)
     assert found is not None, "the grid is not empty"
