@@ -201,7 +201,7 @@ class Scripted:
         )
 
 
-TICKET = "How do I return a jacket? My address is jane@x.com."
+TICKET = "How do I send an item back, and who pays the postage? My address is jane@x.com."
 
 
 async def test_a_supported_wording_is_taken(cache: Path, tmp_path: Path) -> None:

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any, Literal
 from agora_ticket_resolver.texts import sentences
 
 if TYPE_CHECKING:
+    from agora.embeddings import MiniLM
     from numpy.typing import NDArray
 
-    from agora_ticket_resolver.multilingual import Matrix
+    from agora_ticket_resolver.multilingual import Matrix, MultilingualE5
 
 Model = Literal["multilingual", "english"]
 
-SENTENCES_MAX = 5
+SENTENCES_MAX = 3
 SENTENCE_WORDS_MIN = 4
+LONG_WORDS = 14
 
 
 @cache
@@ -40,12 +42,14 @@ def embed(model: Model, texts: Sequence[str]) -> "Matrix":
 
 @lru_cache(maxsize=256)
 def of_ticket(model: Model, text: str) -> "Matrix":
-    """The vector of a whole ticket, then of its longest sentences: a long ticket asks in one of them.
+    """The vector of a whole ticket and, of a long one, then of its longest sentences: it asks in one of them.
 
     Kept, because two steps need it and usually run in one process; never write into it.
     """
-    parts = [part for part in sentences(text) if len(part.split()) >= SENTENCE_WORDS_MIN]
-    parts = sorted(parts, key=len, reverse=True)[:SENTENCES_MAX] if len(parts) > 1 else []
+    parts: list[str] = []
+    if len(text.split()) > LONG_WORDS:
+        whole = [part for part in sentences(text) if len(part.split()) >= SENTENCE_WORDS_MIN]
+        parts = sorted(whole, key=len, reverse=True)[:SENTENCES_MAX]
     return embed(model, [text, *parts])
 
 
@@ -54,10 +58,12 @@ def embed_raw(model: Model, texts: Sequence[str]) -> "Matrix":
     if model == "multilingual":
         from agora_ticket_resolver import multilingual
 
-        return multilingual.shared().embed(texts)
-    from agora import embeddings
+        found: MultilingualE5 | MiniLM = multilingual.shared()
+    else:
+        from agora import embeddings
 
-    return embeddings.shared().embed(list(texts))
+        found = embeddings.shared()
+    return found.embed(list(texts))
 
 
 def unit(vectors: "NDArray[Any]") -> "Matrix":

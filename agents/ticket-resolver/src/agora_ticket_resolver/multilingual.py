@@ -9,7 +9,7 @@ import threading
 from collections.abc import Sequence
 from functools import cache
 from importlib.util import find_spec
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -28,7 +28,7 @@ CHARACTERS_MAX = 4_000
 PREFIX = "query: "
 """The model knows a prefix for documents too; tickets found their articles better without it."""
 
-BATCH_TOKENS_MAX = 2_048
+BATCH_TOKENS_MAX = 1_024
 
 _BLOCK = np.dtype([("scale", "<f2"), ("nibbles", "u1", (16,))])
 """Four-bit weights: 32 numbers share a scale; byte j holds number j in its low and j + 16 in its high half."""
@@ -77,50 +77,52 @@ class MultilingualE5:
         return result
 
     def _forward(self, tokens: list[list[int]]) -> Matrix:
-        longest = max(map(len, tokens))
-        ids = np.zeros((len(tokens), longest), dtype=np.int64)
-        mask = np.zeros((len(tokens), longest), dtype=np.float32)
-        for row, row_ids in enumerate(tokens):
-            ids[row, : len(row_ids)] = row_ids
-            mask[row, : len(row_ids)] = 1
-        state = _dequantized(self._words[ids.ravel()]).reshape(*ids.shape, DIMENSIONS)
-        state = self._normalise(state + self._position[:longest] + self._type, "emb.ln")
-        # Added to attention scores: padding gets a weight of zero.
-        hidden: Matrix = (mask - 1)[:, None, None, :] * np.float32(1e9)
+        """Texts are laid end to end, so that none is padded to the length of another."""
+        lengths = [len(ids) for ids in tokens]
+        bounds = np.cumsum([0, *lengths]).tolist()
+        ids = np.fromiter(chain.from_iterable(tokens), dtype=np.int64, count=bounds[-1])
+        places = np.concatenate([np.arange(length) for length in lengths])
+        state = _dequantized(self._words[ids]) + self._position[places] + self._type
+        state = self._normalise(state, "emb.ln")
+        spans = list(pairwise(bounds))
         for layer in range(self._layers):
-            state = self._layer(f"l{layer}.", state, hidden)
-        mean = (state * mask[..., None]).sum(axis=1) / mask.sum(axis=1, keepdims=True)
+            state = self._layer(f"l{layer}.", state, spans)
+        mean = np.stack([state[begin:end].mean(axis=0) for begin, end in spans])
         unit: Matrix = mean / np.linalg.norm(mean, axis=1, keepdims=True)
         return unit
 
-    def _layer(self, name: str, state: Matrix, hidden: Matrix) -> Matrix:
-        attended = self._linear(self._attend(name, state, hidden), name + "ao")
+    def _layer(self, name: str, state: Matrix, spans: list[tuple[int, int]]) -> Matrix:
+        attended = self._linear(self._attend(name, state, spans), name + "ao")
         state = self._normalise(state + attended, name + "aln")
         wide = self._linear(state, name + "fi")
-        wide *= np.float32(0.5) * (1 + _erf(wide * np.float32(2**-0.5)))
+        # GELU: half of x times 1 + erf(x / sqrt 2), in place.
+        error = _erf(wide * np.float32(2**-0.5))
+        error += 1
+        wide *= error
+        wide *= np.float32(0.5)
         return self._normalise(state + self._linear(wide, name + "fo"), name + "oln")
 
-    def _attend(self, name: str, state: Matrix, hidden: Matrix) -> Matrix:
-        rows, length, width = state.shape
+    def _attend(self, name: str, state: Matrix, spans: list[tuple[int, int]]) -> Matrix:
+        width = state.shape[1]
         size = width // self._heads
         query, key, value = (
-            self._linear(state, name + part).reshape(rows, length, self._heads, size).transpose(0, 2, 1, 3)
+            self._linear(state, name + part).reshape(-1, self._heads, size).transpose(1, 0, 2)
             for part in ("q", "k", "v")
         )
-        scores: Matrix = query @ key.transpose(0, 1, 3, 2)
-        scores *= np.float32(size**-0.5)
-        scores += hidden
-        scores -= scores.max(axis=-1, keepdims=True)
-        np.exp(scores, out=scores)
-        scores /= scores.sum(axis=-1, keepdims=True)
-        joined: Matrix = (scores @ value).transpose(0, 2, 1, 3).reshape(rows, length, width)
+        query = query * np.float32(size**-0.5)
+        joined = np.empty_like(state)
+        for begin, end in spans:
+            scores: Matrix = query[:, begin:end] @ key[:, begin:end].transpose(0, 2, 1)
+            scores -= scores.max(axis=-1, keepdims=True)
+            np.exp(scores, out=scores)
+            scores /= scores.sum(axis=-1, keepdims=True)
+            joined[begin:end] = (scores @ value[:, begin:end]).transpose(1, 0, 2).reshape(-1, width)
         return joined
 
     def _linear(self, value: Matrix, name: str) -> Matrix:
         weight = self._weights[name + ".w"].reshape(-1, value.shape[-1])
-        flat = value.reshape(-1, value.shape[-1]) @ weight.T
-        flat += self._weights[name + ".b"]
-        result: Matrix = flat.reshape(*value.shape[:-1], -1)
+        result: Matrix = value @ weight.T
+        result += self._weights[name + ".b"]
         return result
 
     def _normalise(self, value: Matrix, name: str) -> Matrix:
@@ -203,13 +205,15 @@ def _plain(text: str) -> str:
 
 
 def _batches(lengths: list[int]) -> list[list[int]]:
-    """Rows of similar length together, each batch within `BATCH_TOKENS_MAX` padded tokens."""
+    """Rows in order, each batch within `BATCH_TOKENS_MAX` tokens: bounds memory, and keeps to the cache."""
     batches: list[list[int]] = []
-    for row in sorted(range(len(lengths)), key=lengths.__getitem__):
-        if batches and (len(batches[-1]) + 1) * lengths[row] <= BATCH_TOKENS_MAX:
-            batches[-1].append(row)
-        else:
-            batches.append([row])
+    total = 0
+    for row, length in enumerate(lengths):
+        if not batches or total + length > BATCH_TOKENS_MAX:
+            batches.append([])
+            total = 0
+        batches[-1].append(row)
+        total += length
     return batches
 
 
