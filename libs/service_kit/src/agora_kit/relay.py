@@ -111,6 +111,9 @@ class Relay:
         if not rows:
             return False
         self._newest = max(self._newest, rows[-1].seq)
+        if len(rows) == _BATCH:
+            # There may be more old ones (a rebuilt stream): look from the beginning again, without a pause.
+            self._swept_at = -self._sweep_seconds
         acks = [
             await self._stream.publish_async(
                 row.subject, row.payload, headers={"Nats-Msg-Id": row.message_id}
