@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
+import nats
 import pytest
 from agora_contracts.billing import ChargeSettled
 from agora_contracts.catalog import ListingStateChanged, PriceVersionPublished
@@ -367,3 +368,29 @@ async def test_without_an_inbox_the_handler_sees_events_again(
         await until(lambda: settled(client))
 
     assert ["a", "a"] == seen
+
+
+async def test_a_stop_is_a_stop_though_the_batch_at_hand_fails(
+    database: Database, client: Client, nats_url: str
+):
+    """
+    A batch that cannot be acknowledged any more while the consumer is stopped does not keep it alive.
+    """
+    connection = await nats.connect(nats_url)
+    entered, leave = asyncio.Event(), asyncio.Event()
+
+    async def slow(_: AsyncConnection, __: Sequence[Envelope[Any]]) -> None:
+        entered.set()
+        await leave.wait()
+
+    task = asyncio.create_task(EventConsumer(NAME, (UsageIncomplete,), slow).run(connection, database))
+    await publish(client, an_alarm("a"))
+    await asyncio.wait_for(entered.wait(), 20)
+    task.cancel()
+    await connection.close()
+    leave.set()
+
+    done, _ = await asyncio.wait({task}, timeout=20)
+    task.cancel()
+    assert {task} == done
+    assert task.cancelled()

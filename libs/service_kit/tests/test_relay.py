@@ -12,6 +12,7 @@ import pytest
 from agora_contracts.envelope import Envelope
 from agora_contracts.metering import UsageIncomplete
 from agora_contracts.subjects import METERING_STREAM
+from agora_kit import relay as relay_module
 from agora_kit.database import Database
 from agora_kit.outbox import PAYLOAD_BYTES_MAX, Event, emit, republish, republish_since
 from agora_kit.provision import DatabaseUrls
@@ -217,6 +218,63 @@ async def test_published_events_expire_and_waiting_ones_do_not(database: Databas
     async with database.system() as connection:
         left = (await connection.execute(text("SELECT seq FROM outbox ORDER BY seq"))).scalars().all()
     assert [2, 3] == left
+
+
+async def test_expiry_leaves_nothing_for_the_next_hour(
+    database: Database, client: Client, monkeypatch: pytest.MonkeyPatch
+):
+    """
+    More old rows than a slice holds go in one round; of the inbox, what no event can repeat any more goes too.
+    """
+    await write(database, *(an_event(expected=number) for number in range(25)))
+    async with database.system() as connection:
+        await connection.execute(text("UPDATE outbox SET published_at = now() - interval '15 days'"))
+        await connection.execute(
+            text(
+                "INSERT INTO inbox (consumer, message_id, received_at)"
+                " SELECT 'billing-alarms', 'evt_' || n, now() - make_interval(days => n) FROM generate_series(40, 60) n"
+            )
+        )
+    for name in ("_EXPIRE_OUTBOX", "_EXPIRE_INBOX"):
+        statement = str(getattr(relay_module, name)).replace("LIMIT 10000", "LIMIT 10")
+        monkeypatch.setattr(relay_module, name, text(statement))
+
+    await Relay(database, client).expire()
+
+    async with database.system() as connection:
+        assert 0 == (await connection.execute(text("SELECT count(*) FROM outbox"))).scalar_one()
+        days = (
+            await connection.execute(
+                text("SELECT (extract(epoch FROM now() - received_at) / 86400)::int FROM inbox ORDER BY 1")
+            )
+        ).scalars()
+    assert [40, 41, 42] == list(days)
+
+
+async def test_nothing_is_piled_up_while_nats_is_away(database: Database, own_nats: Nats, until: Until):
+    """
+    Without a connection nothing is handed to the client, whose places for unacknowledged messages would run out.
+    """
+    connection = await nats.connect(own_nats.url, max_reconnect_attempts=-1, reconnect_time_wait=0.05)
+    await ensure_streams(connection.jetstream())
+    relay = Relay(database, connection)
+    await write(database, an_event(expected=1))
+    await asyncio.to_thread(own_nats.stop)
+
+    async def away() -> bool:
+        return not connection.is_connected
+
+    await until(away)
+    with pytest.raises(ConnectionError):
+        await relay.publish_pending()
+    assert 0 == connection.pending_data_size
+    await asyncio.to_thread(own_nats.start)
+
+    async def published_again() -> bool:
+        return connection.is_connected and not await relay.publish_pending() and await all_published(database)
+
+    await until(published_again)
+    await connection.close()
 
 
 async def test_one_relay_publishes_and_another_takes_over(database: Database, client: Client, until: Until):

@@ -124,8 +124,11 @@ class EventConsumer:
                 try:
                     await asyncio.shield(applying)
                 except asyncio.CancelledError:
-                    # A stop lets the batch at hand end, so that its commit is followed by its ack.
-                    await applying
+                    # A stop lets the batch at hand end, so that its commit is followed by its ack. It stays a
+                    # stop when the batch fails: otherwise the loop would go on, and nobody asks twice.
+                    await asyncio.wait({applying})
+                    if (error := applying.exception()) is not None:
+                        log.warning("batch failed in the stop", consumer=self.name, error=repr(error))
                     raise
         finally:
             with suppress(Exception):

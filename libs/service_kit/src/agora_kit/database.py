@@ -15,6 +15,7 @@ import asyncpg
 import msgspec
 from sqlalchemy import MetaData, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 NAMING = {
@@ -36,7 +37,7 @@ def new_metadata() -> MetaData:
 
 def is_transient(error: BaseException) -> bool:
     """Whether the same work may succeed later: the server is away, overloaded, or chose us as a victim."""
-    if isinstance(error, ConnectionError | TimeoutError | asyncpg.PostgresConnectionError):
+    if isinstance(error, ConnectionError | TimeoutError | PoolTimeout | asyncpg.PostgresConnectionError):
         return True
     if isinstance(error, DBAPIError):
         if error.connection_invalidated:

@@ -34,10 +34,20 @@ _PENDING = text(
     f"SELECT seq, message_id, subject, payload FROM outbox WHERE published_at IS NULL AND seq > :after ORDER BY seq LIMIT {_BATCH}"
 )
 _DONE = text("UPDATE outbox SET published_at = now() WHERE seq = ANY(CAST(:seqs AS bigint[]))")
-_EXPIRE = text(
-    "DELETE FROM outbox WHERE ctid = ANY(ARRAY(SELECT ctid FROM outbox "
-    "WHERE published_at < now() - make_interval(days => :days) LIMIT 10000))"
-)
+_SLICE = 10_000
+_INBOX_DAYS = 3 * RETENTION_DAYS + 1
+"""How long what was applied is remembered. An event can come again while its row is in the outbox (twice the
+retention, if an operator published it again at its end), and then while the stream keeps it."""
+
+_EXPIRE_OUTBOX = text(f"""
+    DELETE FROM outbox WHERE seq IN (
+        SELECT seq FROM (SELECT seq, published_at FROM outbox ORDER BY seq LIMIT {_SLICE}) oldest
+        WHERE published_at < now() - make_interval(days => :days))
+""")
+_EXPIRE_INBOX = text(f"""
+    DELETE FROM inbox WHERE ctid = ANY(ARRAY(
+        SELECT ctid FROM inbox WHERE received_at < now() - make_interval(days => :days) LIMIT {_SLICE}))
+""")
 
 
 class Relay:
@@ -51,6 +61,7 @@ class Relay:
 
     def __init__(self, database: Database, connection: Client, *, sweep_seconds: float = 1.0) -> None:
         self._database = database
+        self._connection = connection
         self._stream = connection.jetstream(timeout=_ACK_SECONDS)
         self._sweep_seconds = sweep_seconds
         self._wake = asyncio.Event()
@@ -106,6 +117,10 @@ class Relay:
         Raises:
             Exception: what NATS or the database raised; nothing unacknowledged is marked as published.
         """
+        if not self._connection.is_connected:
+            # The client would keep what is published for later, and each try again; and what it refuses when
+            # that is full takes up a place among its unacknowledged messages for ever (nats-py 2.16).
+            raise ConnectionError("not connected to NATS")
         async with self._database.autocommit() as connection:
             rows = (await connection.execute(_PENDING, {"after": self._after()})).all()
         if not rows:
@@ -132,9 +147,15 @@ class Relay:
         return len(rows) == _BATCH
 
     async def expire(self) -> None:
-        """Delete published events past their retention, a slice at a time."""
-        async with self._database.system() as connection:
-            await connection.execute(_EXPIRE, {"days": RETENTION_DAYS})
+        """Delete published events past their retention, and what consumers remember longer than it matters.
+
+        A slice per transaction, until nothing is left to delete.
+        """
+        for statement, days in ((_EXPIRE_OUTBOX, RETENTION_DAYS), (_EXPIRE_INBOX, _INBOX_DAYS)):
+            deleted = _SLICE
+            while deleted:
+                async with self._database.autocommit() as connection:
+                    deleted = (await connection.execute(statement, {"days": days})).rowcount
 
 
 def _stored(ack: asyncio.Future) -> bool:  # type: ignore[type-arg]
