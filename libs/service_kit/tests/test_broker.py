@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 
+import msgspec
 import pytest
 from agora_contracts.billing import Balance, GetBalance
 from agora_contracts.platform import GetHealth, Health
@@ -135,6 +136,49 @@ async def test_unreadable_bytes_are_refused(nats_url: str, asker: Broker):
         await billing.stop()
 
     assert b"malformed_request" in reply.data
+
+
+async def test_what_goes_wrong_inside_is_not_the_askers_fault(nats_url: str, asker: Broker):
+    """
+    A handler that cannot read something of its own is `internal`; only the request itself can be malformed.
+    """
+    billing = Broker(nats_url, "billing")
+
+    async def balance(_: GetBalance) -> Balance:
+        return msgspec.json.decode(b'{"account": 1}', type=Balance)
+
+    billing.answer(GetBalance, balance)
+    await billing.start()
+    try:
+        with pytest.raises(AgoraError) as refused:
+            await asker.ask(GetBalance(account="acc_1", tenant="ten_1"))
+    finally:
+        await billing.stop()
+
+    assert "internal" == refused.value.slug
+
+
+async def test_what_does_not_fit_into_a_message_is_told_at_once(nats_url: str, asker: Broker):
+    """
+    Neither a request nor an answer above NATS's limit makes the asker wait for its deadline.
+    """
+    billing = Broker(nats_url, "billing")
+
+    async def balance(_: GetBalance) -> Balance:
+        return msgspec.structs.replace(A_BALANCE, account="x" * 2_000_000)
+
+    billing.answer(GetBalance, balance)
+    await billing.start()
+    try:
+        async with asyncio.timeout(20):
+            with pytest.raises(AgoraError) as answered:
+                await asker.ask(GetBalance(account="acc_1", tenant="ten_1"), deadline_seconds=60)
+            with pytest.raises(AgoraError) as asked:
+                await asker.ask(GetBalance(account="x" * 2_000_000, tenant="ten_1"), deadline_seconds=60)
+    finally:
+        await billing.stop()
+
+    assert ("internal", "payload_too_large") == (answered.value.slug, asked.value.slug)
 
 
 async def test_health_names_the_dependency_that_fails(nats_url: str, asker: Broker):

@@ -23,7 +23,7 @@ from nats.aio.client import Client
 
 from agora_kit import telemetry
 from agora_kit.consumer import EventConsumer, Handler
-from agora_kit.database import Database, is_transient
+from agora_kit.database import UNSTORABLE, Database, is_transient, is_unstorable
 from agora_kit.relay import ensure_streams
 
 log = structlog.get_logger()
@@ -33,6 +33,7 @@ _IN_FLIGHT_MAX = 2000
 _ATTEMPT_SECONDS = 5.0
 _NOBODY_PAUSE_SECONDS = 0.1
 _FLUSH_SECONDS = 600
+_HEADERS_BYTES_MAX = 1024
 
 type Answer[Request, Reply] = Callable[[Request], Awaitable[Reply]]
 
@@ -126,18 +127,26 @@ class Broker:
         async def handle(message: NatsMessage) -> NatsResponse:
             if self._in_flight >= _IN_FLIGHT_MAX:
                 return _refusal(AgoraError("overloaded", "too many requests at once", retry_after_seconds=1))
-            self._in_flight += 1
             try:
-                return NatsResponse(_encoder.encode(await answer(decode(message.body))))
-            except AgoraError as error:
-                return _refusal(error)
+                asked = decode(message.body)
             except msgspec.MsgspecError as error:
                 return _refusal(AgoraError("malformed_request", f"{request.__name__}: {error}"))
+            self._in_flight += 1
+            try:
+                reply = _encoder.encode(await answer(asked))
+                if len(reply) > self._bytes_max:
+                    # NATS would refuse it, and the caller wait for its deadline.
+                    raise ValueError(f"an answer of {len(reply)} bytes does not fit into a message")
+                return NatsResponse(reply)
+            except AgoraError as error:
+                return _refusal(error)
             except Exception as error:
                 if is_transient(error):
                     log.warning("command failed for now", subject=subject, error=repr(error))
                     detail = "a part of the platform does not answer; try again shortly"
                     return _refusal(AgoraError("unavailable", detail, retry_after_seconds=1))
+                if is_unstorable(error):
+                    return _refusal(AgoraError("invalid_input", UNSTORABLE))
                 log.exception("command failed", subject=subject)
                 return _refusal(
                     AgoraError("internal", "something went wrong on our side; it has been logged")
@@ -184,6 +193,11 @@ class Broker:
         if self._client is None:
             raise RuntimeError("the broker is not started")
         return self._client
+
+    @property
+    def _bytes_max(self) -> int:
+        """The largest message that the server takes, less its headers."""
+        return self.client.max_payload - _HEADERS_BYTES_MAX
 
     async def check(self) -> None:
         """Raise when NATS does not answer."""
@@ -237,6 +251,12 @@ class Broker:
 
     async def _ask(self, subject: str, request: Any, reply: type, service: str, seconds: float) -> Any:
         payload = _encoder.encode(request)
+        if len(payload) > self._bytes_max:
+            # No later try could be sent either.
+            raise AgoraError(
+                "payload_too_large",
+                f"{type(request).__name__} has {len(payload)} bytes, too many for a message",
+            )
         end = time.monotonic() + seconds
         answered_late = False
         while (left := end - time.monotonic()) > 0:

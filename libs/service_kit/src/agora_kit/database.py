@@ -29,6 +29,11 @@ NAMING = {
 _TRANSIENT_STATES = ("08", "40", "53", "55", "57")
 """SQLSTATE classes that a later try may not meet: connection, serialisation, resources, locks, shutdown."""
 
+_UNSTORABLE_STATES = ("22021", "22P05")
+"""What PostgreSQL says to U+0000: in a text, and in the text of a jsonb."""
+
+UNSTORABLE = "a text in the request holds the character U+0000, which cannot be stored; leave it out"
+
 
 def new_metadata() -> MetaData:
     """A MetaData whose constraints get predictable names, so that migrations can be compared."""
@@ -48,6 +53,12 @@ def is_transient(error: BaseException) -> bool:
         return str(state).startswith(_TRANSIENT_STATES)
     state = getattr(error, "sqlstate", None)
     return isinstance(error, OSError) or (state is not None and str(state).startswith(_TRANSIENT_STATES))
+
+
+def is_unstorable(error: BaseException) -> bool:
+    """Whether a text was sent to the database that it can neither store nor compare, because of U+0000."""
+    origin = error.orig if isinstance(error, DBAPIError) else error
+    return getattr(origin, "sqlstate", None) in _UNSTORABLE_STATES
 
 
 def _json_dumps(value: Any) -> str:
