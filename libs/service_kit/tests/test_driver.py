@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 
+import msgspec
 import pytest
-from agora_kit.database import Database, driver
+from agora_kit.database import Database, driver, is_transient, is_unstorable
 from agora_kit.provision import DatabaseUrls
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 
 async def test_what_the_driver_writes_is_rolled_back_with_its_transaction(
@@ -26,3 +28,28 @@ async def test_what_the_driver_writes_is_rolled_back_with_its_transaction(
         left = (await connection.execute(text("SELECT count(*) FROM packages"))).scalar_one()
     await database.close()
     assert left == 0
+
+
+@pytest.mark.parametrize(
+    ("statement", "value", "unstorable"),
+    [
+        ("SELECT CAST(:value AS text)", "a\x00b", True),
+        ("SELECT CAST(:value AS jsonb) ->> 'a'", {"a": "\x00"}, True),
+        ("SELECT CAST(CAST(:value AS text) AS int)", "x", False),
+    ],
+)
+async def test_only_a_null_character_is_unstorable(
+    database_urls: Callable[[str], DatabaseUrls], statement: str, value: object, unstorable: bool
+) -> None:
+    """
+    U+0000 in a text or a jsonb document is told apart from every other fault of a statement's data.
+    """
+    urls = database_urls("catalog")
+    database = Database(urls.app, urls.system)
+    given = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    with pytest.raises(DBAPIError) as caught:
+        async with database.system() as connection:
+            await connection.execute(text(statement), {"value": given})
+    await database.close()
+
+    assert (unstorable, False) == (is_unstorable(caught.value), is_transient(caught.value))

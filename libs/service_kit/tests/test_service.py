@@ -231,6 +231,37 @@ async def test_a_process_migrates_answers_and_ends_on_sigterm(
     assert '"event": "stopped"' in output
 
 
+async def test_a_process_that_waits_for_nats_ends_on_sigterm(
+    empty: DatabaseUrls, sample_sources: Path, until: Until
+):
+    """
+    Asked to end while a part that it needs is still away, a process ends in order and does not wait to be killed.
+    """
+    environment = environment_of(
+        sample_sources,
+        AGORA_DATABASE_URL=empty.app,
+        AGORA_DATABASE_SYSTEM_URL=empty.system,
+        AGORA_DATABASE_OWNER_URL=empty.owner,
+        AGORA_NATS_URL=f"nats://127.0.0.1:{free_ports(1)[0]}",
+    )
+    process = await asyncio.to_thread(
+        subprocess.Popen,
+        [sys.executable, "-c", PROGRAM],
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        await until(lambda: is_current(empty.owner, "agora_sample"))
+        process.send_signal(signal.SIGTERM)
+        _, output = await asyncio.to_thread(process.communicate, timeout=30)
+    finally:
+        process.kill()
+
+    assert 0 == process.returncode
+    assert '"event": "stopped"' in output
+
+
 async def test_replicas_share_requests(urls: DatabaseUrls, nats_url: str):
     """
     Of two replicas exactly one answers each request.

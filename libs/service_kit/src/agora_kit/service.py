@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, suppress
 from typing import Any
 
@@ -101,12 +101,12 @@ class Service:
 
     async def run(self) -> None:
         """Start, wait for SIGTERM or SIGINT, stop."""
-        asked = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, asked.set)
+        asked = end_signals()
+        if not await unless(asked, self.start()):
+            log.info("asked to end before it was ready")
+            await self.stop()
+            return
         async with AsyncExitStack() as stack:
-            await self.start()
             stack.push_async_callback(self.stop)
             if self.settings.health_port is not None:
                 self._tasks.append(asyncio.create_task(_serve_health(self.health, self.settings.health_port)))
@@ -139,6 +139,29 @@ class Service:
                 (accepted if reason is None else refused).append(letter)
             await dead_letters.mark_replayed(connection, accepted)
         return ReplayReport(accepted=len(accepted), refused=refused)
+
+
+def end_signals() -> asyncio.Event:
+    """An event that SIGTERM and SIGINT set from now on."""
+    asked = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, asked.set)
+    return asked
+
+
+async def unless(asked: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
+    """Do the work unless the event is set before it is done. Returns whether it was done; raises what it raises."""
+    working, asking = asyncio.ensure_future(work), asyncio.ensure_future(asked.wait())
+    try:
+        await asyncio.wait({working, asking}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            working.result()
+            return True
+        return False
+    finally:
+        for task in (working, asking):
+            task.cancel()
+        await asyncio.gather(working, asking, return_exceptions=True)
 
 
 async def _repeat(name: str, seconds: float, work: Work) -> None:

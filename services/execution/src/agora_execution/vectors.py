@@ -1,14 +1,12 @@
 """`python -m agora_execution.vectors`: the one process that owns the vectors' folder."""
 
-import asyncio
-import signal
-
 import structlog
 import uvloop
 from agora_contracts.platform import GetHealth
 from agora_kit import telemetry
 from agora_kit.broker import Broker
 from agora_kit.health import HealthReport
+from agora_kit.service import end_signals, unless
 from agora_kit.settings import load_settings
 
 from agora_execution.knowledge import handlers
@@ -23,19 +21,17 @@ async def main() -> None:
     """Answer until asked to stop; what was answered is on disk."""
     settings = load_settings(VectorsSettings)
     telemetry.configure("vectors", settings.log_level)
-    asked = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, asked.set)
+    asked = end_signals()
     knowledge = Knowledge(VectorStore(settings.vectors_folder))
     broker = Broker(settings.nats_url, "vectors")
     report = HealthReport("vectors")
     report.add("nats", broker.check)
     broker.answer_shared(GetHealth, report.report)
     handlers.register(broker, knowledge)
-    await broker.start()
-    report.status = "ready"
-    log.info("ready")
-    await asked.wait()
+    if await unless(asked, broker.start()):
+        report.status = "ready"
+        log.info("ready")
+        await asked.wait()
     report.status = "draining"
     await broker.stop()
     await knowledge.close()
