@@ -58,6 +58,9 @@ BODIES = [
     executes("not UTF-8", "malformed_request", **raw(b'{"input": {"text": "\xff\xfe"}}')),
     executes("half a character", "malformed_request", **raw(b'{"input": {"text": "\\ud800"}}')),
     executes("nested deeply", "malformed_request", **raw(b'{"input":' * 20_000)),
+    executes(
+        "nested by 300", "malformed_request", "levels", **raw(b'{"input":' + b"[" * 300 + b"]" * 300 + b"}")
+    ),
     executes("empty", "malformed_request", "JSON", **raw(b"")),
     executes("a list", "invalid_input", "object", **raw(b"[1, 2]")),
     executes("null", "invalid_input", "object", **raw(b"null")),
@@ -112,6 +115,8 @@ HIRES = [
     hires("unknown package", "not_found", "nothing-here", package="nothing-here", basis="task"),
     hires("unknown version", "not_found", "9.9.9", package="echo", basis="task", version="9.9.9"),
     hires("unknown field", "invalid_input", "/seats", package="echo", basis="task", seats=3),
+    hires("null character in a name", "invalid_input", "U+0000", package="echo", basis="task", name="a\x00b"),
+    hires("null character in a package", "invalid_input", "U+0000", package="ec\x00ho", basis="task"),
     hires("no basis", "invalid_input", "/basis", package="echo"),
     hires("config", "invalid_config", "colour", package="echo", basis="task", config={"colour": 1}),
     hires(
@@ -143,6 +148,10 @@ QUERIES = [
     gets("limit too high", "/files", "invalid_input", "limit", "200", params={"limit": 201}),
     gets("limit no number", "/deployments", "invalid_input", "limit", params={"limit": "many"}),
     gets("status", "/runs", "invalid_input", "status", params={"status": "asleep"}),
+    *(
+        gets(f"null character in {name}", path, "invalid_input", "U+0000", params={name: "a\x00b"})
+        for path, name in (("/runs", "package"), ("/runs", "deployment"), ("/usage", "meter"))
+    ),
     gets("category", "/packages", "invalid_input", "category", params={"category": "gardening"}),
     gets("search", "/packages", "invalid_input", "search", params={"search": "x" * 201}),
     gets("group", "/usage", "invalid_input", "group_by", "meter", params={"group_by": "colour"}),

@@ -12,7 +12,7 @@ from agora_contracts.catalog import ListPackages, PackagePage
 from agora_contracts.execution import Run, StartRun
 from agora_contracts.subjects import event_subject
 from agora_gateway.app import Gateway
-from agora_gateway.edge.bodies import decode
+from agora_gateway.edge.bodies import decode, depth
 from agora_gateway.edge.headers import wait_seconds
 from agora_gateway.edge.tracing import traced
 from agora_gateway.packages.shapes import A_PAGE, A_SUMMARY
@@ -51,6 +51,8 @@ async def test_a_bad_body_is_refused_and_sent_nowhere(customer: Customer, others
         (b'{"input": NaN}', 400, "malformed_request", []),
         (b'{"input": {"a": "\xff"}}', 400, "malformed_request", []),
         (b'{"input": {"a": ' + b"[" * 100_000, 400, "malformed_request", []),
+        (b'{"input": {"a": ' + b"[" * 99 + b"]" * 99 + b"}}", 400, "malformed_request", []),
+        (b'{"input": ' + b'{"a]": ' * 100 + b"1" + b"}" * 101, 400, "malformed_request", []),
         (b"[]", 422, "invalid_input", [""]),
         (b"{}", 422, "invalid_input", ["/input"]),
         (b'{"input": []}', 422, "invalid_input", ["/input"]),
@@ -78,6 +80,15 @@ async def test_numbers_in_strings_are_not_coerced():
         decode(b'{"inner": {"counts": [1, "2"]}}', Body)
 
     assert "/inner/counts/1" == refused.value.problem.errors[0].field  # type: ignore[attr-defined]
+
+
+def test_the_depth_of_a_body_is_that_of_its_brackets_outside_of_strings():
+    """
+    Many brackets beside each other, or in strings, are not deep.
+    """
+    assert 2 == depth(b"[" + b"[]," * 500 + b"{}]")
+    assert 1 == depth(b'["' + rb"[{\"[" * 500 + b'"]' + b" " * 10)
+    assert 300 == depth(b'[{"a":' * 150 + b"1" + b"}]" * 150)
 
 
 async def test_a_large_body_is_refused(customer: Customer, others: Others):
@@ -131,6 +142,48 @@ async def test_bad_parameters_are_named(customer: Customer):
         answer = await customer.http.get(f"/runs?{query}")
         assert (422, "invalid_input") == (answer.status_code, slug(answer))
         assert field == answer.json()["errors"][0]["field"]
+
+
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [
+        (f"/runs/run_{'a' * 32}/events?after={2**31}", "after"),
+        ("/usage?from=0001-01-01T00:00:00%2B14:00", "from"),
+        ("/usage?to=9999-12-31T23:59:59-14:00", "to"),
+        ("/usage?to=0001-01-02T00:00:00Z", "to"),
+    ],
+)
+async def test_numbers_and_times_beyond_our_range_are_named(customer: Customer, path: str, field: str):
+    """
+    What is well-formed and yet more than can be stored or reckoned with is the caller's fault, not ours.
+    """
+    answer = await customer.http.get(path)
+
+    assert (422, "invalid_input") == (answer.status_code, slug(answer))
+    assert field == answer.json()["errors"][0]["field"]
+
+
+async def test_a_last_event_id_beyond_our_range_is_named(customer: Customer):
+    """
+    An id that no journal can reach is refused as such.
+    """
+    headers = {"Last-Event-ID": "9" * 24}
+    answer = await customer.http.get(f"/runs/run_{'a' * 32}/events", headers=headers)
+
+    assert (422, "Last-Event-ID") == (answer.status_code, answer.json()["errors"][0]["field"])
+
+
+async def test_a_text_that_cannot_be_stored_is_refused(customer: Customer, operator: httpx.AsyncClient):
+    """
+    U+0000, which the database has no place for, in a name: the caller is told, and nothing is made.
+    """
+    for client, path in ((customer.http, "/api-keys"), (operator, "/operator/tenants")):
+        before = (await client.get(path)).json()
+        answer = await client.post(path, json={"name": "a\x00b"})
+
+        assert (422, "invalid_input") == (answer.status_code, slug(answer))
+        assert "U+0000" in answer.json()["detail"]
+        assert before == (await client.get(path)).json()
 
 
 async def test_a_bad_idempotency_key_is_refused(customer: Customer, others: Others):

@@ -168,6 +168,7 @@ async def test_a_key_that_could_never_work_is_not_made(customer: Customer):
         ({"scopes": ["everything"]}, "/scopes/0"),
         ({"expires_at": "2020-01-01T00:00:00Z"}, "/expires_at"),
         ({"expires_at": "2120-01-01T00:00:00"}, "/expires_at"),
+        ({"expires_at": "9999-12-31T23:59:59-14:00"}, "/expires_at"),
         ({"name": ""}, "/name"),
     ):
         answer = await customer.http.post("/api-keys", json={"name": "key"} | properties)

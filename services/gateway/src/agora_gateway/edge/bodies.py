@@ -1,6 +1,7 @@
 """JSON bodies, read strictly: no coercion, no unknown fields, and errors that name the field."""
 
 import re
+from itertools import accumulate
 from typing import Any, cast
 
 import msgspec
@@ -8,7 +9,13 @@ from agora_contracts.problems import AgoraError, FieldError
 from litestar import Request
 
 BODY_BYTES_MAX = 512 * 1024
+DEPTH_MAX = 100
+"""How deep arrays and objects may lie in each other: what reads a body after us has its own, deeper limits."""
 
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[{}]"))
+_OPENS = ord("[")
+_STEPS = bytes.maketrans(b"{}", b"[]")
 _PLACE = re.compile(r"(?s)(.*?)(?: - at `(.*)`)?")
 _NAMED = re.compile(r"(?:unknown|missing required) field `(.+)`$")
 _PATH_PART = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
@@ -40,7 +47,7 @@ def decode[Body](raw: bytes, kind: type[Body]) -> Body:
         AgoraError: `malformed_request` when it is no JSON, `invalid_input` when it does not fit `kind`.
     """
     try:
-        return msgspec.json.decode(raw, type=kind)
+        body = msgspec.json.decode(raw, type=kind)
     except msgspec.ValidationError as error:
         field = field_error(error)
         detail = f"the body does not fit: {field.detail} (at {field.field or '/'})"
@@ -48,7 +55,25 @@ def decode[Body](raw: bytes, kind: type[Body]) -> Body:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise AgoraError("malformed_request", f"the body is not valid JSON: {error}") from error
     except RecursionError as error:
-        raise AgoraError("malformed_request", "the body is nested too deeply") from error
+        raise _too_deep() from error
+    if depth(raw) > DEPTH_MAX:
+        raise _too_deep()
+    return body
+
+
+def depth(raw: bytes) -> int:
+    """How deep arrays and objects lie in each other in valid JSON; or their number, if that is small."""
+    opening = raw.count(b"[") + raw.count(b"{")
+    if opening <= DEPTH_MAX:
+        return opening
+    brackets = _STRING.sub(b"", raw).translate(_STEPS, _NO_BRACKETS)
+    return max(accumulate(1 if step == _OPENS else -1 for step in brackets), default=0)
+
+
+def _too_deep() -> AgoraError:
+    return AgoraError(
+        "malformed_request", f"the body is nested deeper than {DEPTH_MAX} levels; make it flatter"
+    )
 
 
 def field_error(error: msgspec.ValidationError) -> FieldError:

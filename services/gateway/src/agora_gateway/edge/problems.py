@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import structlog
 from agora_contracts.problems import AgoraError, FieldError, Problem
-from agora_kit.database import is_transient
+from agora_kit.database import UNSTORABLE, is_transient, is_unstorable
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 
@@ -57,6 +57,8 @@ def to_problem(error: Exception, request_line: str) -> Problem:
         log.warning("request failed for now", request=request_line, error=repr(error))
         detail = "a part of the platform does not answer; try again shortly"
         return AgoraError("unavailable", detail, retry_after_seconds=_WAIT_SECONDS).problem
+    if is_unstorable(error):
+        return AgoraError("invalid_input", UNSTORABLE).problem
     log.error("request failed", request=request_line, exc_info=error)
     return AgoraError("internal", "something went wrong on our side; it has been logged").problem
 

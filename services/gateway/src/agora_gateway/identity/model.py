@@ -3,13 +3,17 @@
 import hashlib
 import re
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 
 import msgspec
 from agora_contracts.ids import derived
 from agora_contracts.problems import AgoraError, FieldError
 
 _KEY = re.compile(r"ak_[0-9a-f]{8}_[A-Za-z0-9_-]{43}")
+
+
+EXPIRY_MAX = datetime(9998, 12, 31, tzinfo=UTC)
+"""Later, a time may leave the calendar when it is told in another time zone."""
 
 
 class TenantRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,6 +91,10 @@ def check_new_key(scopes: Iterable[str], expires_at: datetime | None, now: datet
         raise _invalid("/scopes", "a key needs at least one scope; leave the field out for all of them")
     if expires_at is not None and expires_at <= now:
         raise _invalid("/expires_at", "must lie in the future")
+    if expires_at is not None and expires_at > EXPIRY_MAX:
+        raise _invalid(
+            "/expires_at", "must lie before the end of the year 9998; leave it out for a key without an end"
+        )
 
 
 def check_grant(own: frozenset[str], asked: frozenset[str]) -> None:

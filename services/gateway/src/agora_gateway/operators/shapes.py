@@ -43,7 +43,7 @@ class ReplayBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Which dead letters of a service to hand to their consumer again; none named means all."""
 
     service: str
-    ids: list[int] = []
+    ids: list[Annotated[int, Meta(ge=1, le=2**63 - 1)]] = []
 
 
 class OpenHoldShape(msgspec.Struct, frozen=True, kw_only=True):

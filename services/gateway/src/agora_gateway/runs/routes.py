@@ -34,12 +34,18 @@ Deployment = Annotated[
     str | None, QueryParameter(name="deployment", description="Only runs of this deployment.")
 ]
 
+SEQ_MAX = 2**31 - 1
+"""No journal counts further."""
+
 After = Annotated[
-    int | None, QueryParameter(name="after", ge=0, description="Where to resume, as Last-Event-ID.")
+    int | None,
+    QueryParameter(name="after", ge=0, le=SEQ_MAX, description="Where to resume, as Last-Event-ID."),
 ]
 LastEventId = Annotated[
     int | None,
-    HeaderParameter(name="Last-Event-ID", ge=0, description="The id of the last event that arrived."),
+    HeaderParameter(
+        name="Last-Event-ID", ge=0, le=SEQ_MAX, description="The id of the last event that arrived."
+    ),
 ]
 
 

@@ -66,7 +66,7 @@ async def query_usage(
 ) -> UsageReport:
     """Sums of metered quantities over a span of time, filtered and grouped."""
     until = _utc("to", end) or utc_now()
-    since = _utc("from", start) or until - _DEFAULT_SPAN
+    since = _utc("from", start) or _before(until)
     if since >= until:
         raise _invalid("to", "must be later than from")
     query = QueryUsage(
@@ -88,7 +88,17 @@ def _utc(name: str, given: datetime | None) -> datetime | None:
         return None
     if given.tzinfo is None:
         raise _invalid(name, "must have a time zone, such as 2026-01-05T09:00:00Z")
-    return given.astimezone(UTC)
+    try:
+        return given.astimezone(UTC)
+    except OverflowError as error:
+        raise _invalid(name, "must lie in the years 1 to 9999 in UTC") from error
+
+
+def _before(until: datetime) -> datetime:
+    try:
+        return until - _DEFAULT_SPAN
+    except OverflowError as error:
+        raise _invalid("to", "must not lie in the first days of the year 1 without a from") from error
 
 
 def _groups(text: str) -> list[GroupBy]:
