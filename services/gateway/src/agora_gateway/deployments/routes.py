@@ -6,11 +6,9 @@ from agora_contracts.execution import (
     ChangeDeploymentConfig,
     DeploymentStatus,
     EndDeployment,
-    EstimateRun,
     GetDeployment,
     ListDeployments,
     StartDeployment,
-    StartRun,
 )
 from agora_kit.broker import Broker
 from litestar import Response, Router, delete, get, patch, post
@@ -26,7 +24,7 @@ from agora_gateway.deployments.shapes import (
     DeploymentShape,
     deployment_shape,
 )
-from agora_gateway.edge.headers import fingerprint, requested_id, wait_seconds
+from agora_gateway.edge.headers import fingerprint, requested_id
 from agora_gateway.edge.principals import Tenant, requires
 from agora_gateway.edge.routing import (
     TENANT_SECURITY,
@@ -38,11 +36,10 @@ from agora_gateway.edge.routing import (
     answers,
     body,
     existing,
-    header,
 )
-from agora_gateway.packages.shapes import AN_ESTIMATE, EstimateShape, estimate_shape
-from agora_gateway.runs.service import start_run
-from agora_gateway.runs.shapes import A_RUN, RunShape, started
+from agora_gateway.packages.shapes import EstimateShape
+from agora_gateway.runs.executing import RunTarget, estimate, estimates, execute, executes
+from agora_gateway.runs.shapes import RunShape
 
 Status = Annotated[
     DeploymentStatus | None, QueryParameter(name="status", description="Only rentals in this state.")
@@ -166,13 +163,8 @@ async def end_deployment(
     return deployment_shape(await broker.ask(command))
 
 
-@post(
-    "/{deployment:str}/estimate",
-    status_code=200,
-    guards=[requires("read")],
-    summary="Estimate a run of a deployment",
-    operation_id="estimateDeployment",
-    responses=answers(AN_ESTIMATE, "not_found", "not_executable", "malformed_request", "invalid_input"),
+@estimates(
+    "/{deployment:str}/estimate", summary="Estimate a run of a deployment", operation_id="estimateDeployment"
 )
 async def estimate_deployment(
     broker: NamedDependency[Broker],
@@ -181,29 +173,11 @@ async def estimate_deployment(
     data: Annotated[DeploymentRunBody, body(shapes.A_RUN_BODY)],
 ) -> EstimateShape:
     """What this input would cost at most at the rental's price. Nothing is started or set aside."""
-    query = EstimateRun(tenant=tenant.id, deployment=existing("dep", deployment), input=data.input)
-    return estimate_shape(await broker.ask(query))
+    return await estimate(broker, tenant, RunTarget(deployment=existing("dep", deployment)), data)
 
 
-@post(
-    "/{deployment:str}/execute",
-    status_code=202,
-    guards=[requires("execute")],
-    summary="Start a run of a deployment",
-    operation_id="executeDeployment",
-    response_headers=[header("Location", "Where the run is followed.")],
-    responses=answers(
-        A_RUN,
-        "not_found",
-        "not_executable",
-        "insufficient_credit",
-        "idempotency_conflict",
-        "malformed_request",
-        "invalid_input",
-        "payload_too_large",
-        status=(200, 202),
-        description="The run: 202 while it goes on, 200 when it has ended within the wait.",
-    ),
+@executes(
+    "/{deployment:str}/execute", summary="Start a run of a deployment", operation_id="executeDeployment"
 )
 async def execute_deployment(
     broker: NamedDependency[Broker],
@@ -214,16 +188,8 @@ async def execute_deployment(
     prefer: Prefer = None,
 ) -> Response[RunShape]:
     """Run what is hired, with its config and at its price."""
-    command = StartRun(
-        run_id=requested_id("run", tenant.id, idempotency_key),
-        tenant=tenant.id,
-        account=tenant.account,
-        fingerprint=fingerprint("execute", f"deployment:{existing('dep', deployment)}", data),
-        requested_by=tenant.key,
-        deployment=deployment,
-        input=data.input,
-    )
-    return started(await start_run(broker, command, wait_seconds(prefer)))
+    target = RunTarget(deployment=existing("dep", deployment))
+    return await execute(broker, tenant, target, data, idempotency_key, prefer)
 
 
 router = Router(

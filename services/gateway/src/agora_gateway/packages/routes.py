@@ -3,13 +3,12 @@
 from typing import Annotated
 
 from agora_contracts.catalog import CategoryList, GetPackage, ListCategories, ListPackages, PackagePage
-from agora_contracts.execution import CheckPackageHealth, EstimateRun, PackageHealth, StartRun
+from agora_contracts.execution import CheckPackageHealth, PackageHealth
 from agora_kit.broker import Broker
-from litestar import Response, Router, get, post
+from litestar import Response, Router, get
 from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 
-from agora_gateway.edge.headers import fingerprint, requested_id, wait_seconds
 from agora_gateway.edge.principals import Tenant, requires
 from agora_gateway.edge.routing import (
     TENANT_SECURITY,
@@ -21,12 +20,11 @@ from agora_gateway.edge.routing import (
     answers,
     body,
     existing_package,
-    header,
 )
 from agora_gateway.packages import shapes
 from agora_gateway.packages.shapes import EstimateBody, EstimateShape, ExecuteBody, PackageDetailShape
-from agora_gateway.runs.service import start_run
-from agora_gateway.runs.shapes import A_RUN, RunShape, started
+from agora_gateway.runs.executing import RunTarget, estimate, estimates, execute, executes
+from agora_gateway.runs.shapes import RunShape
 
 Category = Annotated[
     str | None, QueryParameter(name="category", description="Only packages of this category.")
@@ -91,15 +89,8 @@ async def get_package(
     return shapes.package_detail(detail)
 
 
-@post(
-    "/packages/{package:str}/estimate",
-    status_code=200,
-    guards=[requires("read")],
-    summary="Estimate a one-shot run",
-    operation_id="estimatePackage",
-    responses=answers(
-        shapes.AN_ESTIMATE, "not_found", "not_executable", "malformed_request", "invalid_input"
-    ),
+@estimates(
+    "/packages/{package:str}/estimate", summary="Estimate a one-shot run", operation_id="estimatePackage"
 )
 async def estimate_package(
     broker: NamedDependency[Broker],
@@ -108,10 +99,8 @@ async def estimate_package(
     data: Annotated[EstimateBody, body(shapes.AN_ESTIMATE_BODY)],
 ) -> EstimateShape:
     """What this input would cost at most. Nothing is started, nothing is set aside."""
-    query = EstimateRun(
-        tenant=tenant.id, package=existing_package(package), version=data.version, input=data.input
-    )
-    return shapes.estimate_shape(await broker.ask(query))
+    target = RunTarget(package=existing_package(package), version=data.version)
+    return await estimate(broker, tenant, target, data)
 
 
 @get(
@@ -130,26 +119,7 @@ async def check_package(
     return found
 
 
-@post(
-    "/packages/{package:str}/execute",
-    status_code=202,
-    guards=[requires("execute")],
-    summary="Start a one-shot run",
-    operation_id="executePackage",
-    response_headers=[header("Location", "Where the run is followed.")],
-    responses=answers(
-        A_RUN,
-        "not_found",
-        "not_executable",
-        "insufficient_credit",
-        "idempotency_conflict",
-        "malformed_request",
-        "invalid_input",
-        "payload_too_large",
-        status=(200, 202),
-        description="The run: 202 while it goes on, 200 when it has ended within the wait.",
-    ),
-)
+@executes("/packages/{package:str}/execute", summary="Start a one-shot run", operation_id="executePackage")
 async def execute_package(
     broker: NamedDependency[Broker],
     tenant: NamedDependency[Tenant],
@@ -159,17 +129,8 @@ async def execute_package(
     prefer: Prefer = None,
 ) -> Response[RunShape]:
     """Run a package once at its unit price. The quote is set aside at once and settled when the run ends."""
-    command = StartRun(
-        run_id=requested_id("run", tenant.id, idempotency_key),
-        tenant=tenant.id,
-        account=tenant.account,
-        fingerprint=fingerprint("execute", f"package:{existing_package(package)}", data),
-        requested_by=tenant.key,
-        package=package,
-        version=data.version,
-        input=data.input,
-    )
-    return started(await start_run(broker, command, wait_seconds(prefer)))
+    target = RunTarget(package=existing_package(package), version=data.version)
+    return await execute(broker, tenant, target, data, idempotency_key, prefer)
 
 
 router = Router(
