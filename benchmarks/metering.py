@@ -46,6 +46,8 @@ from nats.aio.client import Client
 from nats.errors import TimeoutError as NatsTimeoutError
 from nats.js.api import AckPolicy, ConsumerConfig
 
+from benchmarks.pairs import interleave
+
 COPY_BATCH = 500
 USAGE_EVENTS_A_RUN = 4
 RUNS_AT_ONCE = 50
@@ -253,20 +255,35 @@ class Bench:
 
 
 async def compare(bench: Bench, pairs: int, count: int) -> dict[str, Any]:
-    """Run the pairs; the side that goes first alternates."""
+    """Run the pairs, each on new events."""
     urls = await bench.prepare()
     url = bench.nats.user_url("metering")
     await _warm_up(bench, url, urls)
     results: dict[str, list[SideResult]] = {"metering": [], "copy": []}
-    for pair in range(pairs):
-        await store_events(url, f"pair {pair}", count)
-        order = ["metering", "copy"] if pair % 2 else ["copy", "metering"]
-        for side in order:
-            results[side].append(await in_own_process(side, url, urls, count))
-        speeds = {side: round(count / results[side][-1].seconds) for side in order}
-        print(f"pair {pair + 1} of {pairs}: events a second {speeds}", file=sys.stderr, flush=True)
+
+    async def measure(side: str) -> float:
+        done = len(results[side])
+        if all(done == len(one) for one in results.values()):
+            await store_events(url, f"pair {done}", count)
+        results[side].append(await in_own_process(side, url, urls, count))
+        return count / results[side][-1].seconds
+
+    measured = await interleave(
+        lambda: measure("metering"),
+        lambda: measure("copy"),
+        pairs=pairs,
+        say=lambda line: print(line, file=sys.stderr, flush=True),
+    )
     await bench.check_totals(count * pairs + WARM_UP_EVENTS)
-    return _report(results, pairs, count) | {"postgres": await bench.settings()}
+    return measured.line(
+        "metering",
+        events=count,
+        own_cpu_microseconds_per_event={
+            side: round(statistics.median(one.cpu_seconds for one in found) / count * 1e6, 1)
+            for side, found in results.items()
+        },
+        postgres=await bench.settings(),
+    )
 
 
 async def _warm_up(bench: Bench, url: str, urls: DatabaseUrls) -> None:
@@ -274,23 +291,6 @@ async def _warm_up(bench: Bench, url: str, urls: DatabaseUrls) -> None:
     await store_events(url, "warm-up", WARM_UP_EVENTS)
     for side in ("copy", "metering"):
         await in_own_process(side, url, urls, WARM_UP_EVENTS)
-
-
-def _report(results: dict[str, list[SideResult]], pairs: int, count: int) -> dict[str, Any]:
-    speeds = {side: [count / one.seconds for one in side_results] for side, side_results in results.items()}
-    ratios = [metering / copy for metering, copy in zip(speeds["metering"], speeds["copy"], strict=True)]
-    return {
-        "bench": "metering",
-        "ratio": round(statistics.median(ratios), 3),
-        "spread": [round(min(ratios), 3), round(max(ratios), 3)],
-        "pairs": pairs,
-        "events": count,
-        "events_per_second": {side: round(statistics.median(speeds[side])) for side in speeds},
-        "own_cpu_microseconds_per_event": {
-            side: round(statistics.median(one.cpu_seconds for one in results[side]) / count * 1e6, 1)
-            for side in results
-        },
-    }
 
 
 async def watch_memory(bench: Bench, count: int) -> dict[str, Any]:
