@@ -8,7 +8,7 @@ import re
 
 import msgspec
 
-from agora_contracts import billing, catalog, execution, metering, platform
+from agora_contracts import billing, catalog, execution, exports, metering, platform, usage_ingest
 from agora_contracts.subjects import (
     BILLING_STREAM,
     CATALOG_STREAM,
@@ -95,7 +95,11 @@ EVENTS: dict[Struct, EventSpec] = {
             CATALOG_STREAM,
         ),
         _event(
-            catalog.PriceVersionPublished, "catalog.price.published", "catalog", ("billing",), CATALOG_STREAM
+            catalog.PriceVersionPublished,
+            "catalog.price.published",
+            "catalog",
+            ("billing", "metering"),
+            CATALOG_STREAM,
         ),
         _event(
             execution.RunAccepted, "execution.run.accepted", "execution", ("billing", "gateway"), RUNS_STREAM
@@ -110,7 +114,7 @@ EVENTS: dict[Struct, EventSpec] = {
             execution.DeploymentStarted,
             "execution.deployment.started",
             "execution",
-            ("integrators",),
+            ("metering", "integrators"),
             RUNS_STREAM,
         ),
         _event(
@@ -131,6 +135,13 @@ EVENTS: dict[Struct, EventSpec] = {
         _event(metering.RunUsageClosed, "metering.usage.closed", "metering", ("billing",), METERING_STREAM),
         _event(
             metering.UsageIncomplete, "metering.usage.incomplete", "metering", ("operators",), METERING_STREAM
+        ),
+        _event(
+            usage_ingest.UsageCorrected,
+            "metering.usage.corrected",
+            "metering",
+            ("integrators",),
+            METERING_STREAM,
         ),
         _event(billing.ChargeSettled, "billing.charge.settled", "billing", ("execution",), BILLING_STREAM),
         _event(billing.ChargeAdjusted, "billing.charge.adjusted", "billing", ("execution",), BILLING_STREAM),
@@ -184,10 +195,10 @@ COMMANDS: dict[Struct, CommandSpec] = {
         _command(execution.ListDeployments, execution.DeploymentPage, "execution"),
         _command(execution.ChangeDeploymentConfig, execution.Deployment, "execution", deadline_seconds=15),
         _command(execution.EndDeployment, execution.Deployment, "execution"),
-        _command(execution.RegisterFile, execution.File, "execution"),
+        _command(execution.RegisterFile, execution.File, "execution", ("gateway", "metering")),
         _command(execution.GetFile, execution.File, "execution"),
         _command(execution.ListFiles, execution.FilePage, "execution"),
-        _command(execution.DeleteFile, execution.File, "execution"),
+        _command(execution.DeleteFile, execution.File, "execution", ("gateway", "metering")),
         _command(execution.CheckPackageHealth, execution.PackageHealth, "execution", deadline_seconds=20),
         _command(execution.IndexPassages, execution.Indexed, "vectors", ("worker",), 120),
         _command(execution.SearchPassages, execution.PassageHits, "vectors", ("worker",), 20),
@@ -195,6 +206,17 @@ COMMANDS: dict[Struct, CommandSpec] = {
         _command(execution.DropCollection, execution.Dropped, "vectors", ("worker", "execution"), 20),
         _command(metering.QueryUsage, metering.UsageReport, "metering", deadline_seconds=10),
         _command(metering.GetRunTotals, metering.RunTotals, "metering"),
+        _command(usage_ingest.IngestUsage, usage_ingest.IngestReport, "metering", deadline_seconds=15),
+        _command(usage_ingest.ListRefusedUsage, usage_ingest.RefusedUsagePage, "metering"),
+        _command(usage_ingest.ReplayRefusedUsage, usage_ingest.ReplayedUsage, "metering", deadline_seconds=10),
+        _command(
+            usage_ingest.ReplayAllRefusedUsage, usage_ingest.ReplayedUsage, "metering", deadline_seconds=30
+        ),
+        _command(usage_ingest.CorrectUsage, usage_ingest.UsageCorrection, "metering", deadline_seconds=10),
+        _command(exports.RequestUsageExport, exports.UsageExport, "metering"),
+        _command(exports.GetUsageExport, exports.UsageExport, "metering"),
+        _command(exports.ListUsageExports, exports.UsageExportPage, "metering"),
+        _command(exports.CancelUsageExport, exports.UsageExport, "metering"),
         _command(billing.OpenAccount, billing.Balance, "billing"),
         _command(billing.TopUp, billing.Balance, "billing"),
         _command(billing.GetBalance, billing.Balance, "billing"),

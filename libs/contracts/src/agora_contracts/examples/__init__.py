@@ -12,6 +12,7 @@ from agora_contracts.examples import (
     of_execution,
     of_metering,
     of_platform,
+    of_usage_ingest,
     of_vectors,
 )
 
@@ -23,6 +24,7 @@ for _example in (
     *of_execution.EXAMPLES,
     *of_vectors.EXAMPLES,
     *of_metering.EXAMPLES,
+    *of_usage_ingest.EXAMPLES,
     *of_billing.EXAMPLES,
     *of_platform.EXAMPLES,
 ):
