@@ -1,6 +1,7 @@
 """SQL for postings and entries: written once, never changed. Never commits."""
 
 from collections.abc import Sequence
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import (
@@ -20,7 +21,12 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agora_billing.database import metadata
-from agora_billing.ledger.model import Posting
+from agora_billing.ledger.model import Ledger, Posting, PostingKind
+
+
+def _names(of: type[StrEnum]) -> str:
+    return ", ".join(f"'{one}'" for one in of)
+
 
 postings = Table(
     "postings",
@@ -34,11 +40,13 @@ postings = Table(
     Column("cause", Text, nullable=False),
     Column("description", Text, nullable=False),
     Column("run", Text),
+    Column("author", Text),
     Column("credit_after", BigInteger, nullable=False),
+    Column("promotional_after", BigInteger, nullable=False, server_default="0"),
     Column("at", DateTime(timezone=True), nullable=False),
     UniqueConstraint("kind", "cause"),
     UniqueConstraint("account_id", "number"),
-    CheckConstraint("kind IN ('top_up', 'receivable_paid', 'charge', 'adjustment')", name="kind"),
+    CheckConstraint(f"kind IN ({_names(PostingKind)})", name="kind"),
 )
 
 entries = Table(
@@ -51,22 +59,19 @@ entries = Table(
     Column("currency", Text, nullable=False),
     Column("amount", BigInteger, nullable=False),
     PrimaryKeyConstraint("posting_id", "ledger"),
-    CheckConstraint(
-        "ledger IN ('customer_credit', 'receivable', 'cash_clearing', 'revenue', 'platform_cost')",
-        name="ledger",
-    ),
+    CheckConstraint(f"ledger IN ({_names(Ledger)})", name="ledger"),
     CheckConstraint("amount <> 0", name="amount"),
 )
 Index("ix_entries_account", entries.c.account_id, entries.c.ledger, postgresql_include=["amount"])
 
 _INSERT_POSTINGS = text("""
     INSERT INTO postings (posting_id, tenant_id, account_id, number, currency, kind, cause,
-                          description, run, credit_after, at)
+                          description, run, author, credit_after, promotional_after, at)
     SELECT * FROM unnest(
         CAST(:ids AS text[]), CAST(:tenants AS text[]), CAST(:accounts AS text[]),
         CAST(:numbers AS bigint[]), CAST(:currencies AS text[]), CAST(:kinds AS text[]),
         CAST(:causes AS text[]), CAST(:descriptions AS text[]), CAST(:runs AS text[]),
-        CAST(:credits AS bigint[]), CAST(:times AS timestamptz[])
+        CAST(:authors AS text[]), CAST(:credits AS bigint[]), CAST(:promotional AS bigint[]), CAST(:times AS timestamptz[])
     )
 """)
 
@@ -109,7 +114,9 @@ async def insert(connection: AsyncConnection, new: Sequence[Posting]) -> None:
             "causes": [posting.cause for posting in new],
             "descriptions": [posting.description for posting in new],
             "runs": [posting.run for posting in new],
+            "authors": [posting.author for posting in new],
             "credits": [posting.credit_after for posting in new],
+            "promotional": [posting.promotional_after for posting in new],
             "times": [posting.at for posting in new],
         },
     )
