@@ -8,7 +8,17 @@ import re
 
 import msgspec
 
-from agora_contracts import billing, catalog, execution, exports, metering, platform, usage_ingest
+from agora_contracts import (
+    billing,
+    catalog,
+    execution,
+    exports,
+    metering,
+    meters,
+    periods,
+    platform,
+    usage_ingest,
+)
 from agora_contracts.subjects import (
     BILLING_STREAM,
     CATALOG_STREAM,
@@ -136,6 +146,7 @@ EVENTS: dict[Struct, EventSpec] = {
         _event(
             metering.UsageIncomplete, "metering.usage.incomplete", "metering", ("operators",), METERING_STREAM
         ),
+        _event(periods.PeriodTotal, "metering.period.total", "metering", ("billing",), METERING_STREAM),
         _event(
             usage_ingest.UsageCorrected,
             "metering.usage.corrected",
@@ -206,6 +217,12 @@ COMMANDS: dict[Struct, CommandSpec] = {
         _command(execution.DropCollection, execution.Dropped, "vectors", ("worker", "execution"), 20),
         _command(metering.QueryUsage, metering.UsageReport, "metering", deadline_seconds=10),
         _command(metering.GetRunTotals, metering.RunTotals, "metering"),
+        _command(meters.CreateMeter, meters.Meter, "metering", deadline_seconds=15),
+        _command(meters.ListMeters, meters.MeterList, "metering"),
+        _command(meters.GetMeter, meters.Meter, "metering"),
+        _command(meters.DeleteMeter, meters.Meter, "metering", deadline_seconds=15),
+        _command(meters.RebuildMeter, meters.Meter, "metering", deadline_seconds=15),
+        _command(meters.CheckTotals, meters.TotalsCheck, "metering", deadline_seconds=60),
         _command(usage_ingest.IngestUsage, usage_ingest.IngestReport, "metering", deadline_seconds=15),
         _command(usage_ingest.ListRefusedUsage, usage_ingest.RefusedUsagePage, "metering"),
         _command(usage_ingest.ReplayRefusedUsage, usage_ingest.ReplayedUsage, "metering", deadline_seconds=10),

@@ -10,11 +10,15 @@ from msgspec import Meta
 from agora_contracts.billing import Quantity
 from agora_contracts.execution import Deliverable, Outcome
 
-GroupBy = Literal["meter", "package", "deployment", "hour", "day"]
+GroupBy = Literal["meter", "package", "deployment", "minute", "hour", "day", "month"]
 
 
 class QueryUsage(msgspec.Struct, frozen=True, kw_only=True):
-    """Sum a tenant's usage over [from, to), filtered and grouped. Times are UTC and cut to the hour."""
+    """Total a tenant's usage over [start, end), each cut to its minute (the end up), filtered and grouped.
+
+    Minutes, hours, days and months are those of `time_zone`, an IANA name. `dimensions` are names of dimensions to
+    group by, after `group_by`; `where` keeps what has these values. Both only know what the meters in question declare.
+    """
 
     tenant: str
     start: datetime
@@ -24,10 +28,18 @@ class QueryUsage(msgspec.Struct, frozen=True, kw_only=True):
     deployment: str | None = None
     group_by: list[GroupBy] = msgspec.field(default_factory=lambda: ["meter"])
     limit: Annotated[int, Meta(ge=1, le=10_000)] = 1000
+    time_zone: Annotated[str, Meta(min_length=1, max_length=64)] = "UTC"
+    dimensions: Annotated[list[str], Meta(max_length=8)] = []
+    where: Annotated[dict[str, str], Meta(max_length=8)] = {}
+    cursor: str | None = None
 
 
 class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One group's total; fields that were not grouped by are null."""
+    """One group's total; fields that were not grouped by are null.
+
+    `quantity` is the meter's own aggregation (a sum where no meter is defined). `time` is the group's first moment, in
+    the time zone asked for.
+    """
 
     quantity: Decimal
     events: int
@@ -35,13 +47,19 @@ class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
     package: str | None = None
     deployment: str | None = None
     time: datetime | None = None
+    dimensions: dict[str, str | None] = {}
 
 
 class UsageReport(msgspec.Struct, frozen=True, kw_only=True):
-    """Rows in the order of their groups; `truncated` when the limit cut them."""
+    """Rows in the order of their groups; `truncated` when the limit cut them, and then `next_cursor` goes on.
+
+    `incomplete` names meters whose back-fill is not done.
+    """
 
     items: list[UsageRow]
     truncated: bool = False
+    next_cursor: str | None = None
+    incomplete: list[str] = []
 
 
 class GetRunTotals(msgspec.Struct, frozen=True, kw_only=True):
