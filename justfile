@@ -8,26 +8,32 @@ default:
     @just --justfile "{{ justfile() }}" --list --unsorted
 
 # Start the whole platform in the background; prints where it answers (--foreground: stay attached)
+[no-exit-message]
 up *arguments:
     @python -m agora_local up "$@"
 
 # Stop the platform; its data stays
+[no-exit-message]
 down *arguments:
     @python -m agora_local down "$@"
 
 # Show every process: state, process id, restarts, memory (--json)
+[no-exit-message]
 status *arguments:
     @python -m agora_local status "$@"
 
 # Show the log of everything or of NAME (-f: follow)
+[no-exit-message]
 logs *arguments:
     @python -m agora_local logs "$@"
 
 # Delete all data of the platform (asks first; --yes does not)
+[no-exit-message]
 reset *arguments:
     @python -m agora_local reset "$@"
 
 # Run the first agents on real input and check every charge against the ledger (--json)
+[no-exit-message]
 demo *arguments:
     @python -m agora_local demo "$@"
 

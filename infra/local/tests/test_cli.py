@@ -70,6 +70,12 @@ def test_up_status_logs_down_and_reset(environment: Commands) -> None:
     assert environment["AGORA_PORT_TEMPORAL_UI"] in again.stdout
     assert "key-1" not in again.stdout
 
+    # As the demo leaves it, or an `up` that was interrupted while it waited.
+    tenant = json.loads((home / "first-tenant.json").read_text())
+    (home / "first-tenant.json").write_text(json.dumps({**tenant, "shown": False}))
+    assert "key-1 (shown only now)" in run(environment, "up").stdout
+    assert "key-1" not in run(environment, "up").stdout
+
     status = run(environment, "status", "--json")
     assert status.returncode == 0
     shown = json.loads(status.stdout)

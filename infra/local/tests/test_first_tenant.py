@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from agora_local.first_tenant import ensure_first_tenant, read_first_tenant
+from agora_local.first_tenant import ensure_first_tenant, mark_shown, read_first_tenant
 from agora_local.settings import PlatformFailed
 
 
@@ -59,15 +59,25 @@ def test_the_tenant_gets_credit_and_a_key_once(operator: Operator, tmp_path: Pat
     """
     The first call makes everything in the API's words; the second asks nothing.
     """
-    tenant, is_new = ensure_first_tenant(tmp_path, operator.url, "token")
-    again, is_new_again = ensure_first_tenant(tmp_path, operator.url, "token")
+    tenant = ensure_first_tenant(tmp_path, operator.url, "token")
+    again = ensure_first_tenant(tmp_path, operator.url, "token")
 
-    assert (is_new, is_new_again) == (True, False)
     assert tenant == again == read_first_tenant(tmp_path)
     assert (tenant.tenant_id, tenant.key) == ("ten_7", "agora_secret")
     credit = {"amount": {"amount": "100.000000", "currency": "USD"}, "reference": "first-start"}
     assert ("/api/v1/operator/tenants/ten_7/top-ups", credit) in operator.asked
     assert len(operator.asked) == 3
+
+
+def test_a_key_that_was_shown_is_remembered_as_such(operator: Operator, tmp_path: Path) -> None:
+    """
+    Making the key shows it to nobody: whoever does says so, and only then it counts as shown.
+    """
+    tenant = ensure_first_tenant(tmp_path, operator.url, "token")
+    mark_shown(tmp_path, tenant)
+    again = ensure_first_tenant(tmp_path, operator.url, "token")
+
+    assert (tenant.shown, again.shown, again.key) == (False, True, tenant.key)
 
 
 @pytest.mark.parametrize("refused", ["/top-ups", "/keys"])
@@ -80,9 +90,9 @@ def test_an_interrupted_making_goes_on_where_it_was(operator: Operator, tmp_path
         ensure_first_tenant(tmp_path, operator.url, "token")
     operator.refused = ""
 
-    tenant, is_new = ensure_first_tenant(tmp_path, operator.url, "token")
+    tenant = ensure_first_tenant(tmp_path, operator.url, "token")
 
-    assert (is_new, tenant.key) == (True, "agora_secret")
+    assert tenant.key == "agora_secret"
     paths = [path.rsplit("/", 1)[-1] for path, _ in operator.asked]
     assert paths == ["tenants", "top-ups", "keys"]
 

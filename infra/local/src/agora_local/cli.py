@@ -19,7 +19,7 @@ from rich.table import Table
 
 from agora_local.blocking import run_in_thread
 from agora_local.first_party import publish_installed
-from agora_local.first_tenant import ensure_first_tenant
+from agora_local.first_tenant import ensure_first_tenant, mark_shown
 from agora_local.logs import follow, last_lines, log_names, sizes
 from agora_local.parts import Nats, PartFailed
 from agora_local.platform import ask_health
@@ -43,7 +43,8 @@ def up(
     home = default_home()
     if (state := read_state(home)) is not None:
         say("The platform runs already.")
-        _print_urls(_wait_for_supervisor(home, None, state.pid, sizes(home / "logs")).ports)
+        # Again, since whoever started it may have been interrupted before, or was the demo.
+        _announce(home, _wait_for_supervisor(home, None, state.pid, sizes(home / "logs")).ports)
         return
     ports = Ports.from_environment()
     if foreground:
@@ -146,7 +147,7 @@ def demo(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON li
         start_in_background(home)
     api_url, token = f"http://127.0.0.1:{ports.api}", operator_token(home)
     publish_installed(home, api_url, token, say)
-    tenant, _ = ensure_first_tenant(home, api_url, token)
+    tenant = ensure_first_tenant(home, api_url, token)
     outcome = asyncio.run(run_demo(api_url, str(tenant.key), Path.cwd(), say))
     if as_json:
         line = {"demo": "agents", "passed": outcome.passed, "problems": outcome.problems} | {
@@ -232,11 +233,12 @@ def _run_attached(home: Path, ports: Ports) -> None:
 def _announce(home: Path, ports: Ports) -> None:
     api_url, token = f"http://127.0.0.1:{ports.api}", operator_token(home)
     publish_installed(home, api_url, token, say)
-    tenant, is_new = ensure_first_tenant(home, api_url, token)
+    tenant = ensure_first_tenant(home, api_url, token)
     _print_urls(ports)
-    if is_new:
+    if not tenant.shown:
         print(f"Tenant  {tenant.tenant_id}, with 100 USD of credit")
         print(f"Key     {tenant.key} (shown only now)", flush=True)
+        mark_shown(home, tenant)
 
 
 def _print_urls(ports: Ports) -> None:

@@ -17,11 +17,15 @@ SCOPES: tuple[str, ...] = ("read", "execute", "files", "account", "keys")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FirstTenant:
-    """What was made so far: kept after each step, so that a start that dies in between goes on there."""
+    """What was made so far: kept after each step, so that a start that dies in between goes on there.
+
+    `shown` tells whether somebody was shown the key: what the demo starts shows none.
+    """
 
     tenant_id: str
     key: str | None = None
     credited: bool = False
+    shown: bool = False
 
 
 def read_first_tenant(folder: Path) -> FirstTenant | None:
@@ -30,8 +34,13 @@ def read_first_tenant(folder: Path) -> FirstTenant | None:
     return FirstTenant(**json.loads(path.read_text())) if path.exists() else None
 
 
-def ensure_first_tenant(folder: Path, api_url: str, operator_token: str) -> tuple[FirstTenant, bool]:
-    """Make the tenant, its key and its credit where they are missing; and whether anything was.
+def mark_shown(folder: Path, tenant: FirstTenant) -> None:
+    """Remember that the key was shown, so that it is not shown again."""
+    write_private(folder / "first-tenant.json", json.dumps(asdict(replace(tenant, shown=True))))
+
+
+def ensure_first_tenant(folder: Path, api_url: str, operator_token: str) -> FirstTenant:
+    """Make the tenant, its key and its credit where they are missing.
 
     Raises:
         PlatformFailed: the gateway refused; says what it answered.
@@ -39,7 +48,7 @@ def ensure_first_tenant(folder: Path, api_url: str, operator_token: str) -> tupl
     path = folder / "first-tenant.json"
     tenant = read_first_tenant(folder)
     if tenant is not None and tenant.key is not None and tenant.credited:
-        return tenant, False
+        return tenant
     headers = {"Authorization": f"Bearer {operator_token}"}
     # A proxy in the environment is not for a server of this machine.
     with httpx.Client(base_url=api_url, headers=headers, timeout=30, trust_env=False) as client:
@@ -58,7 +67,7 @@ def ensure_first_tenant(folder: Path, api_url: str, operator_token: str) -> tupl
                 tenant, key=_post(client, f"{base}/keys", {"name": NAME, "scopes": list(SCOPES)})["key"]
             )
             write_private(path, json.dumps(asdict(tenant)))
-    return tenant, True
+    return tenant
 
 
 def _post(client: httpx.Client, path: str, body: dict[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import json
 import secrets
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ class Nats(Part):
         port: Port of clients.
         monitor_port: Port of the HTTP monitoring pages.
         permissions: What a user of AGORA may publish and subscribe to; None leaves the user unlimited.
+        integrators: Users of AGORA for those who report usage themselves (`ingest.<tenant>.<source>`).
         accounts: How many isolated accounts t0, t1, ... to add, each with one user of its name. For tests.
         log: Where its output goes; by default `log` in the folder.
     """
@@ -46,6 +47,7 @@ class Nats(Part):
         monitor_port: int,
         *,
         permissions: Callable[[str], Permissions | None] = lambda user: None,
+        integrators: Sequence[str] = (),
         accounts: int = 0,
         log: Path | None = None,
     ) -> None:
@@ -53,6 +55,7 @@ class Nats(Part):
         self.port = port
         self.monitor_port = monitor_port
         self._permissions = permissions
+        self._users = (*SERVICE_USERS, *integrators)
         self._test_users = [f"t{number}" for number in range(accounts)]
         self._configuration = folder / "server.conf"
         self._process = ChildProcess(
@@ -88,7 +91,7 @@ class Nats(Part):
         """Make the passwords that are missing, and write the configuration."""
         self.folder.mkdir(parents=True, exist_ok=True)
         known = self._passwords()
-        wanted = [*SERVICE_USERS, *self._test_users]
+        wanted = [*self._users, *self._test_users]
         if missing := [user for user in wanted if user not in known]:
             new = {user: secrets.token_urlsafe(24) for user in missing}
             write_private(self.folder / "passwords.json", json.dumps(known | new))
@@ -110,7 +113,7 @@ class Nats(Part):
         accounts: dict[str, object] = {
             "AGORA": {
                 "jetstream": "enabled",
-                "users": [self._user(user, passwords) for user in SERVICE_USERS],
+                "users": [self._user(user, passwords) for user in self._users],
             }
         }
         for user in self._test_users:
