@@ -18,7 +18,9 @@ from agora_execution.knowledge.vectors import VectorStore
 from agora_kit.broker import Broker
 from agora_kit.objects import FolderObjects
 
-from services.execution.tests.conftest import ACCOUNT, TENANT, Platform, Workers, new_id
+from services.execution.tests.asking import ACCOUNT, TENANT, new_id
+from services.execution.tests.conftest import Workers
+from services.execution.tests.driving import Platform
 from tests.conformance.samples import Sample, replaced, sample_of
 
 INSTALLED = sorted(entry.name for entry in entry_points(group=agents.GROUP))

@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 import pytest
 from agora_data_processor import convert, infer
-from agora_data_processor.infer import Hints
+from agora_data_processor.conventions import Hints
 
 
 def column(*cells: str | None, name: str = "value", hints: Hints | None = None) -> tuple[str, list[Any]]:

@@ -9,7 +9,8 @@ from agora_contracts.execution import EstimateRun, RunAccepted
 from agora_contracts.problems import AgoraError
 from agora_contracts.subjects import PLATFORM_TENANT
 
-from .conftest import ACCOUNT, OTHER_TENANT, TENANT, Platform, new_id, start_command
+from .asking import ACCOUNT, OTHER_TENANT, TENANT, new_id, start_command
+from .driving import Platform
 
 
 async def nothing_stored(platform: Platform) -> bool:

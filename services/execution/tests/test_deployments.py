@@ -18,7 +18,9 @@ from agora_contracts.execution import (
 )
 from agora_contracts.problems import AgoraError
 
-from .conftest import ACCOUNT, OTHER_TENANT, TENANT, Platform, Workers, new_id
+from .asking import ACCOUNT, OTHER_TENANT, TENANT, new_id
+from .conftest import Workers
+from .driving import Platform
 
 
 def hire(config: dict[str, Any] | None = None, **other: Any) -> StartDeployment:

@@ -8,7 +8,8 @@ from agora_contracts.execution import DeleteFile, File, GetFile, ListFiles, Regi
 from agora_contracts.problems import AgoraError
 from agora_kit.objects import FolderObjects
 
-from .conftest import OTHER_TENANT, TENANT, Platform, new_id
+from .asking import OTHER_TENANT, TENANT, new_id
+from .driving import Platform
 
 
 def registration(**changes: Any) -> RegisterFile:

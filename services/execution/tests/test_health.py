@@ -12,7 +12,8 @@ from agora_contracts.problems import AgoraError
 from agora_contracts.subjects import PLATFORM_TENANT, live_subject
 from agora_execution import agents
 
-from .conftest import TENANT, Platform, new_id, published, start_command
+from .asking import TENANT, new_id, published, start_command
+from .driving import Platform
 
 
 async def test_a_package_that_works_is_healthy(probe_platform: Platform) -> None:

@@ -13,7 +13,8 @@ from agora_execution.knowledge.service import Knowledge
 from agora_execution.knowledge.vectors import VectorStore
 from agora_kit.broker import Broker
 
-from .conftest import OTHER_TENANT, TENANT, Platform
+from .asking import OTHER_TENANT, TENANT
+from .driving import Platform
 
 PASSAGES = [
     Passage(id="cat", text="The cat sleeps on the sofa.", payload={"about": "animals"}),

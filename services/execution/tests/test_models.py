@@ -15,7 +15,9 @@ from agora.models import tokens_at_most, worst_case_cost
 from agora_contracts.execution import UsageRecorded
 from agora_execution.models.service import ModelCalls
 
-from .conftest import Platform, Workers, new_id
+from .asking import new_id
+from .conftest import Workers
+from .driving import Platform
 from .test_recovery import accepted
 
 MODEL = "openai:gpt-4o-mini"

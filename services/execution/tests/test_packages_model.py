@@ -1,5 +1,6 @@
 """Rules of packages that need nothing but themselves."""
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -15,6 +16,7 @@ from agora_execution.packages.model import (
     per_unit_basis,
     require_basis,
 )
+from agora_execution.packages.service import weigh
 
 
 def package(version: str = "1.0.0", state: str = "published", **manifest: Any) -> PackageVersion:
@@ -52,11 +54,62 @@ def test_a_list_in_the_input_is_counted_for_the_estimate() -> None:
     listed = package(estimate={"tickets": Estimate(count_of="/batch/tickets")})
     counted = estimate(listed, "task", {"batch": {"tickets": [1, 2, 3]}}, models=False)
 
-    assert [("tickets", Decimal(3))] == [(one.meter, one.quantity) for one in counted]
+    assert [("tickets", Decimal(3), 3)] == [(one.meter, one.quantity, one.events) for one in counted]
     for wrong in ({}, {"batch": 1}, {"batch": {"tickets": "three"}}):
         with pytest.raises(AgoraError) as caught:
             estimate(listed, "task", wrong, models=False)
         assert ["/batch/tickets"] == [error.field for error in caught.value.problem.errors]
+
+
+FILES = {
+    "type": "object",
+    "properties": {
+        "file": {"type": "string", "format": "agora-file"},
+        "batch": {
+            "type": "object",
+            "properties": {"sources": {"type": "array", "items": {"$ref": "#/$defs/Source"}}},
+        },
+    },
+    "$defs": {"Source": {"properties": {"file": {"type": "string", "format": "agora-file"}}}},
+}
+
+
+@pytest.mark.parametrize(
+    ("pointer", "bytes_"),
+    [("/file", 1), ("/batch/sources", 3_000_000_004), ("/batch", 3_000_000_004), ("", 3_000_000_005)],
+)
+def test_files_in_the_input_are_weighed_for_the_estimate(pointer: str, bytes_: int) -> None:
+    """
+    An estimate by the size of files is exact to the byte; a file that is named twice is read and weighed twice.
+    """
+    schemas = Schemas(input=FILES, output={}, config={})
+    listed = replace(package(estimate={"tickets": Estimate(size_of=pointer)}), schemas=schemas)
+    sources = [{"file": "big"}, {"file": "small"}, {"file": "small"}]
+    document = {"file": "tiny", "batch": {"sources": sources}}
+    weights = weigh(listed, document, {"tiny": 1, "small": 2, "big": 3_000_000_000})
+
+    (estimated,) = estimate(listed, "task", document, models=False, weights=weights)
+
+    assert Decimal(bytes_) == estimated.quantity * 10**9
+    assert 1 == estimated.events
+
+
+def test_a_file_that_is_weighed_must_be_there() -> None:
+    """
+    Without a file nothing can be estimated, and the input is at fault, with its place; an empty file weighs nothing.
+    """
+    schemas = Schemas(input=FILES, output={}, config={})
+    listed = replace(package(estimate={"tickets": Estimate(size_of="/file")}), schemas=schemas)
+
+    with pytest.raises(AgoraError) as caught:
+        estimate(listed, "task", {}, models=False, weights=weigh(listed, {}, {}))
+    document = {"file": "empty"}
+    (nothing,) = estimate(
+        listed, "task", document, models=False, weights=weigh(listed, document, {"empty": 0})
+    )
+
+    assert ["/file"] == [error.field for error in caught.value.problem.errors]
+    assert 0 == nothing.quantity
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,9 @@ from agora_contracts.execution import (
 from agora_contracts.platform import ListDeadLetters
 from agora_execution.runs.model import Ending, NewRun, StepResult, UsageItem, step_id, usage_id
 
-from .conftest import ACCOUNT, TENANT, Platform, Workers, new_id
+from .asking import ACCOUNT, TENANT, new_id
+from .conftest import Workers
+from .driving import Platform
 
 
 def accepted(run: str, **changes: Any) -> NewRun:

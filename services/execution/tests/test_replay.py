@@ -21,7 +21,8 @@ from agora_execution.worker import WORKFLOWS
 from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 
-from .conftest import ACCOUNT, TENANT, Platform, new_id
+from .asking import ACCOUNT, TENANT, new_id
+from .driving import Platform
 
 HISTORIES = Path(__file__).parent / "histories"
 RECORD = "AGORA_RECORD_HISTORIES"

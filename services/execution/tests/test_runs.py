@@ -8,22 +8,17 @@ import pytest
 from agora import Agent
 from agora_contracts.catalog import Limits
 from agora_contracts.execution import (
-    CancelRun,
-    GetRun,
-    ListRunEvents,
-    ListRuns,
     ListRunUsage,
-    ListSteps,
-    ReplayRunUsage,
     RunAccepted,
     RunFinished,
     RunStarted,
     StepRecorded,
     UsageRecorded,
 )
-from agora_contracts.problems import AgoraError
 
-from .conftest import OTHER_TENANT, TENANT, Platform, Workers, new_id, start_command
+from .asking import TENANT, start_command
+from .conftest import Workers
+from .driving import Platform
 
 
 def meters(usage: list[Any]) -> dict[str, Decimal]:
@@ -250,176 +245,6 @@ async def test_a_long_steps_time_is_the_runs(probe: Agent, service_alone: Platfo
     run = await service_alone.run({"text": "hello", "do": "dig_slowly", "long": True}, package="probe")
 
     assert ("timed_out", 2) == (run.status, run.steps)
-
-
-# --- cancelling ----------------------------------------------------------------------------------
-
-
-async def test_a_run_is_cancelled_in_the_middle_of_a_step(platform: Platform) -> None:
-    """
-    A cancellation ends the run soon; asking again meanwhile changes nothing, and afterwards conflicts.
-    """
-    run = await platform.start({"text": "hello", "steps": 50, "delay_ms": 200})
-    await platform.until_running(run.id, steps=1)
-    await platform.ask(CancelRun(run=run.id, tenant=TENANT))
-    await platform.ask(CancelRun(run=run.id, tenant=TENANT))
-    ended = await platform.ended(run.id)
-
-    assert ("cancelled", "cancelled", None) == (ended.status, ended.error.code, ended.output)
-    assert ended.steps < 50
-    with pytest.raises(AgoraError) as caught:
-        await platform.ask(CancelRun(run=run.id, tenant=TENANT))
-    assert ("run_ended", 409) == (caught.value.slug, caught.value.problem.status)
-    assert 1 == len(await platform.events(RunFinished, entity=run.id))
-
-
-async def test_a_run_is_cancelled_before_a_worker_takes_it_up(
-    echo_listed: Platform, workers: Workers
-) -> None:
-    """
-    What was cancelled while it waited for a worker does no step.
-    """
-    run = await echo_listed.start({"text": "hello"})
-    await echo_listed.ask(CancelRun(run=run.id, tenant=TENANT))
-    await workers.start()
-    ended = await echo_listed.ended(run.id)
-
-    assert ("cancelled", 0) == (ended.status, ended.steps)
-
-
-async def test_a_cancellation_during_the_end_changes_nothing(platform: Platform) -> None:
-    """
-    Twenty runs that are cancelled as they end are each over once, as whatever came first.
-    """
-    runs = [await platform.start({"text": "hello", "delay_ms": 5 * n}) for n in range(20)]
-
-    async def begun(run: str) -> bool:
-        return bool((await platform.get(run)).status != "accepted")
-
-    async def cancel(run: str) -> None:
-        await platform.until(lambda: begun(run))
-        try:
-            await platform.ask(CancelRun(run=run, tenant=TENANT))
-        except AgoraError as error:
-            assert "run_ended" == error.slug
-
-    await asyncio.gather(*(cancel(run.id) for run in runs))
-    ended = [await platform.ended(run.id) for run in runs]
-
-    assert {run.status for run in ended} <= {"succeeded", "cancelled"}
-    finished = await platform.events(RunFinished)
-    assert sorted(run.id for run in runs) == sorted(event.data.run for event in finished)
-    assert {run.id: run.status for run in ended} == {e.data.run: e.data.outcome for e in finished}
-
-
-# --- the hold ------------------------------------------------------------------------------------
-
-
-async def test_a_run_whose_hold_is_lost_ends_before_its_first_step(platform: Platform) -> None:
-    """
-    A lapsed hold that cannot be placed again ends the run with `hold_lost`, and no step is taken.
-    """
-    platform.billing.refuse_confirmations = AgoraError("insufficient_credit", "spent meanwhile")
-    run = await platform.run({"text": "hello"})
-
-    assert ("failed", "hold_lost", 0) == (run.status, run.error.code, run.steps)
-
-
-async def test_a_run_waits_for_a_billing_that_is_away(platform: Platform) -> None:
-    """
-    A confirmation that nobody answers is asked again until somebody does.
-    """
-    platform.billing.refuse_confirmations = AgoraError("unavailable", "starting")
-    run = await platform.start({"text": "hello"})
-
-    async def asked() -> bool:
-        return 2 <= len(platform.billing.confirmed)
-
-    await platform.until(asked)
-    platform.billing.refuse_confirmations = None
-
-    assert "succeeded" == (await platform.ended(run.id)).status
-
-
-# --- reading -------------------------------------------------------------------------------------
-
-
-async def test_another_tenants_run_is_not_found(platform: Platform) -> None:
-    """
-    Whatever is asked about it, a run of another tenant looks as if it did not exist.
-    """
-    run = await platform.run({"text": "hello"})
-
-    for query in (
-        GetRun(run=run.id, tenant=OTHER_TENANT),
-        ListSteps(run=run.id, tenant=OTHER_TENANT),
-        ListRunEvents(run=run.id, tenant=OTHER_TENANT),
-        CancelRun(run=run.id, tenant=OTHER_TENANT),
-    ):
-        with pytest.raises(AgoraError) as caught:
-            await platform.ask(query)
-        assert "not_found" == caught.value.slug
-    assert [] == (await platform.ask(ListRuns(tenant=OTHER_TENANT))).items
-    assert [] == (await platform.ask(ListRunUsage(run=run.id, tenant=OTHER_TENANT))).ids
-
-
-async def test_runs_are_listed_newest_first_in_pages(echo_listed: Platform) -> None:
-    """
-    Pages follow each other without gap or repetition, and filters narrow them.
-    """
-    ids = [(await echo_listed.start({"text": f"text {n}"})).id for n in range(7)]
-    found: list[str] = []
-    cursor = None
-    while True:
-        page = await echo_listed.ask(ListRuns(tenant=TENANT, limit=3, cursor=cursor))
-        found += [run.id for run in page.items]
-        cursor = page.next_cursor
-        if cursor is None:
-            break
-
-    assert ids[::-1] == found
-    assert [] == (await echo_listed.ask(ListRuns(tenant=TENANT, status="failed"))).items
-    assert 7 == len((await echo_listed.ask(ListRuns(tenant=TENANT, package="echo"))).items)
-    with pytest.raises(AgoraError) as caught:
-        await echo_listed.ask(ListRuns(tenant=TENANT, cursor="nonsense"))
-    assert "invalid_cursor" == caught.value.slug
-
-
-async def test_a_runs_journal_is_read_from_any_place(platform: Platform) -> None:
-    """
-    Whoever lost the connection goes on after the last entry seen; the journal says when it is complete.
-    """
-    run = await platform.run({"text": "hello", "steps": 3})
-    first = await platform.ask(ListRunEvents(run=run.id, tenant=TENANT, limit=2))
-    rest = await platform.ask(ListRunEvents(run=run.id, tenant=TENANT, after=2))
-
-    assert ([1, 2], False) == ([event.seq for event in first.items], first.complete)
-    assert ([3, 4, 5, 6], False) == ([event.seq for event in rest.items], rest.complete)
-    await platform.charge(run.id, 10_000)
-
-    async def complete() -> Any:
-        answer = await platform.ask(ListRunEvents(run=run.id, tenant=TENANT, after=6))
-        return answer if answer.complete else None
-
-    assert ["run.charged"] == [event.type for event in (await platform.until(complete)).items]
-
-
-async def test_everything_about_a_run_is_published_again_on_request(platform: Platform) -> None:
-    """
-    An operator's replay puts every event of the run back on its way; an unknown run is not found.
-    """
-    run = await platform.run({"text": "hello"})
-    replayed = await platform.ask(ReplayRunUsage(run=run.id))
-
-    assert 6 == replayed.count
-
-    async def published() -> bool:
-        return not await platform.rows("SELECT 1 FROM outbox WHERE published_at IS NULL")
-
-    await platform.until(published)
-    with pytest.raises(AgoraError) as caught:
-        await platform.ask(ReplayRunUsage(run=new_id("run")))
-    assert "not_found" == caught.value.slug
 
 
 async def test_many_runs_at_once_each_end_once(platform: Platform) -> None:

@@ -49,9 +49,10 @@ def _knows_types() -> bool:
     import polars as pl
 
     from agora_data_processor import infer
+    from agora_data_processor.conventions import Hints
 
     plans = infer.infer(
-        {"a": pl.Series(["1,5", "2,25"]), "b": pl.Series(["31.12.2024", "01.02.2024"])}, infer.Hints()
+        {"a": pl.Series(["1,5", "2,25"]), "b": pl.Series(["31.12.2024", "01.02.2024"])}, Hints()
     )
     return (plans["a"].kind, plans["b"].kind) == ("decimal", "date")
 

@@ -5,59 +5,37 @@ The decision is checked on every row afterwards: see `clean.py`.
 """
 
 import datetime
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
 import polars as pl
 
 from agora_data_processor import convert, dates, judging, native, nulls, numerals
+from agora_data_processor.conventions import (
+    COMMA_DECIMAL,
+    DOT_DECIMAL,
+    Column,
+    Hints,
+    column_of,
+    mark_votes,
+    order_votes,
+    share_like,
+    with_votes,
+)
 from agora_data_processor.plans import ColumnPlan, Kind
 
-_COMMA_DECIMAL = r"^[^\d]*(?:\d{1,3}(?:[.'’ ]\d{3})+,\d+|\d+,(?:\d{1,2}|\d{4,})|\d{4,},\d+|0,\d+|,\d+|\d{1,3}(?:\.\d{3}){2,})[^\d]*$"
-_DOT_DECIMAL = r"^[^\d]*(?:\d{1,3}(?:[,'’ ]\d{2,3})+\.\d+|\d+\.(?:\d{1,2}|\d{4,})|\d{4,}\.\d+|0\.\d+|\.\d+|\d{1,3}(?:,\d{2,3})+,\d{3})[^\d]*$"
 _UNCLEAR_COMMA = r"^[^\d]*[1-9]\d{0,2},\d{3}[^\d]*$"
 _UNCLEAR_DOT = r"^[^\d]*[1-9]\d{0,2}\.\d{3}[^\d]*$"
 _DIGITS_MAX = 18
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hints:
-    """What is known beside the cells.
-
-    `comma_decimals` and `day_first` are what a customer fixed, or None. The weights speak for a convention
-    in columns that do not tell: positive for a decimal comma, and for the day before the month.
-    """
-
-    comma_decimals: bool | None = None
-    day_first: bool | None = None
-    null_tokens: frozenset[str] = frozenset()
-    comma_weight: float = 0.0
-    day_first_weight: float = 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Column:
-    """The distinct present cells of a column and how often each occurs."""
-
-    name: str
-    values: pl.Series
-    weights: pl.Series
-    total: int
-    native: bool
-    ordered: pl.Series = field(repr=False)
-
-    def weight(self, mask: pl.Series) -> int:
-        return int(self.weights.filter(mask.fill_null(False)).sum())
 
 
 def infer(
     columns: Mapping[str, pl.Series], hints: Hints, casts: Mapping[str, Kind] | None = None
 ) -> dict[str, ColumnPlan]:
     """A plan for each column of trimmed strings; `casts` fixes the type of some."""
-    found = {name: _column(name, values, hints) for name, values in columns.items()}
-    informed = _with_votes(hints, found.values())
+    found = {name: column_of(name, values, hints) for name, values in columns.items()}
+    informed = with_votes(hints, found.values())
     wanted = casts or {}
     return {
         name: _forced(column, wanted[name], informed) if name in wanted else _decided(column, informed)
@@ -67,100 +45,10 @@ def infer(
 
 def text_plan(column_values: pl.Series, hints: Hints) -> ColumnPlan:
     """The plan of a column that was taken for another type too early."""
-    return _text(_column("", column_values, hints), hints)
+    return _text(column_of("", column_values, hints), hints)
 
 
-def _column(name: str, values: pl.Series, hints: Hints) -> _Column:
-    basic = ColumnPlan(kind="text", nulls=nulls.ALWAYS | hints.null_tokens)
-    present = values.filter(~convert.is_null(values, basic))
-    counted = present.alias("cell").value_counts(sort=True, name="weight")
-    texts = counted["cell"]
-    return _Column(
-        name=name,
-        values=texts.str.strip_prefix(native.MARK) if len(texts) else texts.cast(pl.String),
-        weights=counted["weight"],
-        total=len(present),
-        native=bool(texts.str.starts_with(native.MARK).any()) if len(texts) else False,
-        ordered=present.head(2_000),
-    )
-
-
-def _with_votes(hints: Hints, columns: Collection[_Column]) -> Hints:
-    comma, day_first = hints.comma_weight, hints.day_first_weight
-    accents = _has_accents(columns)
-    comma += 0.5 if accents else 0.0
-    for column in columns:
-        if column.total == 0 or column.native:
-            continue
-        commas, dots = _mark_votes(column)
-        comma += _sign(commas - dots) * (2 if commas + dots else 0)
-        first, second = _order_votes(column)
-        day_first += _sign(first - second) * (2 if first + second else 0)
-        comma += 0.4 if accents and first > second else 0.0
-        money = column.weight(column.values.str.contains(r"\d.*[€£₹]|[€£₹].*\d|CHF|EUR|GBP|INR|zł|Kč"))
-        dollars = column.weight(column.values.str.contains(r"\$|USD"))
-        day_first += 0.5 * _sign(money - dollars)
-        comma += _habits(column)
-    if comma > 0:
-        day_first += 1
-    return replace(hints, comma_weight=comma, day_first_weight=day_first)
-
-
-def _share_like(values: pl.Series, pattern: str) -> float:
-    return int(values.str.contains(pattern).sum()) / len(values) if len(values) else 0.0
-
-
-def _has_accents(columns: Collection[_Column]) -> bool:
-    """Whether the text is of a language with accents, and not of English with a few foreign names."""
-    texts = [column for column in columns if _share_like(column.values, r"\p{L}{3}") > 0.5]
-    if not texts:
-        return False
-    accented = sum(column.weight(column.values.str.contains("[à-öø-žß]")) for column in texts)
-    return accented > 0.1 * sum(column.total for column in texts)
-
-
-def _habits(column: _Column) -> float:
-    """What goes with a decimal comma in other columns: dotted dates, a euro sign behind the amount; not CHF."""
-    half = 0.5 * column.total
-    if column.weight(column.values.str.contains(r"\d['’]\d{3}(?:\D|$)|CHF")) > half / 5:
-        return -2.0
-    if (
-        column.weight(column.values.str.contains(r"^\d{1,2}\.\s?\d{1,2}\.\s?\d{2,4}$|\d\s?(?:€|zł|Kč|kr)$"))
-        > half
-    ):
-        return 0.5
-    return 0.0
-
-
-def _sign(value: float) -> int:
-    return (value > 0) - (value < 0)
-
-
-def _mark_votes(column: _Column) -> tuple[int, int]:
-    """How many cells can only be decimal comma, and how many only decimal point."""
-    plain = numerals.normal(column.values)
-    numeric = plain.str.contains(numerals.GRAMMARS["."]) | plain.str.contains(numerals.GRAMMARS[","])
-    if column.weight(numeric) < 0.5 * column.total:
-        return 0, 0
-    return (
-        column.weight(numeric & plain.str.contains(_COMMA_DECIMAL)),
-        column.weight(numeric & plain.str.contains(_DOT_DECIMAL)),
-    )
-
-
-def _order_votes(column: _Column) -> tuple[int, int]:
-    """How many numeric dates can only have the day first, and how many only the month."""
-    parts = (
-        pl.DataFrame({"v": column.values}).select(pl.col("v").str.extract_groups(dates.AMBIGUOUS)).unnest("v")
-    )
-    first, second = parts["1"].cast(pl.Int32, strict=False), parts["2"].cast(pl.Int32, strict=False)
-    return (
-        column.weight((first > 12) & (first <= 31) & (second <= 12)),
-        column.weight((second > 12) & (second <= 31) & (first <= 12)),
-    )
-
-
-def _decided(column: _Column, hints: Hints) -> ColumnPlan:
+def _decided(column: Column, hints: Hints) -> ColumnPlan:
     if column.total == 0 or (judging.CODE_NAME.search(column.name) and not _grouped(column)):
         return _text(column, hints)
     candidates = [
@@ -181,19 +69,19 @@ def _decided(column: _Column, hints: Hints) -> ColumnPlan:
     return best or _text(column, hints)
 
 
-def _grouped(column: _Column) -> bool:
+def _grouped(column: Column) -> bool:
     """Whether cells hold decimals or thousands groups, which no code has."""
     return column.weight(column.values.str.contains(r"^\d+[.,]\d+$")) > 0.5 * column.total
 
 
-def _failed(column: _Column, plan: ColumnPlan) -> tuple[int, list[str]]:
+def _failed(column: Column, plan: ColumnPlan) -> tuple[int, list[str]]:
     values = _as_stored(column)
     converted = convert.convert(values, plan)
     mask = convert.failures(values, converted, plan)
     return column.weight(mask), values.filter(mask).head(50).to_list()
 
 
-def _as_stored(column: _Column) -> pl.Series:
+def _as_stored(column: Column) -> pl.Series:
     """The cells as conversion will meet them: native numbers with their mark."""
     if not column.native:
         return column.values
@@ -202,7 +90,7 @@ def _as_stored(column: _Column) -> pl.Series:
     return pl.select(pl.when(numeric).then(marked).otherwise(column.values)).to_series()
 
 
-def _nulls_beyond(column: _Column, plan: ColumnPlan) -> int:
+def _nulls_beyond(column: Column, plan: ColumnPlan) -> int:
     return column.weight(convert.is_null(column.values, plan))
 
 
@@ -210,7 +98,7 @@ def _typed_nulls(hints: Hints) -> frozenset[str]:
     return nulls.IN_TYPED | hints.null_tokens
 
 
-def _boolean(column: _Column, hints: Hints) -> ColumnPlan | None:
+def _boolean(column: Column, hints: Hints) -> ColumnPlan | None:
     lowered = column.values.str.to_lowercase()
     words = sorted((convert.TRUE | convert.FALSE) - {"1", "0", "1.0", "0.0"})
     in_words = column.weight(lowered.is_in(words))
@@ -226,7 +114,7 @@ def _boolean(column: _Column, hints: Hints) -> ColumnPlan | None:
     return ColumnPlan(kind="boolean", nulls=_typed_nulls(hints) - convert.TRUE - convert.FALSE)
 
 
-def _number(column: _Column, hints: Hints, *, forced: bool = False) -> ColumnPlan | None:
+def _number(column: Column, hints: Hints, *, forced: bool = False) -> ColumnPlan | None:
     typed_nulls = _typed_nulls(hints)
     present = column.values.filter(~column.values.str.to_lowercase().is_in(sorted(typed_nulls)))
     if not forced and not present.str.contains(r"\d").any():
@@ -261,24 +149,24 @@ def _number(column: _Column, hints: Hints, *, forced: bool = False) -> ColumnPla
     return msgspec.structs.replace(plan, kind="integer")
 
 
-def _states_decimals(column: _Column, mark: Literal[".", ","]) -> bool:
+def _states_decimals(column: Column, mark: Literal[".", ","]) -> bool:
     """Whether cells show decimals, if only zeros: 12.00 is no count."""
     if column.native:
         return False
     pattern = r"\d\.\d*\D*$|\d[eE][-+]?\d" if mark == "." else r"\d,\d*\D*$"
     plain = numerals.normal(column.values)
     decimals = plain.str.contains(pattern)
-    other = plain.str.contains(_COMMA_DECIMAL if mark == "." else _DOT_DECIMAL)
+    other = plain.str.contains(COMMA_DECIMAL if mark == "." else DOT_DECIMAL)
     valid = plain.str.contains(numerals.GRAMMARS[mark])
     return column.weight((decimals & valid) | other) > 0
 
 
-def _decimals(column: _Column) -> int:
+def _decimals(column: Column) -> int:
     longest = column.values.str.extract(r"[.,](\d+)\s?[%％]", 1).str.len_chars().max()
     return int(longest) if isinstance(longest, int) else 0
 
 
-def _codes(column: _Column) -> bool:
+def _codes(column: Column) -> bool:
     """Whether digits are codes, to be kept as text: leading zeros, telephone numbers, too many digits."""
     zeros = column.weight(column.values.str.contains(convert.LEADING_ZERO))
     if (
@@ -292,10 +180,10 @@ def _codes(column: _Column) -> bool:
     return phones > 0.3 * column.total or long_numbers > 0
 
 
-def _decimal_mark(column: _Column, hints: Hints) -> tuple[Literal[".", ","], bool]:
+def _decimal_mark(column: Column, hints: Hints) -> tuple[Literal[".", ","], bool]:
     if hints.comma_decimals is not None:
         return ("," if hints.comma_decimals else "."), False
-    commas, dots = _mark_votes(column)
+    commas, dots = mark_votes(column)
     if commas != dots:
         return ("," if commas > dots else "."), False
     plain = numerals.normal(column.values)
@@ -308,14 +196,14 @@ def _decimal_mark(column: _Column, hints: Hints) -> tuple[Literal[".", ","], boo
     return ".", True
 
 
-def _currencies(column: _Column) -> list[str]:
+def _currencies(column: Column) -> list[str]:
     if not column.values.str.contains(numerals.HAS_CURRENCY).any():
         return []
     codes = numerals.currencies_of(column.values)
     return sorted(set(codes.drop_nulls().to_list()))
 
 
-def _moment(column: _Column, hints: Hints, *, forced: bool = False) -> ColumnPlan | None:
+def _moment(column: Column, hints: Hints, *, forced: bool = False) -> ColumnPlan | None:
     likely = column.values.str.contains(
         r"\d{1,4}\s?[-/.\s年]\s?(?:\d|\p{L})|\p{L}\s?\d|^\d{8}(?:T?\d{4,6}Z?)?$|\d\p{L}"
     )
@@ -350,11 +238,11 @@ def _moment(column: _Column, hints: Hints, *, forced: bool = False) -> ColumnPla
     return msgspec.structs.replace(plan, kind=kind, zoned=zoned, serials=serials)
 
 
-def _only_compact(column: _Column) -> bool:
+def _only_compact(column: Column) -> bool:
     return column.weight(column.values.str.contains(r"^\d{8,14}$")) >= 0.5 * column.total
 
 
-def _compact_is_date(column: _Column, read: int) -> bool:
+def _compact_is_date(column: Column, read: int) -> bool:
     """Eight digits are a date where all of them are, and either the name says so or there are several."""
     if read < 0.9 * column.total:
         return False
@@ -363,10 +251,10 @@ def _compact_is_date(column: _Column, read: int) -> bool:
     )
 
 
-def _order(column: _Column, hints: Hints) -> tuple[Literal["dmy", "mdy"], bool]:
+def _order(column: Column, hints: Hints) -> tuple[Literal["dmy", "mdy"], bool]:
     if hints.day_first is not None:
         return ("dmy" if hints.day_first else "mdy"), False
-    first, second = _order_votes(column)
+    first, second = order_votes(column)
     if first != second:
         return ("dmy" if first > second else "mdy"), bool(first and second)
     unclear = column.values.filter(column.values.str.contains(dates.AMBIGUOUS))
@@ -374,14 +262,14 @@ def _order(column: _Column, hints: Hints) -> tuple[Literal["dmy", "mdy"], bool]:
         return "mdy", False
     if first == 0 and (told := _order_by_sequence(column)):
         return told, False
-    if _share_like(unclear, r"^\d{1,2}\.\s?\d") > 0.5:
+    if share_like(unclear, r"^\d{1,2}\.\s?\d") > 0.5:
         return "dmy", False
     if hints.day_first_weight:
         return ("dmy" if hints.day_first_weight > 0 else "mdy"), abs(hints.day_first_weight) < 1
     return "mdy", True
 
 
-def _order_by_sequence(column: _Column) -> Literal["dmy", "mdy"] | None:
+def _order_by_sequence(column: Column) -> Literal["dmy", "mdy"] | None:
     """Rows that are in order under one reading only tell which reading is right."""
     if column.total < 5:
         return None
@@ -395,20 +283,20 @@ def _order_by_sequence(column: _Column) -> Literal["dmy", "mdy"] | None:
     return None if in_order[0] == in_order[1] else orders[in_order.index(True)]
 
 
-def _time(column: _Column, hints: Hints) -> ColumnPlan | None:
+def _time(column: Column, hints: Hints) -> ColumnPlan | None:
     if column.weight(column.values.str.contains(dates.TIME_ONLY)) < 0.5 * column.total:
         return None
     return ColumnPlan(kind="time", nulls=_typed_nulls(hints))
 
 
-def _text(column: _Column, hints: Hints) -> ColumnPlan:
+def _text(column: Column, hints: Hints) -> ColumnPlan:
     tokens = nulls.ALWAYS | hints.null_tokens
     if column.total and _short_codes(column):
         tokens -= {"na"}
     return ColumnPlan(kind="text", nulls=tokens)
 
 
-def _short_codes(column: _Column) -> bool:
+def _short_codes(column: Column) -> bool:
     """In a column of two-letter codes NA is Namibia (or North America), not a missing value."""
     return (
         column.weight(column.values.str.contains(r"^[A-Z]{2}$")) >= 0.8 * column.total
@@ -416,7 +304,7 @@ def _short_codes(column: _Column) -> bool:
     )
 
 
-def _forced(column: _Column, kind: Kind, hints: Hints) -> ColumnPlan:
+def _forced(column: Column, kind: Kind, hints: Hints) -> ColumnPlan:
     """The plan of a cast: conventions are still found from the cells."""
     if kind == "text" or column.total == 0:
         plan = _text(column, hints)

@@ -7,8 +7,8 @@ import msgspec
 import polars as pl
 
 from agora_data_processor import convert, infer, judging, limits, loading, native
+from agora_data_processor.conventions import Hints
 from agora_data_processor.faults import TableError
-from agora_data_processor.infer import Hints
 from agora_data_processor.job import Job
 from agora_data_processor.loading import Loaded
 from agora_data_processor.plans import ColumnPlan, Kind, Plans

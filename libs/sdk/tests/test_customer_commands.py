@@ -1,0 +1,140 @@
+"""The customer's commands, against a server that answers and fails as scripted."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from agora.cli import app
+from typer.testing import CliRunner
+
+from .scripted_platform import MONEY, STEP, Answer, Platform, a_problem, a_run, sse
+
+
+@pytest.fixture
+def command(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Runs `agora …` against the scripted platform."""
+    monkeypatch.setenv("AGORA_URL", platform.url)
+    monkeypatch.setenv("AGORA_API_KEY", "ak_env")
+
+    def run(*arguments: object) -> Any:
+        return CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+
+    return run
+
+
+def test_execute_watch_follows_a_run_to_its_output(
+    platform: Platform, command: Callable[..., Any], tmp_path: Path
+) -> None:
+    """
+    `agora execute --watch` uploads files, tells the steps on stderr, and prints the output on stdout.
+    """
+    record = {
+        "id": "file_7", "name": "a.csv", "size": 3, "sha256": "x", "content_type": "text/csv",
+        "created_at": "2026-01-01T00:00:00Z",
+    }  # fmt: skip
+    (tmp_path / "a.csv").write_text("a,b")
+    platform.on("POST /files", Answer(201, record))
+    platform.on("POST /packages/echo/execute", Answer(202, a_run()))
+    platform.on(
+        "GET /runs/run_1/events",
+        sse(
+            (1, "step.recorded", {"title": "Echo the text"}), (2, "run.finished", {}), (3, "run.charged", {})
+        ),
+    )
+    platform.on("GET /runs/run_1", Answer(200, a_run("succeeded", output={"text": "hi"}, cost=MONEY)))
+    result = command(
+        "execute", "echo", "--input", "{}", "--file", f"data={tmp_path / 'a.csv'}",
+        "--file", f"more[]={tmp_path / 'a.csv'}", "--watch",
+    )  # fmt: skip
+
+    assert result.exit_code == 0
+    assert json.loads(result.stdout) == {"text": "hi"}
+    assert "done: Echo the text" in result.stderr
+    sent = next(request for request in platform.requests if request.path.endswith("/execute"))
+    assert json.loads(sent.body) == {"input": {"data": "file_7", "more": ["file_7"]}}
+    assert sent.headers["authorization"] == "Bearer ak_env"
+
+
+def test_execute_watch_ends_with_1_for_a_failed_run(platform: Platform, command: Callable[..., Any]) -> None:
+    """
+    A run that failed ends the command with 1 and the run's own reason.
+    """
+    error = {"code": "no_text", "detail": "The file holds no text."}
+    platform.on("POST /packages/echo/execute", Answer(202, a_run()))
+    platform.on("GET /runs/run_1/events", sse((1, "run.charged", {})))
+    platform.on("GET /runs/run_1", Answer(200, a_run("failed", error=error, cost=MONEY)))
+    result = command("execute", "echo", "--watch")
+
+    assert result.exit_code == 1
+    assert "run_1 failed: The file holds no text. (no_text)" in result.stderr
+
+
+def test_the_other_commands_print_what_the_api_answers(
+    platform: Platform, command: Callable[..., Any]
+) -> None:
+    """
+    Lists, one run, balance, statement and hire print tables for people and JSON on demand.
+    """
+    price = {"basis": "task", "unit_price": "0.01", "meter": "tasks"}
+    package = {
+        "id": "echo", "version": "1.0.0", "title": "Echo", "summary": "Says it again.", "state": "published",
+        "category": "it-devops", "executable": True, "prices": [price], "tags": [],
+    }  # fmt: skip
+    line = {
+        "posting": "post_1", "at": "2026-01-01T00:00:00Z", "kind": "charge", "cause": "run_1", "run": "run_1",
+        "description": "echo", "amount": {"amount": "-0.010000", "currency": "USD"}, "balance": MONEY,
+    }  # fmt: skip
+    account = {"credit": MONEY, "held": MONEY, "available": MONEY, "receivable": MONEY}
+    deployment = {
+        "id": "dep_1", "status": "pending", "package": "echo", "version": "1.0.0", "basis": "task",
+        "started_at": "2026-01-01T00:00:00Z",
+    }  # fmt: skip
+    platform.on("GET /packages", Answer(200, {"items": [package], "next_cursor": None}))
+    platform.on("GET /runs", Answer(200, {"items": [a_run("succeeded", cost=MONEY)], "next_cursor": None}))
+    platform.on("GET /runs/run_1", Answer(200, a_run("succeeded", cost=MONEY, output={"text": "hi"})))
+    platform.on("GET /runs/run_1/steps", Answer(200, {"items": [STEP]}))
+    platform.on("GET /account", Answer(200, account))
+    statement = {"balance": account, "entries_sum": MONEY, "items": [line], "next_cursor": None}
+    platform.on("GET /account/statement", Answer(200, statement))
+    platform.on("POST /deployments", Answer(201, deployment))
+
+    assert "0.01/task" in command("packages").stdout
+    assert "run_1" in command("runs").stdout
+    assert "Echo the text" in command("runs", "run_1").stdout
+    assert "0.500000 USD" in command("balance").stdout
+    assert "sum of all postings 0.500000 USD" in command("statement").stdout
+    assert "dep_1 echo 1.0.0 pending" in command("hire", "echo", "--basis", "task").stdout
+    for arguments in (["packages"], ["runs"], ["runs", "run_1"], ["balance"], ["statement"]):
+        assert json.loads(command(*arguments, "--json").stdout)
+
+
+def test_a_refused_key_says_how_to_give_one(platform: Platform, command: Callable[..., Any]) -> None:
+    """
+    A missing or wrong key ends with the reason and where a key is given.
+    """
+    platform.on("GET /account", a_problem(401, "unauthenticated"))
+    result = command("balance")
+
+    assert result.exit_code == 1
+    assert "AGORA_API_KEY" in result.stderr
+
+
+def test_publish_sends_manifest_and_schemas_with_the_operators_token(
+    platform: Platform, command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    `agora publish` needs the operator's token, and sends what the catalogue stores.
+    """
+    echo = Path(__file__).parents[3] / "agents" / "echo"
+    monkeypatch.delenv("AGORA_OPERATOR_TOKEN", raising=False)
+    assert command("publish", echo).exit_code == 2
+
+    platform.on("POST /operator/packages", Answer(200, {"id": "echo"}))
+    assert command("publish", echo, "--token", "secret").exit_code == 0
+    sent = platform.requests[-1]
+    assert sent.headers["authorization"] == "Bearer secret"
+    body = json.loads(sent.body)
+    assert body["manifest"]["prices"] == [{"basis": "task", "unit_price": "0.01", "meter": "tasks"}]
+    assert set(body["schemas"]) == {"input", "output", "config"}

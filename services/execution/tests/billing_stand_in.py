@@ -1,0 +1,60 @@
+"""Billing as execution sees it, answering with the contracts' messages: it can refuse, lapse and go away."""
+
+from decimal import Decimal
+
+from agora_contracts.billing import ConfirmHold, Hold, PlaceHold, Quantity, Quote, QuoteLine, QuoteRun
+from agora_contracts.money import Money, round_to_micro
+from agora_contracts.problems import AgoraError
+from agora_kit.broker import Broker
+
+UNIT_PRICE = Decimal("0.01")
+
+
+class Billing:
+    """Billing as execution sees it: it prices, holds and confirms as it is told to.
+
+    `refuse_holds` and `refuse_confirmations` are raised in the answers while they are set.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.broker = Broker(url, "billing")
+        self.refuse_holds: AgoraError | None = None
+        self.refuse_confirmations: AgoraError | None = None
+        self.placed: list[PlaceHold] = []
+        self.confirmed: list[str] = []
+        self.broker.answer(PlaceHold, self._place)
+        self.broker.answer(ConfirmHold, self._confirm)
+        self.broker.answer(QuoteRun, self._quote)
+
+    async def _place(self, command: PlaceHold) -> Hold:
+        self.placed.append(command)
+        if self.refuse_holds is not None:
+            raise self.refuse_holds
+        quote = quoted(command.price_version, command.basis, command.estimates)
+        return Hold(run=command.run, epoch=1, state="tentative", amount=quote.amount, quote=quote)
+
+    async def _confirm(self, command: ConfirmHold) -> Hold:
+        self.confirmed.append(command.run)
+        if self.refuse_confirmations is not None:
+            raise self.refuse_confirmations
+        quote = quoted("price", "task", [])
+        return Hold(run=command.run, epoch=1, state="firm", amount=quote.amount, quote=quote)
+
+    async def _quote(self, query: QuoteRun) -> Quote:
+        return quoted(query.price_version, query.basis, query.estimates)
+
+
+def quoted(price_version: str, basis: str, estimates: list[Quantity]) -> Quote:
+    """A quote: model costs as they are, everything else at the unit price."""
+    lines = []
+    for one in estimates:
+        price = Decimal(1) if one.meter == "model.cost" else UNIT_PRICE
+        amount = one.quantity * price
+        line = QuoteLine(
+            meter=one.meter, description=one.meter, quantity=one.quantity, unit_price=price, amount=amount
+        )
+        lines.append(line)
+    total = round_to_micro(sum((line.amount for line in lines), Decimal(0)))
+    return Quote(
+        price_version=price_version, basis=basis, lines=lines, amount=Money(amount=total), policy="in full"
+    )
