@@ -9,14 +9,23 @@ from msgspec import Meta
 
 from agora_contracts.money import Money
 
+TRANSACTIONS_MAX = 1_000
+"""How many transactions of a meter are listed one by one; beyond it none are."""
+
 HoldState = Literal["tentative", "firm", "lapsed", "settled"]
 
 
-class Quantity(msgspec.Struct, frozen=True, kw_only=True):
-    """How much of a meter: estimated before a run, counted after it."""
+class Quantity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How much of a meter: estimated before a run, counted after it.
+
+    `events` is in how many usage events (0: not said), `transactions` the quantity of each where they are few
+    enough to be listed. Prices by transaction need them.
+    """
 
     meter: str
     quantity: Decimal
+    events: Annotated[int, Meta(ge=0)] = 0
+    transactions: Annotated[list[Decimal], Meta(max_length=TRANSACTIONS_MAX)] = []
 
 
 class QuoteLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,13 +39,17 @@ class QuoteLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Quote(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run costs at most. `amount` is the sum of the lines rounded once, half to even."""
+    """What a run costs at most: the quantities of `estimates` at the worst price they could meet.
+
+    `amount` is the sum of the lines rounded once, half to even.
+    """
 
     price_version: str
     basis: str
     lines: list[QuoteLine]
     amount: Money
     policy: str
+    estimates: list[Quantity] = []
 
 
 class OpenAccount(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,6 +70,16 @@ class TopUp(msgspec.Struct, frozen=True, kw_only=True):
     reference: Annotated[str, Meta(min_length=1, max_length=200)]
 
 
+class CloseAccount(msgspec.Struct, frozen=True, kw_only=True):
+    """Operator: close an account for good: no new holds, top-ups and grants. Asking again changes nothing.
+
+    Refused while runs have something set aside. Credit that is left stays on it.
+    """
+
+    account: str
+    tenant: str
+
+
 class GetBalance(msgspec.Struct, frozen=True, kw_only=True):
     """Read an account's balance."""
 
@@ -65,7 +88,11 @@ class GetBalance(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Balance(msgspec.Struct, frozen=True, kw_only=True):
-    """`credit` is what the ledger says, `held` what open holds set aside, `available` the difference."""
+    """What an account has, in micro-units.
+
+    `credit` was paid, `promotional` was given and is spent first; `held` is what open holds have set aside of
+    both, `available` what is left; `receivable` is what the account owes.
+    """
 
     account: str
     currency: str
@@ -73,6 +100,8 @@ class Balance(msgspec.Struct, frozen=True, kw_only=True):
     held: int
     available: int
     receivable: int
+    promotional: int = 0
+    closed_at: datetime | None = None
 
 
 class QuoteRun(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,6 +118,10 @@ class PlaceHold(msgspec.Struct, frozen=True, kw_only=True):
 
     The same (run, epoch, fingerprint) gets the same hold; another fingerprint conflicts. `epoch` 0 asks
     for whatever epoch is current; a lapsed hold is placed again under the next one.
+
+    `api_key` is who asked, for budgets by key. `run_limit` is the run's own hard budget: its holds and its charge
+    never exceed it. With `accept_partial` a hold of less than the quote is placed where there is not enough, of
+    at least so much.
     """
 
     run: str
@@ -100,16 +133,20 @@ class PlaceHold(msgspec.Struct, frozen=True, kw_only=True):
     estimates: list[Quantity]
     epoch: int = 0
     deployment: str | None = None
+    api_key: str | None = None
+    run_limit: Money | None = None
+    accept_partial: Money | None = None
 
 
 class Hold(msgspec.Struct, frozen=True, kw_only=True):
-    """Credit set aside for one run."""
+    """Credit set aside for one run; `partial` when the last request got less than it asked for."""
 
     run: str
     epoch: int
     state: HoldState
     amount: Money
     quote: Quote
+    partial: bool = False
 
 
 class ConfirmHold(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,12 +160,16 @@ class ConfirmHold(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class IncreaseHold(msgspec.Struct, frozen=True, kw_only=True):
-    """Set more aside for a running run. `request` makes it happen once."""
+    """Set more aside for a running run. `request` makes it happen once.
+
+    With `accept_partial` it is increased by less where there is not enough, by at least so much.
+    """
 
     run: str
     tenant: str
     by: Money
     request: str
+    accept_partial: Money | None = None
 
 
 class ChargeSettled(msgspec.Struct, frozen=True, kw_only=True):
@@ -182,7 +223,10 @@ class GetStatement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StatementLine(msgspec.Struct, frozen=True, kw_only=True):
-    """One posting as the customer sees it: `amount` is signed, `balance` the credit after it."""
+    """One posting as the customer sees it: `amount` is signed, `balance` the paid credit after it.
+
+    `promotional` and `promotional_balance` say the same of promotional credit.
+    """
 
     posting: str
     at: datetime
@@ -192,13 +236,15 @@ class StatementLine(msgspec.Struct, frozen=True, kw_only=True):
     run: str | None
     amount: int
     balance: int
+    promotional: int = 0
+    promotional_balance: int = 0
 
 
 class Statement(msgspec.Struct, frozen=True, kw_only=True):
     """A page of an account's statement and its balance now.
 
-    `entries_sum` is recomputed from every ledger entry of the account's credit, not read from a cached
-    balance: the two must agree.
+    `entries_sum` is recomputed from every ledger entry of the account's paid credit, not read from a cached
+    balance: the two must agree. `promotional_entries_sum` is the same of its promotional credit.
     """
 
     account: str
@@ -207,6 +253,7 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True):
     entries_sum: int
     items: list[StatementLine]
     next_cursor: str | None = None
+    promotional_entries_sum: int = 0
 
 
 class GetReceipt(msgspec.Struct, frozen=True, kw_only=True):
@@ -216,8 +263,20 @@ class GetReceipt(msgspec.Struct, frozen=True, kw_only=True):
     tenant: str
 
 
+class ChargeDifference(msgspec.Struct, frozen=True, kw_only=True):
+    """Why one meter came to something else than was quoted; amounts in whole currency units, exact."""
+
+    meter: str
+    quoted: Decimal
+    charged: Decimal
+    why: str
+
+
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
-    """What was quoted, held, charged and released for a run, line by line, with what explains the difference."""
+    """What was quoted, held, charged and released for a run, line by line, with what explains the difference.
+
+    `differences` has one row for each meter whose lines came to something else than quoted.
+    """
 
     run: str
     state: Literal["held", "settled", "lapsed"]
@@ -233,6 +292,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     quote_lines: list[QuoteLine]
     explanation: str
     settled_at: datetime | None
+    differences: list[ChargeDifference] = []
 
 
 class ListOpenHolds(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ import msgspec
 
 from agora_contracts import (
     billing,
+    budgets,
     catalog,
     execution,
     exports,
@@ -17,6 +18,7 @@ from agora_contracts import (
     meters,
     periods,
     platform,
+    promotions,
     usage_ingest,
 )
 from agora_contracts.subjects import (
@@ -159,6 +161,30 @@ EVENTS: dict[Struct, EventSpec] = {
         _event(
             billing.CreditToppedUp, "billing.credit.topped_up", "billing", ("integrators",), BILLING_STREAM
         ),
+        _event(
+            promotions.PromotionGranted,
+            "billing.promotion.granted",
+            "billing",
+            ("integrators",),
+            BILLING_STREAM,
+        ),
+        _event(
+            promotions.PromotionExpired,
+            "billing.promotion.expired",
+            "billing",
+            ("integrators",),
+            BILLING_STREAM,
+        ),
+        _event(
+            budgets.BudgetThresholdReached,
+            "billing.budget.threshold_reached",
+            "billing",
+            ("integrators",),
+            BILLING_STREAM,
+        ),
+        _event(
+            budgets.BudgetExhausted, "billing.budget.exhausted", "billing", ("integrators",), BILLING_STREAM
+        ),
     )
 }
 
@@ -244,6 +270,14 @@ COMMANDS: dict[Struct, CommandSpec] = {
         _command(billing.GetStatement, billing.Statement, "billing"),
         _command(billing.GetReceipt, billing.Receipt, "billing"),
         _command(billing.ListOpenHolds, billing.OpenHolds, "billing"),
+        _command(billing.CloseAccount, billing.Balance, "billing"),
+        _command(promotions.GrantPromotion, promotions.Promotion, "billing"),
+        _command(promotions.ListPromotions, promotions.PromotionPage, "billing"),
+        _command(budgets.CreateBudget, budgets.Budget, "billing"),
+        _command(budgets.ChangeBudget, budgets.Budget, "billing"),
+        _command(budgets.DeleteBudget, budgets.Budget, "billing"),
+        _command(budgets.GetBudget, budgets.Budget, "billing"),
+        _command(budgets.ListBudgets, budgets.BudgetList, "billing"),
     )
 }
 

@@ -34,6 +34,7 @@ class StartRun(msgspec.Struct, frozen=True, kw_only=True):
 
     `fingerprint` is the hash of route, target and canonical body: the same id with another fingerprint
     conflicts. `wait_seconds` holds the answer back until the run has ended and is charged, at most so long.
+    `max_cost` is the run's own hard budget: it is refused when it is quoted at more, and never charged more.
     """
 
     run_id: str
@@ -46,6 +47,7 @@ class StartRun(msgspec.Struct, frozen=True, kw_only=True):
     version: str | None = None
     deployment: str | None = None
     wait_seconds: Annotated[int, Meta(ge=0, le=60)] = 0
+    max_cost: Money | None = None
 
 
 class RunError(msgspec.Struct, frozen=True, kw_only=True):

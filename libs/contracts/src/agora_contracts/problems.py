@@ -55,6 +55,8 @@ PROBLEMS: dict[str, ProblemKind] = {
         ("not_executable", 409, "The package or deployment cannot be executed now"),
         ("run_ended", 409, "The run has ended"),
         ("hold_closed", 409, "The hold is closed"),
+        ("account_closed", 409, "The account is closed"),
+        ("holds_open", 409, "The account has open holds"),
         ("hold_exhausted", 409, "The run's hold does not cover this"),
         ("payload_too_large", 413, "The body is too large"),
         ("unsupported_media_type", 415, "The content type is not supported"),

@@ -8,6 +8,7 @@ import msgspec
 
 from agora_contracts.examples import (
     of_billing,
+    of_budgets,
     of_catalog,
     of_execution,
     of_metering,
@@ -26,6 +27,7 @@ for _example in (
     *of_metering.EXAMPLES,
     *of_usage_ingest.EXAMPLES,
     *of_billing.EXAMPLES,
+    *of_budgets.EXAMPLES,
     *of_platform.EXAMPLES,
 ):
     EXAMPLES.setdefault(type(_example), []).append(_example)

@@ -1,5 +1,7 @@
 """Examples of billing's messages."""
 
+from decimal import Decimal
+
 import msgspec
 
 from agora_contracts import billing
@@ -12,8 +14,9 @@ BALANCE = billing.Balance(
     currency="USD",
     credit=24_487_500,
     held=550_000,
-    available=23_937_500,
+    available=28_937_500,
     receivable=0,
+    promotional=5_000_000,
 )
 
 EXAMPLES: tuple[msgspec.Struct, ...] = (
@@ -68,17 +71,42 @@ EXAMPLES: tuple[msgspec.Struct, ...] = (
         estimates=story.ESTIMATES,
         epoch=1,
         deployment=story.DEPLOYMENT,
+        api_key=story.KEY,
+        run_limit=Money(amount=1_000_000),
+        accept_partial=Money(amount=500_000),
     ),
     billing.ConfirmHold(run=story.RUN, tenant=story.TENANT),
     billing.IncreaseHold(
-        run=story.RUN, tenant=story.TENANT, by=Money(amount=50_000), request=f"{story.STEP}more"
+        run=story.RUN,
+        tenant=story.TENANT,
+        by=Money(amount=50_000),
+        request=f"{story.STEP}more",
+        accept_partial=Money(amount=10_000),
     ),
+    billing.CloseAccount(account=story.ACCOUNT, tenant=story.TENANT),
     billing.GetStatement(account=story.ACCOUNT, tenant=story.TENANT, cursor=story.CURSOR, limit=50),
     billing.GetReceipt(run=story.RUN, tenant=story.TENANT),
     billing.ListOpenHolds(limit=10),
     BALANCE,
+    billing.Balance(
+        account=story.ACCOUNT,
+        currency="USD",
+        credit=0,
+        held=0,
+        available=0,
+        receivable=0,
+        closed_at=story.SETTLED_AT,
+    ),
     story.QUOTE,
     billing.Hold(run=story.RUN, epoch=1, state="firm", amount=story.QUOTED, quote=story.QUOTE),
+    billing.Hold(
+        run=story.RUN,
+        epoch=1,
+        state="tentative",
+        amount=Money(amount=500_000),
+        quote=story.QUOTE,
+        partial=True,
+    ),
     billing.Statement(
         account=story.ACCOUNT,
         currency="USD",
@@ -94,9 +122,12 @@ EXAMPLES: tuple[msgspec.Struct, ...] = (
                 run=story.RUN,
                 amount=-512_500,
                 balance=24_487_500,
+                promotional=-10_000,
+                promotional_balance=5_000_000,
             )
         ],
         next_cursor=story.CURSOR,
+        promotional_entries_sum=5_000_000,
     ),
     billing.Receipt(
         run=story.RUN,
@@ -113,6 +144,14 @@ EXAMPLES: tuple[msgspec.Struct, ...] = (
         quote_lines=story.QUOTE_LINES,
         explanation=story.EXPLANATION,
         settled_at=story.SETTLED_AT,
+        differences=[
+            billing.ChargeDifference(
+                meter="model.cost",
+                quoted=Decimal("0.05"),
+                charged=Decimal("0.0125"),
+                why="0.0125 of 0.05 estimated",
+            )
+        ],
     ),
     billing.OpenHolds(
         items=[

@@ -7,6 +7,7 @@ import msgspec
 
 from agora_contracts import execution
 from agora_contracts.examples import story
+from agora_contracts.money import Money
 
 ERROR = execution.RunError(
     code="unreadable_file", detail="the file is neither CSV nor Excel nor JSON", place="/file"
@@ -121,6 +122,7 @@ RUNS: tuple[msgspec.Struct, ...] = (
         input=story.INPUT,
         deployment=story.DEPLOYMENT,
         wait_seconds=30,
+        max_cost=Money(amount=1_000_000),
     ),
     execution.StartRun(
         run_id=story.RUN,
