@@ -53,6 +53,43 @@ def test_a_change_that_breaks_is_named(after: list[Any], said: str):
     assert said in sentence
 
 
+class Circle(msgspec.Struct, tag="circle"):
+    """One shape."""
+
+    radius: int
+
+
+class CircleRetyped(msgspec.Struct, tag="circle"):
+    """The same shape with its field retyped."""
+
+    radius: str
+
+
+class Square(msgspec.Struct, tag="square"):
+    """Another shape."""
+
+    side: int
+
+
+class Point(msgspec.Struct, tag="point"):
+    """A shape that came later."""
+
+
+def test_each_alternative_of_a_tagged_union_is_compared():
+    """
+    An alternative that is retyped or gone is a break; a new one is none, as with a value of an enumeration.
+    """
+    before = a_message([("shape", Circle | Square | None, None)])
+    more = a_message([("shape", Circle | Square | Point | None, None)])
+
+    (retyped,) = breaks(before, a_message([("shape", CircleRetyped | Square | None, None)]))
+    (gone,) = breaks(more, before)
+
+    assert "shape.radius was integer and is now string" == retyped
+    assert "an object of type point" in gone
+    assert [] == breaks(before, more)
+
+
 @pytest.mark.parametrize(
     ("before", "after"),
     [

@@ -5,7 +5,9 @@ from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
+
+from agora_contracts.pricing import PRICE_MAX, ZERO, ChargeModel, StandardModel, check_range, check_window
 
 # `$` alone also matches before a line end that closes the text.
 Slug = Annotated[str, Meta(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$(?!\n)", max_length=64)]
@@ -17,19 +19,27 @@ Basis = Literal[
     "gb", "hour", "month",
 ]  # fmt: skip
 PER_UNIT_BASES: frozenset[str] = frozenset(
-    {"task", "query", "escalation", "job", "report", "execution", "incident", "deployment", "audit", "scan"}
+    {
+        "task",
+        "query",
+        "escalation",
+        "job",
+        "report",
+        "execution",
+        "incident",
+        "deployment",
+        "audit",
+        "scan",
+        "gb",
+    }
 )
-"""Bases that rate a meter by the unit of work; `gb`, `hour` and `month` are listed but not rated yet."""
+"""Bases that rate a meter by the unit of work or volume; `hour` and `month` are rentals."""
+
+Window = Literal["run", "month"]
+"""What is added up before it is rated: the usage of one run, or of a calendar month (UTC)."""
 
 MODEL_COST_METER = "model.cost"
 """Meter of what model calls cost, in whole currency units as a decimal; passed through at cost."""
-
-
-def _check_range(field: str, value: Decimal, *, most: int) -> None:
-    # msgspec bounds int, float and str by Meta, but not Decimal; it turns a ValueError into a ValidationError.
-    exponent = value.as_tuple().exponent
-    if not isinstance(exponent, int) or not 0 <= value <= most or exponent < -9:
-        raise ValueError(f"{field} must be from 0 to {most} with at most nine decimal places, not {value}")
 
 
 class Permissions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -48,18 +58,39 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     model_cost: Decimal = Decimal(0)
 
     def __post_init__(self) -> None:
-        _check_range("model_cost", self.model_cost, most=1000)
+        check_range("model_cost", self.model_cost, most=1000)
 
 
 class OfferedPrice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One basis on offer. `unit_price` is USD per unit of `meter`, at most nine decimal places."""
+    """One basis on offer: what its `meter` costs, as exactly one of `unit_price` and `model` says.
+
+    `unit_price` is USD per unit, at most twelve decimal places: the standard model in short. `window` is what
+    is added up before it is rated: one run, or a calendar month (UTC). In each window `free_units` cost
+    nothing, and what is owed for a window with usage is at least `minimum` and at most `maximum` USD.
+    """
 
     basis: Basis
-    unit_price: Decimal
+    unit_price: Decimal | UnsetType = UNSET
     meter: str | None = None
+    model: ChargeModel | None = None
+    window: Window = "run"
+    free_units: Decimal = ZERO
+    minimum: Decimal | None = None
+    maximum: Decimal | None = None
 
     def __post_init__(self) -> None:
-        _check_range("unit_price", self.unit_price, most=1_000_000)
+        if (self.unit_price is UNSET) == (self.model is None):
+            raise ValueError("a price needs exactly one of unit_price and model")
+        if self.unit_price is not UNSET:
+            check_range("unit_price", self.unit_price, most=PRICE_MAX)
+        check_window(self.charge_model, self.window, self.free_units, self.minimum, self.maximum)
+
+    @property
+    def charge_model(self) -> ChargeModel:
+        """How a quantity becomes an amount; `unit_price` alone is the standard model."""
+        if self.model is not None:
+            return self.model
+        return StandardModel(unit_price=ZERO if self.unit_price is UNSET else self.unit_price)
 
 
 class ChargePolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -77,17 +108,35 @@ class ChargePolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class Estimate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How many units of a meter one run uses at most: a fixed number, or one per element of a list.
+    """How many units of a meter one run uses at most, as exactly one of three says.
 
-    `count_of` is a JSON pointer into the input that names a list.
+    `fixed` is a number. `count_of` is a JSON pointer into the input that names a list: one unit for each of
+    its elements. `size_of` is a pointer too (empty: the whole input): the gigabytes (10^9 bytes) of all files
+    that are named there, exactly. `events` is in how many usage events that comes at most, for prices by
+    transaction: 1 if not given, or the list's length.
     """
 
     fixed: Decimal | None = None
     count_of: str | None = None
+    size_of: str | None = None
+    events: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
 
     def __post_init__(self) -> None:
         if self.fixed is not None:
-            _check_range("fixed", self.fixed, most=1_000_000)
+            check_range("fixed", self.fixed, most=1_000_000)
+
+
+class Author(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who earns with a package that is not the platform's own, and the share (0 to 1) of each charge.
+
+    Model calls at cost are passed through and not shared.
+    """
+
+    id: Slug
+    share: Decimal
+
+    def __post_init__(self) -> None:
+        check_range("share", self.share, most=1)
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -106,6 +155,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     prices: Annotated[list[OfferedPrice], Meta(min_length=1, max_length=20)]
     charges: ChargePolicy = ChargePolicy()
     estimate: dict[str, Estimate] = {}
+    author: Author | None = None
 
 
 class Schemas(msgspec.Struct, frozen=True, kw_only=True):
@@ -219,7 +269,10 @@ class ListingStateChanged(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PriceVersionPublished(msgspec.Struct, frozen=True, kw_only=True):
-    """The prices and charge policy of a package version as offered; billing pins them under this id."""
+    """The prices and charge policy of a package version as offered; billing pins them under this id.
+
+    `author` earns `author_share` of what is charged; without an author all of it is the platform's.
+    """
 
     price_version: str
     package: str
@@ -228,3 +281,5 @@ class PriceVersionPublished(msgspec.Struct, frozen=True, kw_only=True):
     prices: list[OfferedPrice]
     charges: ChargePolicy
     model_cost_limit: Decimal
+    author: str | None = None
+    author_share: Decimal = Decimal(0)

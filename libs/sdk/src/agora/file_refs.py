@@ -11,7 +11,12 @@ def file_refs(schema: dict[str, Any], value: Any) -> list[str]:
 
     `schema` is what `Agent.input_schema` and `.config_schema` give: FileRefs carry `"format": "agora-file"`.
     """
-    return list(dict.fromkeys(_walk(schema, value, schema.get("$defs", {}))))
+    return list(dict.fromkeys(every_file_ref(schema, value)))
+
+
+def every_file_ref(schema: dict[str, Any], value: Any) -> Iterator[str]:
+    """Every file reference in `value` (plain JSON types), in order of appearance, as often as it is there."""
+    return _walk(schema, value, schema.get("$defs", {}))
 
 
 def _walk(schema: dict[str, Any], value: Any, definitions: dict[str, Any]) -> Iterator[str]:

@@ -50,19 +50,22 @@ def read(path: Path) -> Manifest:
 
 def _contradictions(manifest: Manifest) -> list[str]:
     faults = []
-    bases = [price.basis for price in manifest.prices]
-    if len(set(bases)) != len(bases):
-        faults.append("[[prices]] names a basis twice.")
+    rated = [(price.basis, price.meter) for price in manifest.prices]
+    if len(set(rated)) != len(rated):
+        faults.append("[[prices]] names a basis twice for the same meter.")
     for price in manifest.prices:
         if price.basis in PER_UNIT_BASES and price.meter is None:
             faults.append(f"The price by {price.basis} needs `meter`: the usage meter that it rates.")
         if price.meter is not None and price.meter not in manifest.estimate:
             faults.append(f"[estimate.{price.meter}] is missing: a run's cost is quoted before it starts.")
     for meter, estimate in manifest.estimate.items():
-        if (estimate.fixed is None) == (estimate.count_of is None):
-            faults.append(f"[estimate.{meter}] needs exactly one of `fixed` and `count_of`.")
-        if estimate.count_of is not None and not estimate.count_of.startswith("/"):
-            faults.append(f"[estimate.{meter}] count_of must be a JSON pointer, such as /tickets.")
+        ways = (estimate.fixed, estimate.count_of, estimate.size_of)
+        if sum(way is not None for way in ways) != 1:
+            faults.append(f"[estimate.{meter}] needs exactly one of `fixed`, `count_of` and `size_of`.")
+        for name, pointer in (("count_of", estimate.count_of), ("size_of", estimate.size_of)):
+            whole = pointer == "" and name == "size_of"
+            if pointer is not None and not whole and not pointer.startswith("/"):
+                faults.append(f"[estimate.{meter}] {name} must be a JSON pointer, such as /tickets.")
         if meter == MODEL_COST_METER:
             faults.append(
                 f"The meter {MODEL_COST_METER} is the platform's own: limit it by limits.model_cost."

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import msgspec
 
-from agora_contracts import catalog
+from agora_contracts import catalog, pricing
 from agora_contracts.examples import story
 
 MANIFEST = catalog.Manifest(
@@ -21,13 +21,29 @@ MANIFEST = catalog.Manifest(
     prices=[
         catalog.OfferedPrice(basis="job", unit_price=Decimal("0.50"), meter="jobs"),
         catalog.OfferedPrice(basis="month", unit_price=Decimal(99)),
+        catalog.OfferedPrice(
+            basis="gb",
+            meter="gigabytes",
+            model=pricing.GraduatedModel(
+                tiers=[
+                    pricing.Tier(up_to=Decimal(100), unit_price=Decimal("0.05")),
+                    pricing.Tier(unit_price=Decimal("0.03"), flat=Decimal(1)),
+                ]
+            ),
+            window="month",
+            free_units=Decimal(10),
+            minimum=Decimal("0.10"),
+            maximum=Decimal(250),
+        ),
     ],
     charges=catalog.ChargePolicy(partial="share:0.5", empty="nothing", failed="nothing"),
     estimate={
         "jobs": catalog.Estimate(fixed=Decimal(1)),
-        "columns": catalog.Estimate(count_of="/date_columns"),
+        "columns": catalog.Estimate(count_of="/date_columns", events=1),
+        "gigabytes": catalog.Estimate(size_of="/file"),
     },
 )
+AUTHORED = msgspec.structs.replace(MANIFEST, author=catalog.Author(id="acme-labs", share=Decimal("0.7")))
 SCHEMAS = catalog.Schemas(
     input={
         "type": "object",
@@ -43,6 +59,41 @@ SCHEMAS = catalog.Schemas(
         "required": ["file"],
     },
     config={"type": "object", "properties": {"decimal_comma": {"type": "boolean", "default": False}}},
+)
+OTHER_MODELS: tuple[pricing.ChargeModel, ...] = (
+    pricing.StandardModel(unit_price=Decimal("0.000000000001")),
+    pricing.PackageModel(size=Decimal(100), price=Decimal(2)),
+    pricing.VolumeModel(
+        tiers=[
+            pricing.Tier(up_to=Decimal(1000), unit_price=Decimal("0.10")),
+            pricing.Tier(unit_price=Decimal("0.08")),
+        ]
+    ),
+    pricing.PercentageModel(
+        rate=Decimal("0.029"),
+        fixed=Decimal("0.30"),
+        free_transactions=3,
+        free_amount=Decimal(500),
+        transaction_minimum=Decimal("0.50"),
+        transaction_maximum=Decimal(25),
+    ),
+    pricing.GraduatedPercentageModel(
+        tiers=[
+            pricing.PercentageTier(up_to=Decimal(1000), rate=Decimal("0.02"), flat=Decimal(5)),
+            pricing.PercentageTier(rate=Decimal("0.01")),
+        ]
+    ),
+    pricing.FlatModel(amount=Decimal(20)),
+    pricing.DynamicModel(),
+)
+EVERY_MODEL = msgspec.structs.replace(
+    MANIFEST,
+    version="1.3.0",
+    prices=[
+        catalog.OfferedPrice(basis="job", meter=f"meter{number}", model=model)
+        for number, model in enumerate(OTHER_MODELS)
+    ],
+    estimate={f"meter{number}": catalog.Estimate(fixed=Decimal(1)) for number in range(len(OTHER_MODELS))},
 )
 SUMMARY = catalog.PackageSummary(
     id=story.PACKAGE,
@@ -79,8 +130,12 @@ EXAMPLES: tuple[msgspec.Struct, ...] = (
         prices=MANIFEST.prices,
         charges=MANIFEST.charges,
         model_cost_limit=MANIFEST.limits.model_cost,
+        author="acme-labs",
+        author_share=Decimal("0.7"),
     ),
     catalog.PublishPackage(manifest=MANIFEST, schemas=SCHEMAS, first_party=True),
+    catalog.PublishPackage(manifest=AUTHORED, schemas=SCHEMAS),
+    catalog.PublishPackage(manifest=EVERY_MODEL, schemas=SCHEMAS, first_party=True),
     catalog.SetListingState(package=story.PACKAGE, version="1.1.0", state="deprecated"),
     catalog.ListPackages(category="operations-automation", search="clean csv", cursor=story.CURSOR, limit=20),
     catalog.GetPackage(package=story.PACKAGE, version=story.VERSION),

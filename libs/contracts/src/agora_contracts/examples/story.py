@@ -39,11 +39,11 @@ RELEASED = Money(amount=37_500)
 NOTHING = Money(amount=0)
 
 ESTIMATES = [
-    Quantity(meter="jobs", quantity=Decimal(1)),
+    Quantity(meter="jobs", quantity=Decimal(1), events=1),
     Quantity(meter="model.cost", quantity=Decimal("0.05")),
 ]
 USAGE = [
-    Quantity(meter="jobs", quantity=Decimal(1)),
+    Quantity(meter="jobs", quantity=Decimal(1), events=1, transactions=[Decimal(1)]),
     Quantity(meter="model.cost", quantity=Decimal("0.0125")),
 ]
 
@@ -73,6 +73,7 @@ QUOTE = Quote(
     lines=QUOTE_LINES,
     amount=QUOTED,
     policy="Charged per job; a partial delivery by what was delivered; nothing when the run fails.",
+    estimates=ESTIMATES,
 )
 EXPLANATION = (
     "0.5125 USD charged of 0.55 USD quoted: delivered in full (jobs: 1, model.cost: 0.0125 of 0.05 quoted);"

@@ -1,14 +1,17 @@
 """Does a schema still fit those who know the one before?
 
 Readers ignore unknown fields, so a new optional field breaks nobody. Everything that would make an old message
-unreadable, or take away or retype what an old reader reads, is a break. A new value of an enumeration is none:
-an event with it waits in the dead letters of a consumer that is not yet upgraded; consumers go first.
+unreadable, or take away or retype what an old reader reads, is a break. A new value of an enumeration is none, nor a
+new alternative of a tagged union: an event with it waits in the dead letters of a consumer that is not yet upgraded;
+consumers go first.
 """
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 type Schema = Mapping[str, Any]
+
+_TAGGED = "an object of type "
 
 _LOWER_BOUNDS = ("minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties")
 _UPPER_BOUNDS = ("maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties")
@@ -35,7 +38,8 @@ class _Comparison:
         old, new = _resolve(old, self._old), _resolve(new, self._new)
         where = place or "the message"
         before, after = _alternatives(old, self._old), _alternatives(new, self._new)
-        if before.keys() != after.keys():
+        added = {kind for kind in after.keys() - before.keys() if not kind.startswith(_TAGGED)}
+        if added or before.keys() - after.keys():
             yield f"{where} was {' or '.join(before)} and is now {' or '.join(after)}"
             return
         for kind, one in before.items():
@@ -76,8 +80,14 @@ def _resolve(schema: Schema, definitions: Mapping[str, Schema]) -> Schema:
 
 def _alternatives(schema: Schema, definitions: Mapping[str, Schema]) -> dict[str, Schema]:
     """The kinds of value that a schema admits, by a name that tells them apart."""
-    choices = [_resolve(one, definitions) for one in schema.get("anyOf", [schema])]
-    return {_kind(one): one for one in sorted(choices, key=_kind)}
+    found: dict[str, Schema] = {}
+    tags = schema.get("discriminator", {}).get("mapping", {})
+    for tag, reference in tags.items():
+        found[f"{_TAGGED}{tag}"] = _resolve({"$ref": reference}, definitions)
+    for one in [] if tags else schema.get("anyOf", [schema]):
+        choice = _resolve(one, definitions)
+        found |= _alternatives(choice, definitions) if "anyOf" in choice else {_kind(choice): choice}
+    return dict(sorted(found.items()))
 
 
 def _kind(schema: Schema) -> str:

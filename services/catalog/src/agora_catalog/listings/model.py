@@ -161,6 +161,13 @@ def manifest_faults(manifest: Manifest) -> list[FieldError]:
     ]
 
 
+def author_faults(package: PublishPackage) -> Iterator[FieldError]:
+    """What is wrong with who earns: the platform's own packages have no author beside it."""
+    if package.first_party and package.manifest.author is not None:
+        detail = "must be left out: the platform's own packages (first_party) share their charges with nobody"
+        yield FieldError(field="/manifest/author", detail=detail)
+
+
 def _state_faults(manifest: Manifest) -> Iterator[FieldError]:
     if manifest.state not in FIRST_STATES:
         detail = f"a version is published as one of {', '.join(sorted(FIRST_STATES))}, not {manifest.state}"
@@ -180,12 +187,14 @@ def _text_faults(manifest: Manifest) -> Iterator[FieldError]:
 
 
 def _price_faults(prices: list[OfferedPrice]) -> Iterator[FieldError]:
-    seen: set[str] = set()
+    seen: set[tuple[str, str | None]] = set()
     for number, price in enumerate(prices):
         at = f"/manifest/prices/{number}"
-        if price.basis in seen:
-            yield FieldError(field=f"{at}/basis", detail=f"the basis {price.basis} has a price already")
-        seen.add(price.basis)
+        if (price.basis, price.meter) in seen:
+            of = f" of {price.meter}" if price.meter else ""
+            detail = f"the basis {price.basis} has a price{of} already"
+            yield FieldError(field=f"{at}/basis", detail=detail)
+        seen.add((price.basis, price.meter))
         if price.basis in PER_UNIT_BASES and price.meter is None:
             detail = f"the price by {price.basis} needs the usage meter that it rates"
             yield FieldError(field=f"{at}/meter", detail=detail)
@@ -219,11 +228,17 @@ def _estimate_faults(manifest: Manifest) -> Iterator[FieldError]:
 
 
 def _one_estimate_faults(field: str, estimate: Estimate) -> Iterator[FieldError]:
-    if (estimate.fixed is None) == (estimate.count_of is None):
-        yield FieldError(field=field, detail="needs exactly one of `fixed` and `count_of`")
+    ways = (estimate.fixed, estimate.count_of, estimate.size_of)
+    if sum(way is not None for way in ways) != 1:
+        yield FieldError(field=field, detail="needs exactly one of `fixed`, `count_of` and `size_of`")
     if estimate.count_of is not None and not _POINTER.fullmatch(estimate.count_of):
         detail = "must be a JSON pointer to a list in the input, such as /tickets"
         yield FieldError(field=f"{field}/count_of", detail=detail)
+    if estimate.size_of and not _POINTER.fullmatch(estimate.size_of):
+        detail = (
+            "must be a JSON pointer to what names files in the input, such as /file, or empty for all of it"
+        )
+        yield FieldError(field=f"{field}/size_of", detail=detail)
 
 
 def _permission_faults(manifest: Manifest) -> Iterator[FieldError]:

@@ -12,6 +12,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _REFERENCES = ("$ref", "$dynamicRef")
 _DEPTH_MAX = 100
 _HOPS_MAX = 32
+_FILE_FORMAT = "agora-file"
 
 
 def schema_faults(manifest: Manifest, schemas: Schemas) -> list[FieldError]:
@@ -22,7 +23,7 @@ def schema_faults(manifest: Manifest, schemas: Schemas) -> list[FieldError]:
         for fault in _faults(f"/schemas/{name}", schema)
     ]
     # Only sound schemas can be walked.
-    return faults or list(_counted_list_faults(manifest, schemas.input))
+    return faults or list(_estimate_faults(manifest, schemas.input))
 
 
 def _faults(field: str, schema: dict[str, Any]) -> Iterator[FieldError]:
@@ -63,14 +64,40 @@ def _structure_fault(schema: dict[str, Any]) -> str | None:
     return None
 
 
-def _counted_list_faults(manifest: Manifest, schema: dict[str, Any]) -> Iterator[FieldError]:
+def _estimate_faults(manifest: Manifest, schema: dict[str, Any]) -> Iterator[FieldError]:
     for meter, estimate in manifest.estimate.items():
-        if estimate.count_of is None:
-            continue
-        place = _at_pointer(schema, estimate.count_of)
-        if place is not None and place.get("type", "array") != "array":
-            detail = f"{estimate.count_of} is not a list in the input schema"
-            yield FieldError(field=f"/manifest/estimate/{meter}/count_of", detail=detail)
+        if estimate.count_of is not None:
+            place = _at_pointer(schema, estimate.count_of)
+            if place is not None and place.get("type", "array") != "array":
+                detail = f"{estimate.count_of} is not a list in the input schema"
+                yield FieldError(field=f"/manifest/estimate/{meter}/count_of", detail=detail)
+        if estimate.size_of is not None:
+            place = _at_pointer(schema, estimate.size_of)
+            if place is not None and not _names_files(schema, place):
+                detail = (
+                    f"{estimate.size_of or 'the input'} names no file in the input schema:"
+                    f' files are texts of "format": "{_FILE_FORMAT}"'
+                )
+                yield FieldError(field=f"/manifest/estimate/{meter}/size_of", detail=detail)
+
+
+def _names_files(schema: dict[str, Any], place: dict[str, Any]) -> bool:
+    """Whether a value that `place` describes may name a file."""
+    waiting: list[Any] = [place]
+    followed: set[str] = set()
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, dict):
+            if part.get("format") == _FILE_FORMAT:
+                return True
+            reference = part.get("$ref")
+            if isinstance(reference, str) and reference not in followed:
+                followed.add(reference)
+                waiting.append(_follow(schema, part))
+            waiting.extend(value for key, value in part.items() if key != "$defs")
+        elif isinstance(part, list):
+            waiting.extend(part)
+    return False
 
 
 def _at_pointer(schema: dict[str, Any], pointer: str) -> dict[str, Any] | None:

@@ -1,5 +1,6 @@
 """Use cases of listings. One call is one transaction, opened and committed by the caller."""
 
+from decimal import Decimal
 from typing import Annotated, Any, get_args
 
 import structlog
@@ -33,7 +34,11 @@ async def publish_package(
             under this version.
     """
     manifest = package.manifest
-    if faults := [*model.manifest_faults(manifest), *schema_faults(manifest, package.schemas)]:
+    if faults := [
+        *model.manifest_faults(manifest),
+        *model.author_faults(package),
+        *schema_faults(manifest, package.schemas),
+    ]:
         what = f"{manifest.id} {manifest.version} cannot be published: {len(faults)} field(s) must change"
         raise AgoraError("invalid_manifest", what, errors=faults)
     await store.lock_package(connection, manifest.id)
@@ -88,6 +93,8 @@ def _published_events(version: store.StoredVersion) -> list[Event]:
             prices=manifest.prices,
             charges=manifest.charges,
             model_cost_limit=manifest.limits.model_cost,
+            author=manifest.author.id if manifest.author else None,
+            author_share=manifest.author.share if manifest.author else Decimal(0),
         ),
     )
     return [

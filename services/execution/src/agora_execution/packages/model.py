@@ -7,7 +7,7 @@ from itertools import chain
 from typing import Any
 
 from agora_contracts.billing import Quantity
-from agora_contracts.catalog import MODEL_COST_METER, PER_UNIT_BASES, Manifest, Schemas
+from agora_contracts.catalog import MODEL_COST_METER, PER_UNIT_BASES, Estimate, Manifest, Schemas
 from agora_contracts.problems import AgoraError, FieldError
 
 EXECUTABLE_STATES = frozenset({"published", "deprecated"})
@@ -100,36 +100,73 @@ def null_characters(document: Any, place: str = "") -> list[str]:
 
 
 def estimate(
-    version: PackageVersion, basis: str, run_input: Mapping[str, Any], *, models: bool
+    version: PackageVersion,
+    basis: str,
+    run_input: Mapping[str, Any],
+    *,
+    models: bool,
+    weights: Mapping[str, int] | None = None,
 ) -> list[Quantity]:
     """The most that a run on this input uses, by meter, as the manifest describes it.
 
-    `models` adds the most that model calls may cost, where models can be asked at all.
+    `models` adds the most that model calls may cost, where models can be asked at all. `weights` tells the
+    bytes of the files at each pointer of the input that the manifest weighs.
 
     Raises:
-        AgoraError: `invalid_input`, when the list that is counted is not in the input.
+        AgoraError: `invalid_input`, when the list that is counted is not in the input, or no file that is
+            weighed.
     """
     manifest = version.manifest
     meters = [price.meter for price in manifest.prices if price.basis == basis and price.meter]
-    quantities = [Quantity(meter=meter, quantity=_estimated(manifest, meter, run_input)) for meter in meters]
+    quantities = [_estimated(manifest, meter, run_input, weights or {}) for meter in meters]
     if models and manifest.permissions.models and manifest.limits.model_cost > 0:
         quantities.append(Quantity(meter=MODEL_COST_METER, quantity=manifest.limits.model_cost))
     return quantities
 
 
-def _estimated(manifest: Manifest, meter: str, run_input: Mapping[str, Any]) -> Decimal:
-    rule = manifest.estimate.get(meter)
-    if rule is None:
-        return Decimal(1)
-    if rule.fixed is not None:
-        return rule.fixed
-    counted: Any = run_input
-    for part in (rule.count_of or "").strip("/").split("/"):
-        counted = counted.get(part) if isinstance(counted, Mapping) else None
+def _estimated(
+    manifest: Manifest, meter: str, run_input: Mapping[str, Any], weights: Mapping[str, int]
+) -> Quantity:
+    rule = manifest.estimate.get(meter) or Estimate(fixed=Decimal(1))
+    if rule.size_of is not None:
+        weight = weights.get(rule.size_of)
+        if weight is None:
+            raise AgoraError(
+                "invalid_input",
+                f"a file at {rule.size_of or 'the input'} is needed to estimate the price",
+                errors=[FieldError(field=rule.size_of or "/", detail="must name a file")],
+            )
+        # Exact: a division by a power of ten moves the point.
+        return Quantity(meter=meter, quantity=Decimal(weight).scaleb(-9), events=rule.events or 1)
+    if rule.count_of is not None:
+        count = _count(rule.count_of, run_input)
+        return Quantity(meter=meter, quantity=Decimal(count), events=rule.events or count)
+    return Quantity(meter=meter, quantity=rule.fixed or Decimal(0), events=rule.events or 1)
+
+
+def _count(pointer: str, run_input: Mapping[str, Any]) -> int:
+    counted = at(pointer, run_input)
     if not isinstance(counted, list):
         raise AgoraError(
             "invalid_input",
-            f"the list at {rule.count_of} is needed to estimate the price",
-            errors=[FieldError(field=rule.count_of or "/", detail="must be a list")],
+            f"the list at {pointer} is needed to estimate the price",
+            errors=[FieldError(field=pointer, detail="must be a list")],
         )
-    return Decimal(len(counted))
+    return len(counted)
+
+
+def weighed(manifest: Manifest) -> set[str]:
+    """The pointers of the input at which files are weighed for the estimate."""
+    return {rule.size_of for rule in manifest.estimate.values() if rule.size_of is not None}
+
+
+def at(pointer: str, document: Any) -> Any:
+    """What a JSON pointer (RFC 6901) names in nested objects, the whole for an empty one; None where nothing is."""
+    for name in names(pointer):
+        document = document.get(name) if isinstance(document, Mapping) else None
+    return document
+
+
+def names(pointer: str) -> list[str]:
+    """The names that a JSON pointer goes through."""
+    return [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]

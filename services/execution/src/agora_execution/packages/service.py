@@ -1,10 +1,11 @@
 """Use cases of packages: take up the catalogue's events, find a version, check a document against its schema."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jsonschema_rs
+from agora.file_refs import every_file_ref
 from agora_contracts.catalog import ListingStateChanged, PackagePublished
 from agora_contracts.envelope import Envelope
 from agora_contracts.problems import AgoraError, FieldError
@@ -12,7 +13,7 @@ from agora_kit.database import Database
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agora_execution.packages import store
-from agora_execution.packages.model import PackageVersion, newest, null_characters
+from agora_execution.packages.model import PackageVersion, at, names, newest, null_characters, weighed
 
 _CACHE_SECONDS = 2.0
 _ERRORS_SHOWN = 20
@@ -87,6 +88,22 @@ class Packages:
             f"the {which} does not fit the schema of {version.package} {version.version}; see errors",
             errors=faults,
         )
+
+
+def weigh(version: PackageVersion, document: dict[str, Any], sizes: Mapping[str, int]) -> dict[str, int]:
+    """The bytes of the files that an input names, by the pointers at which its estimate weighs them.
+
+    A file that is named twice weighs twice; a pointer at which no file is named is left out.
+    """
+    found: dict[str, int] = {}
+    for pointer in weighed(version.manifest):
+        # The input with nothing but this part, so that the schema tells what in it names a file.
+        part = at(pointer, document)
+        for name in reversed(names(pointer)):
+            part = {name: part}
+        if refs := list(every_file_ref(version.schemas.input, part)):
+            found[pointer] = sum(sizes[ref] for ref in refs)
+    return found
 
 
 def _refuse_null_characters(which: str, document: dict[str, Any]) -> None:

@@ -21,7 +21,7 @@ from agora_execution.deployments.model import Target
 from agora_execution.deployments.service import Deployments
 from agora_execution.files.service import Files
 from agora_execution.packages import model as packages_model
-from agora_execution.packages.service import Packages
+from agora_execution.packages.service import Packages, weigh
 from agora_execution.runs import queries
 from agora_execution.runs.model import NewRun
 from agora_execution.runs.recording import Recorder
@@ -67,8 +67,8 @@ class Admission:
         if known is not None:
             return _same(command, known)
         target = await self._target(command)
-        await self._check_input(target, command.tenant, command.input)
-        hold = await self._hold(command, target)
+        weights = await self._check_input(target, command.tenant, command.input)
+        hold = await self._hold(command, target, weights)
         run = await self._recorder.accept(_new_run(command, target, hold))
         if run.status == "accepted":
             await self._starter.start(_task(command, target))
@@ -81,9 +81,9 @@ class Admission:
             AgoraError: as for `start`.
         """
         target = await self._target(query)
-        await self._check_input(target, query.tenant, query.input)
+        weights = await self._check_input(target, query.tenant, query.input)
         estimates = packages_model.estimate(
-            target.package, target.basis, query.input, models=self._models_configured
+            target.package, target.basis, query.input, models=self._models_configured, weights=weights
         )
         quote = await self._broker.ask(
             QuoteRun(
@@ -108,23 +108,27 @@ class Admission:
             price_version=package.price_version,
         )
 
-    async def _check_input(self, target: Target, tenant: str, document: dict[str, Any]) -> None:
+    async def _check_input(self, target: Target, tenant: str, document: dict[str, Any]) -> dict[str, int]:
+        """Refuse an input that cannot run; the bytes of the files that its estimate weighs, by pointer."""
         if len(msgspec.json.encode(document)) > INPUT_BYTES_MAX:
             raise AgoraError(
                 "payload_too_large", f"the input is larger than {INPUT_BYTES_MAX} bytes; upload it as a file"
             )
         self._packages.check(target.package, "input", document)
-        missing = await self._files.missing(tenant, target.package.schemas.input, document)
+        named = await self._files.named(tenant, target.package.schemas.input, document)
+        missing = [ref for ref, file in named.items() if file is None]
         if missing:
             raise AgoraError(
                 "invalid_input",
                 "the input names files that are not there; upload them first",
                 errors=[FieldError(field=ref, detail="no such file") for ref in missing],
             )
+        sizes = {ref: file.size for ref, file in named.items() if file is not None}
+        return weigh(target.package, document, sizes)
 
-    async def _hold(self, command: StartRun, target: Target) -> Hold:
+    async def _hold(self, command: StartRun, target: Target, weights: dict[str, int]) -> Hold:
         estimates = packages_model.estimate(
-            target.package, target.basis, command.input, models=self._models_configured
+            target.package, target.basis, command.input, models=self._models_configured, weights=weights
         )
         place = PlaceHold(
             run=command.run_id,
