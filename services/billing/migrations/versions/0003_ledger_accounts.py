@@ -114,7 +114,9 @@ def upgrade() -> None:
     op.execute("""
         ALTER TABLE price_versions
             ADD COLUMN author text,
-            ADD COLUMN author_share numeric NOT NULL DEFAULT 0
+            ADD COLUMN author_share numeric,
+            ADD CONSTRAINT ck_price_versions_author CHECK (
+                (author IS NULL) = (author_share IS NULL) AND author_share BETWEEN 0 AND 1)
     """)
     for name, definition in (
         ("refunds", _REFUNDS),

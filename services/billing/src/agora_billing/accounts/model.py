@@ -16,16 +16,18 @@ _ID_RULE = "must have 1 to 80 letters, digits, _ or -"
 class Account:
     """What an account has and what of it is set aside.
 
-    `credit` is paid credit not yet charged, `held` the part of it that open holds set aside, `receivable`
-    what the account owes beyond its credit, `postings` the number of its newest ledger posting.
+    `credit` is paid credit not yet charged, `promotional` credit that was given, `held` the part of both that
+    open holds set aside, `receivable` what the account owes beyond its credit, `postings` the number of its
+    newest ledger posting.
 
-    Invariants: 0 <= held <= credit, and 0 <= receivable <= receivable_limit.
+    Invariants: 0 <= held <= credit + promotional, and 0 <= receivable <= receivable_limit.
     """
 
     id: str
     tenant: str
     currency: str
     credit: int = 0
+    promotional: int = 0
     held: int = 0
     receivable: int = 0
     receivable_limit: int = 0
@@ -33,8 +35,8 @@ class Account:
 
     @property
     def available(self) -> int:
-        """What new holds and charges may still take of the credit."""
-        return self.credit - self.held
+        """What new holds and charges may still take of the credit, paid and promotional."""
+        return self.credit + self.promotional - self.held
 
     def set_aside(self, amount: int) -> "Account":
         """Hold `amount` of the available credit.

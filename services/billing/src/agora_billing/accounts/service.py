@@ -92,6 +92,7 @@ def _book_top_up(
             description=says,
             run=None,
             credit_after=credit,
+            promotional_after=account.promotional,
             at=now,
             entries=balanced(entries),
         )

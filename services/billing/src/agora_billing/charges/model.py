@@ -10,6 +10,7 @@ from agora_contracts.money import MICRO, format_amount
 
 from agora_billing.accounts.model import Account
 from agora_billing.holds.model import RunHold
+from agora_billing.ledger.model import Ledger, balanced
 from agora_billing.prices.model import (
     PriceVersion,
     Rated,
@@ -35,11 +36,13 @@ class Owed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Funding:
-    """Who pays an amount: the account's credit, the account later (receivable), or the platform.
+    """Who pays an amount: promotional credit, paid credit, the account later (receivable), or the platform.
 
-    In a difference the parts may be negative: money that goes back.
+    In a difference the parts may be negative: money that goes back. In a sum `credit` may be negative, too: a
+    receivable that was paid in the meantime comes back as credit.
     """
 
+    promotional: int = 0
     credit: int = 0
     receivable: int = 0
     platform: int = 0
@@ -47,15 +50,29 @@ class Funding:
     @property
     def total(self) -> int:
         """What the parts add up to."""
-        return self.credit + self.receivable + self.platform
+        return self.promotional + self.credit + self.receivable + self.platform
 
     def plus(self, other: "Funding") -> "Funding":
         """Both together, part by part."""
         return Funding(
+            promotional=self.promotional + other.promotional,
             credit=self.credit + other.credit,
             receivable=self.receivable + other.receivable,
             platform=self.platform + other.platform,
         )
+
+    def minus(self, other: "Funding") -> "Funding":
+        """The difference, part by part."""
+        return Funding(
+            promotional=self.promotional - other.promotional,
+            credit=self.credit - other.credit,
+            receivable=self.receivable - other.receivable,
+            platform=self.platform - other.platform,
+        )
+
+
+NOBODY = Funding()
+"""Nobody pays anything."""
 
 
 # --- what is owed --------------------------------------------------------------------------------
@@ -132,38 +149,85 @@ def _cost_so_far(price: PriceVersion, hold: RunHold, used: dict[str, Decimal]) -
 def take(account: Account, amount: int) -> tuple[Account, Funding]:
     """Charge an account whose hold for this was given back just before.
 
-    First what the hold had set aside and then other free credit (both are available credit here), then a
-    receivable up to the account's limit; the platform bears the rest.
+    First what the hold had set aside and then other free credit (both are available credit here), promotional
+    before paid; then a receivable up to the account's limit; the platform bears the rest.
     """
-    credit = min(amount, account.available)
-    receivable = min(amount - credit, account.receivable_limit - account.receivable)
-    platform = amount - credit - receivable
-    account = replace(account, credit=account.credit - credit, receivable=account.receivable + receivable)
-    return account, Funding(credit=credit, receivable=receivable, platform=platform)
+    promotional = min(amount, account.promotional, account.available)
+    credit = min(amount, account.available) - promotional
+    rest = amount - promotional - credit
+    receivable = min(rest, account.receivable_limit - account.receivable)
+    account = replace(
+        account,
+        promotional=account.promotional - promotional,
+        credit=account.credit - credit,
+        receivable=account.receivable + receivable,
+    )
+    funding = Funding(
+        promotional=promotional, credit=credit, receivable=receivable, platform=rest - receivable
+    )
+    return account, funding
 
 
 def return_to(account: Account, paid: Funding, amount: int) -> tuple[Account, Funding]:
     """Give back `amount` of what was charged before, in the opposite order of `take`.
 
-    What the platform bore comes first, then what the account still owes for this run, then credit. The
-    funding that comes back is negative.
+    What the platform bore comes first, then what the account still owes for this run, then paid credit (also
+    for a receivable that was paid meanwhile), then promotional credit. The funding that comes back is negative.
+
+    Args:
+        paid: who has paid what is not given back yet; its total is at least `amount`.
     """
     platform = min(amount, paid.platform)
-    receivable = min(amount - platform, paid.receivable, account.receivable)
-    credit = amount - platform - receivable
-    account = replace(account, credit=account.credit + credit, receivable=account.receivable - receivable)
-    return account, Funding(credit=-credit, receivable=-receivable, platform=-platform)
+    # What of the receivable has come back as credit before must not come back a second time.
+    owed = paid.receivable + min(paid.credit, 0)
+    receivable = min(amount - platform, owed, account.receivable)
+    credit = min(amount - platform - receivable, paid.credit + paid.receivable - receivable)
+    promotional = amount - platform - receivable - credit
+    account = replace(
+        account,
+        promotional=account.promotional + promotional,
+        credit=account.credit + credit,
+        receivable=account.receivable - receivable,
+    )
+    change = Funding(promotional=-promotional, credit=-credit, receivable=-receivable, platform=-platform)
+    return account, change
+
+
+def entries(change: Funding, earned: dict[Ledger, int], expired: int = 0) -> dict[Ledger, int]:
+    """The balanced entries of a charge or of what is given back of one.
+
+    Args:
+        change: who pays more (negative: gets back) by this posting.
+        earned: by how much what was earned grows on each ledger, see `split.change`.
+        expired: what of the promotional credit that comes back belongs to grants that have expired.
+
+    Raises:
+        Unbalanced: the two do not come to the same amount.
+    """
+    return balanced(
+        {
+            Ledger.PROMOTIONAL_CREDIT: -change.promotional - expired,
+            Ledger.CUSTOMER_CREDIT: -change.credit,
+            Ledger.RECEIVABLE: -change.receivable,
+            Ledger.PLATFORM_COST: -change.platform,
+            Ledger.PROMOTION_COST: expired,
+            **earned,
+        }
+    )
 
 
 # --- in words ------------------------------------------------------------------------------------
 
 
-def explain(hold: RunHold, owed: Owed, funding: Funding, released: int, before: int | None) -> str:
+def explain(
+    hold: RunHold, owed: Owed, funding: Funding, released: int, before: int | None, refunded: int = 0
+) -> str:
     """One sentence on how a run's charge relates to its quote.
 
     Args:
         released: what of the hold went back to the account.
         before: the charge that this one corrects, if any.
+        refunded: what was refunded of it before; a charge does not fall below that.
     """
 
     def money(amount: int) -> str:
@@ -172,13 +236,20 @@ def explain(hold: RunHold, owed: Owed, funding: Funding, released: int, before: 
     quoted = {one.meter: one.quantity for one in hold.quote.lines}
     used = [_of_quoted(one, quoted.get(one.meter)) for one in owed.rated.lines]
     parts = [
-        f"{money(owed.rated.amount)} charged of {money(hold.quoted)} quoted: {owed.reason}"
+        f"{money(funding.total)} charged of {money(hold.quoted)} quoted: {owed.reason}"
         + (f" ({', '.join(used)})" if used else "")
     ]
     if before is not None:
         parts.append(f"corrected from {money(before)}")
     elif released:
         parts.append(f"{money(released)} went back to the account")
+    if funding.total > owed.rated.amount:
+        parts.append(
+            f"{money(owed.rated.amount)} would be owed, but {money(refunded)} was refunded before, "
+            "so nothing more goes back"
+        )
+    if funding.promotional:
+        parts.append(f"{money(funding.promotional)} came from promotional credit")
     if funding.receivable:
         parts.append(f"{money(funding.receivable)} went beyond the credit and is owed")
     if funding.platform:

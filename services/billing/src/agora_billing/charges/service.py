@@ -16,15 +16,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from agora_billing.accounts import store as accounts
 from agora_billing.accounts.model import Account
 from agora_billing.accounts.service import Clock
-from agora_billing.charges import model, store
-from agora_billing.charges.model import Funding, Owed
+from agora_billing.charges import model, split, store
+from agora_billing.charges.model import NOBODY, Funding, Owed
+from agora_billing.charges.split import earned
 from agora_billing.charges.store import Charge
 from agora_billing.holds import model as hold_model
 from agora_billing.holds import store as holds
 from agora_billing.holds.model import RunHold
 from agora_billing.holds.service import no_run
 from agora_billing.ledger import store as ledger
-from agora_billing.ledger.model import Ledger, Posting, PostingKind, balanced, posting_id
+from agora_billing.ledger.model import Ledger, Posting, PostingKind, posting_id
 from agora_billing.prices.model import PriceVersion
 from agora_billing.prices.service import Prices
 
@@ -111,11 +112,12 @@ class _Batch:
 
     def _adjust(self, hold: RunHold, usage: RunUsageClosed, owed: Owed, before: Charge) -> Charge:
         account = self._accounts[hold.account]
-        difference = owed.rated.amount - before.amount
+        difference = max(owed.rated.amount, before.refunded.total) - before.amount
         if difference >= 0:
             account, change = model.take(account, difference)
         else:
-            account, change = model.return_to(account, before.funding, -difference)
+            paid = before.funding.minus(before.refunded)
+            account, change = model.return_to(account, paid, -difference)
         self._keep(account)
         funding = before.funding.plus(change)
         return self._charge_of(hold, usage, owed, funding, released=before.released, before=before)
@@ -131,6 +133,7 @@ class _Batch:
         before: Charge | None = None,
     ) -> Charge:
         was = before.amount if before else None
+        refunded = before.refunded if before else NOBODY
         return Charge(
             run=hold.run,
             revision=usage.revision,
@@ -138,12 +141,13 @@ class _Batch:
             account=hold.account,
             kind="settled" if before is None else "adjusted",
             currency=hold.currency,
-            amount=owed.rated.amount,
-            difference=owed.rated.amount - (was or 0),
+            amount=funding.total,
+            difference=funding.total - (was or 0),
             funding=funding,
+            refunded=refunded,
             released=released,
             lines=owed.rated.lines,
-            explanation=model.explain(hold, owed, funding, released, was),
+            explanation=model.explain(hold, owed, funding, released, was, refunded.total),
             outcome=usage.outcome,
             deliverable=usage.deliverable,
             at=self._now,
@@ -154,12 +158,7 @@ class _Batch:
         self._changed_accounts.add(account.id)
 
     def _post(self, charge: Charge, hold: RunHold, price: PriceVersion, before: Charge | None) -> None:
-        paid = before.funding if before else Funding()
-        change = Funding(
-            credit=charge.funding.credit - paid.credit,
-            receivable=charge.funding.receivable - paid.receivable,
-            platform=charge.funding.platform - paid.platform,
-        )
+        change = charge.funding.minus(before.funding) if before else charge.funding
         if change.platform > 0:
             log.error(
                 "platform bears a part of a charge",
@@ -169,11 +168,15 @@ class _Batch:
                 amount=format_amount(change.platform),
                 currency=charge.currency,
             )
-        if charge.difference:
-            self._postings.append(self._posting(charge, change, hold, price))
+        moved = _earned_by(charge, price, before)
+        # A correction may leave the amount and move only who earns it.
+        if charge.difference or moved:
+            self._postings.append(self._posting(charge, hold, price, model.entries(change, moved)))
         self._events.append(_event(charge, hold))
 
-    def _posting(self, charge: Charge, change: Funding, hold: RunHold, price: PriceVersion) -> Posting:
+    def _posting(
+        self, charge: Charge, hold: RunHold, price: PriceVersion, entries: dict[Ledger, int]
+    ) -> Posting:
         settled = charge.kind == "settled"
         kind = PostingKind.CHARGE if settled else PostingKind.ADJUSTMENT
         cause = charge.run if settled else f"{charge.run}:{charge.revision}"
@@ -191,16 +194,11 @@ class _Batch:
             cause=cause,
             description=what if settled else f"{what}, usage corrected (revision {charge.revision})",
             run=charge.run,
+            author=price.author,
             credit_after=account.credit,
+            promotional_after=account.promotional,
             at=charge.at,
-            entries=balanced(
-                {
-                    Ledger.CUSTOMER_CREDIT: -change.credit,
-                    Ledger.RECEIVABLE: -change.receivable,
-                    Ledger.PLATFORM_COST: -change.platform,
-                    Ledger.REVENUE: change.total,
-                }
-            ),
+            entries=entries,
         )
 
     async def save(self, connection: AsyncConnection) -> None:
@@ -210,6 +208,14 @@ class _Batch:
         await ledger.insert(connection, self._postings)
         await store.insert(connection, self._charges)
         await emit(connection, self._events)
+
+
+def _earned_by(charge: Charge, price: PriceVersion, before: Charge | None) -> dict[Ledger, int]:
+    refunded = charge.refunded.total
+    after = earned(charge.amount, charge.lines, price.author_share, refunded)
+    if before is None:
+        return after
+    return split.change(earned(before.amount, before.lines, price.author_share, refunded), after)
 
 
 def _event(charge: Charge, hold: RunHold) -> Event:

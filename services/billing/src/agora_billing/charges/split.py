@@ -14,7 +14,6 @@ difference of two of them.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Context, Decimal, Inexact, InvalidOperation, Overflow, localcontext
 
 from agora_contracts.billing import QuoteLine
@@ -29,32 +28,25 @@ OWN_KEY_METER = "model.cost.own"
 _EXACT = Context(prec=80, traps=[Inexact, InvalidOperation, Overflow])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Share:
-    """Who shares in a package's charges: nobody, or an author by a share from 0 to 1."""
-
-    author: str | None = None
-    of_author: Decimal = Decimal(0)
-
-
-PLATFORMS_OWN = Share()
-"""A package of the platform's own."""
-
-
-def earned(amount: int, lines: Iterable[QuoteLine], share: Share, refunded: int = 0) -> dict[Ledger, int]:
+def earned(
+    amount: int, lines: Iterable[QuoteLine], author_share: Decimal | None, refunded: int = 0
+) -> dict[Ledger, int]:
     """What a charge of `amount` with these lines, of which `refunded` was given back, leaves on each ledger.
 
     The values add up to `amount - refunded`. Ledgers on which nothing is left are left out.
+
+    Args:
+        author_share: what of the work is the author's, from 0 to 1; None for a package of the platform's own.
     """
     model_cost, own_key_fee = _parts(amount, lines)
     work = amount - model_cost - own_key_fee
     books = {Ledger.MODEL_COST: model_cost, Ledger.PLATFORM_FEE: own_key_fee}
-    if share.author is None:
+    if author_share is None:
         books[Ledger.REVENUE] = work
         books[Ledger.REFUNDS] = -refunded
     else:
-        author = _of(work, share.of_author)
-        platform = _of(work, 1 - share.of_author)
+        author = _of(work, author_share)
+        platform = _of(work, 1 - author_share)
         kept = author - given_back(author, amount, refunded)
         books[Ledger.AUTHOR_EARNINGS] = kept
         books[Ledger.PLATFORM_FEE] += platform

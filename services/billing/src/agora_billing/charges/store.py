@@ -24,7 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from agora_billing.charges.model import Funding
+from agora_billing.charges.model import NOBODY, Funding
 from agora_billing.database import metadata
 
 charges = Table(
@@ -38,6 +38,7 @@ charges = Table(
     Column("currency", Text, nullable=False),
     Column("amount", BigInteger, nullable=False),
     Column("difference", BigInteger, nullable=False),
+    Column("promotional_part", BigInteger, nullable=False, server_default="0"),
     Column("credit_part", BigInteger, nullable=False),
     Column("receivable_part", BigInteger, nullable=False),
     Column("platform_part", BigInteger, nullable=False),
@@ -51,7 +52,8 @@ charges = Table(
     CheckConstraint("kind IN ('settled', 'adjusted')", name="kind"),
     CheckConstraint("amount >= 0 AND released >= 0", name="amount"),
     CheckConstraint(
-        "receivable_part >= 0 AND platform_part >= 0 AND credit_part + receivable_part + platform_part = amount",
+        "promotional_part >= 0 AND receivable_part >= 0 AND platform_part >= 0 "
+        "AND promotional_part + credit_part + receivable_part + platform_part = amount",
         name="parts",
     ),
 )
@@ -66,7 +68,8 @@ class Charge:
     """A run's charge as of one revision of its usage.
 
     `amount` is the whole charge, `difference` what this revision changed, `funding` who has paid the whole,
-    `released` what the settlement gave back of the hold. Micro-units.
+    `refunded` who has got back how much of it by refunds until now, `released` what the settlement gave back of
+    the hold. Micro-units. A charge is never less than its refunds.
     """
 
     run: str
@@ -78,6 +81,7 @@ class Charge:
     amount: int
     difference: int
     funding: Funding
+    refunded: Funding = NOBODY
     released: int
     lines: list[QuoteLine]
     explanation: str
@@ -87,27 +91,38 @@ class Charge:
 
 
 _LATEST = text("""
-    SELECT DISTINCT ON (run) run, revision, tenant_id, account_id, kind, currency, amount, difference,
-           credit_part, receivable_part, platform_part, released, lines::text AS lines, explanation,
-           outcome, deliverable, at
-    FROM charges WHERE run = ANY(CAST(:runs AS text[])) ORDER BY run, revision DESC
+    SELECT c.*, coalesce(r.promotional, 0) AS promotional_back, coalesce(r.credit, 0) AS credit_back,
+           coalesce(r.receivable, 0) AS receivable_back, coalesce(r.platform, 0) AS platform_back
+    FROM (
+        SELECT DISTINCT ON (run) run, revision, tenant_id, account_id, kind, currency, amount, difference,
+               promotional_part, credit_part, receivable_part, platform_part, released, lines::text AS lines,
+               explanation, outcome, deliverable, at
+        FROM charges WHERE run = ANY(CAST(:runs AS text[])) ORDER BY run, revision DESC
+    ) c
+    LEFT JOIN (
+        SELECT run, sum(promotional_part)::bigint AS promotional, sum(credit_part)::bigint AS credit,
+               sum(receivable_part)::bigint AS receivable, sum(platform_part)::bigint AS platform
+        FROM refunds WHERE run = ANY(CAST(:runs AS text[])) GROUP BY run
+    ) r ON r.run = c.run
 """)
 
 _INSERT = text("""
-    INSERT INTO charges (run, revision, tenant_id, account_id, kind, currency, amount, difference, credit_part,
-                         receivable_part, platform_part, released, lines, explanation, outcome, deliverable, at)
-    SELECT n.run, n.revision, n.tenant, n.account, n.kind, n.currency, n.amount, n.difference, n.credit,
-           n.receivable, n.platform, n.released, CAST(n.lines AS jsonb), n.explanation, n.outcome,
+    INSERT INTO charges (run, revision, tenant_id, account_id, kind, currency, amount, difference,
+                         promotional_part, credit_part, receivable_part, platform_part, released, lines,
+                         explanation, outcome, deliverable, at)
+    SELECT n.run, n.revision, n.tenant, n.account, n.kind, n.currency, n.amount, n.difference, n.promotional,
+           n.credit, n.receivable, n.platform, n.released, CAST(n.lines AS jsonb), n.explanation, n.outcome,
            n.deliverable, n.at
     FROM unnest(
         CAST(:runs AS text[]), CAST(:revisions AS integer[]), CAST(:tenants AS text[]),
         CAST(:accounts AS text[]), CAST(:kinds AS text[]), CAST(:currencies AS text[]),
-        CAST(:amounts AS bigint[]), CAST(:differences AS bigint[]), CAST(:credits AS bigint[]),
+        CAST(:amounts AS bigint[]), CAST(:differences AS bigint[]),
+        CAST(:promotional AS bigint[]), CAST(:credits AS bigint[]),
         CAST(:receivables AS bigint[]), CAST(:platforms AS bigint[]), CAST(:released AS bigint[]),
         CAST(:lines AS text[]), CAST(:explanations AS text[]), CAST(:outcomes AS text[]),
         CAST(:deliverables AS text[]), CAST(:times AS timestamptz[])
-    ) AS n (run, revision, tenant, account, kind, currency, amount, difference, credit, receivable, platform,
-            released, lines, explanation, outcome, deliverable, at)
+    ) AS n (run, revision, tenant, account, kind, currency, amount, difference, promotional, credit, receivable,
+            platform, released, lines, explanation, outcome, deliverable, at)
 """)
 
 
@@ -121,7 +136,18 @@ def _charge(row: Row[Any]) -> Charge:
         currency=row.currency,
         amount=row.amount,
         difference=row.difference,
-        funding=Funding(credit=row.credit_part, receivable=row.receivable_part, platform=row.platform_part),
+        funding=Funding(
+            promotional=row.promotional_part,
+            credit=row.credit_part,
+            receivable=row.receivable_part,
+            platform=row.platform_part,
+        ),
+        refunded=Funding(
+            promotional=row.promotional_back,
+            credit=row.credit_back,
+            receivable=row.receivable_back,
+            platform=row.platform_back,
+        ),
         released=row.released,
         lines=_lines.decode(row.lines),
         explanation=row.explanation,
@@ -152,6 +178,7 @@ async def insert(connection: AsyncConnection, new: Sequence[Charge]) -> None:
             "currencies": [charge.currency for charge in new],
             "amounts": [charge.amount for charge in new],
             "differences": [charge.difference for charge in new],
+            "promotional": [charge.funding.promotional for charge in new],
             "credits": [charge.funding.credit for charge in new],
             "receivables": [charge.funding.receivable for charge in new],
             "platforms": [charge.funding.platform for charge in new],

@@ -21,7 +21,8 @@ _EXACT = Context(prec=80, traps=[Inexact, InvalidOperation, Overflow])
 class PriceVersion:
     """The prices of one package version as they were when they were published. Never changes.
 
-    `model_cost_limit` is the most that a run's model calls may cost, in whole currency units.
+    `model_cost_limit` is the most that a run's model calls may cost, in whole currency units. `author` earns
+    `author_share` (0 to 1) of the work; both are None for a package of the platform's own.
     """
 
     id: str
@@ -31,6 +32,8 @@ class PriceVersion:
     prices: tuple[OfferedPrice, ...]
     charges: ChargePolicy
     model_cost_limit: Decimal
+    author: str | None = None
+    author_share: Decimal | None = None
 
     def unit_prices(self, basis: str) -> dict[str, Decimal]:
         """What one unit of each meter costs under `basis`.

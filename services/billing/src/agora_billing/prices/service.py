@@ -70,6 +70,8 @@ async def pin(connection: AsyncConnection, envelopes: Sequence[Envelope[PriceVer
                     prices=tuple(envelope.data.prices),
                     charges=envelope.data.charges,
                     model_cost_limit=envelope.data.model_cost_limit,
+                    author=envelope.data.author,
+                    author_share=None if envelope.data.author is None else envelope.data.author_share,
                 ),
                 envelope.time,
             )

@@ -24,6 +24,8 @@ price_versions = Table(
     Column("prices", JSONB, nullable=False),
     Column("charges", JSONB, nullable=False),
     Column("model_cost_limit", Numeric, nullable=False),
+    Column("author", Text),
+    Column("author_share", Numeric),
     Column("published_at", DateTime(timezone=True), nullable=False),
 )
 
@@ -33,14 +35,16 @@ _charges = msgspec.json.Decoder(ChargePolicy)
 
 _INSERT = text("""
     INSERT INTO price_versions
-        (price_version, tenant_id, package, version, currency, prices, charges, model_cost_limit, published_at)
+        (price_version, tenant_id, package, version, currency, prices, charges, model_cost_limit, author, author_share,
+         published_at)
     VALUES (:id, :tenant, :package, :version, :currency, CAST(:prices AS jsonb), CAST(:charges AS jsonb),
-            :model_cost_limit, :published_at)
+            :model_cost_limit, :author, :author_share, :published_at)
     ON CONFLICT DO NOTHING
 """)
 
 _READ = text("""
-    SELECT price_version, package, version, currency, prices::text, charges::text, model_cost_limit
+    SELECT price_version, package, version, currency, prices::text, charges::text, model_cost_limit, author,
+           author_share
     FROM price_versions WHERE price_version = ANY(CAST(:ids AS text[]))
 """)
 
@@ -61,6 +65,8 @@ async def insert(connection: AsyncConnection, new: Sequence[tuple[PriceVersion, 
                 "prices": _encoder.encode(price.prices).decode(),
                 "charges": _encoder.encode(price.charges).decode(),
                 "model_cost_limit": price.model_cost_limit,
+                "author": price.author,
+                "author_share": price.author_share,
                 "published_at": at,
             }
             for price, at in new
@@ -80,6 +86,8 @@ async def read(connection: AsyncConnection, ids: Iterable[str]) -> list[PriceVer
             prices=_prices.decode(row.prices),
             charges=_charges.decode(row.charges),
             model_cost_limit=row.model_cost_limit,
+            author=row.author,
+            author_share=row.author_share,
         )
         for row in rows
     ]
