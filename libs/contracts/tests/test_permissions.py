@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 import nats
 import pytest
 from agora_contracts.catalogue import COMMANDS, EVENTS, PROCESSES, SHARED_COMMANDS, shared_subject
-from agora_contracts.permissions import permissions
+from agora_contracts.permissions import integrator_inbox, integrator_user, permissions
 from agora_contracts.platform import GetHealth
-from agora_contracts.subjects import STREAMS, event_subject, live_subject
+from agora_contracts.subjects import STREAMS, event_subject, ingest_subject, live_subject
 from agora_kit.relay import ensure_streams
 from agora_local.parts import Nats
 from agora_local.ports import free_ports
@@ -17,13 +17,19 @@ from agora_local.testing import own_folder
 from nats.aio.client import Client
 from nats.js.api import AckPolicy, ConsumerConfig
 
-DURABLE = {"catalog": [], "metering": ["RUNS", "USAGE"], "billing": ["CATALOG", "METERING", "RUNS"]} | {
+DURABLE = {
+    "catalog": [],
+    "metering": ["CATALOG", "INGEST", "RUNS", "USAGE"],
+    "billing": ["CATALOG", "METERING", "RUNS"],
+} | {
     "execution": ["BILLING", "CATALOG"],
     "worker": [],
     "vectors": [],
     "gateway": [],
 }
 """The streams that each process reads durably."""
+
+INTEGRATOR = integrator_user("ten_1", "weather")
 
 _NOBODYS = "nobody.may.say.this"
 
@@ -33,7 +39,9 @@ def server() -> Iterator[Nats]:
     """A NATS server whose users have the catalogue's permissions."""
     with own_folder() as folder:
         port, monitor_port = free_ports(2)
-        with Nats(folder / "nats", port, monitor_port, permissions=permissions) as running:
+        with Nats(
+            folder / "nats", port, monitor_port, permissions=permissions, integrators=[INTEGRATOR]
+        ) as running:
             yield running
 
 
@@ -72,9 +80,11 @@ def user(server: Nats) -> Callable[[str], object]:
     """`async with user("billing") as one:` connects as a process."""
 
     @asynccontextmanager
-    async def connect(process: str) -> AsyncIterator[User]:
+    async def connect(process: str, inbox: str = "_INBOX") -> AsyncIterator[User]:
         made = User()
-        made.client = await nats.connect(server.user_url(process), error_cb=made.note)
+        made.client = await nats.connect(
+            server.user_url(process), error_cb=made.note, inbox_prefix=inbox.encode()
+        )
         try:
             yield made
         finally:
@@ -173,6 +183,38 @@ async def test_a_process_reads_the_streams_that_it_consumes(user, process: str):
         wanted |= {f"$JS.API.STREAM.{verb}.{name}" for verb in ("DELETE", "PURGE") for name in STREAMS}
         wanted |= {f"$JS.API.STREAM.MSG.GET.{name}" for name in STREAMS}
         assert wanted == await one.refuses(wanted)
+
+
+async def test_an_integrator_reports_for_its_tenant_under_its_name_and_does_nothing_else(user):
+    """
+    It publishes on its own subject, hears that the stream has it, and neither says nor hears anything else: no other
+    tenant's usage, no other integrator's, no event, no command, no JetStream, no answer to anybody.
+    """
+    async with user("metering") as metering:
+        await ensure_streams(metering.client.jetstream())
+    own = ingest_subject("ten_1", "weather")
+    unsaid = {ingest_subject("ten_1", "other"), ingest_subject("ten_2", "weather"), "_INBOX.somebody"}
+    unsaid |= {event_subject("ten_1", spec.path) for spec in EVENTS.values()}
+    unsaid |= {spec.subject for spec in COMMANDS.values()} | {"$JS.API.INFO", "$JS.API.STREAM.PURGE.INGEST"}
+    unheard = {">", "_INBOX.>", "_INBOX.*", own, "agora.>", "$JS.>", live_subject("ten_1", "run_1")}
+    unheard.add(f"{integrator_inbox('ten_2', 'weather')}.>")
+
+    async with user(INTEGRATOR, integrator_inbox("ten_1", "weather")) as one:
+        stored = await one.client.jetstream(timeout=5).publish(own, b"{}")
+        assert ("INGEST", []) == (stored.stream, one.refused)
+        assert unsaid == await one.refuses(unsaid)
+        assert unheard == await one.refuses(unheard, publish=False)
+
+
+@pytest.mark.parametrize(
+    ("tenant", "source"), [("ten_1", "a.b"), ("*", "weather"), ("ten_1", ">"), ("", "a")]
+)
+def test_an_integrator_has_a_name_that_fits_into_a_subject(tenant: str, source: str):
+    """
+    No name can stand for more subjects than one.
+    """
+    with pytest.raises(ValueError, match="cannot stand in a subject"):
+        integrator_user(tenant, source)
 
 
 def test_a_user_that_is_no_process_is_not_limited():

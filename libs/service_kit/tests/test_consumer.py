@@ -15,7 +15,7 @@ from agora_contracts.envelope import Envelope
 from agora_contracts.metering import UsageIncomplete
 from agora_contracts.problems import AgoraError
 from agora_contracts.subjects import METERING_STREAM, event_subject
-from agora_kit import consumer as consumer_module
+from agora_kit import durable
 from agora_kit.consumer import EventConsumer, Handler
 from agora_kit.database import Database
 from agora_kit.outbox import Event, encode
@@ -32,7 +32,7 @@ STORE = text("INSERT INTO notes (tenant_id, id, body) VALUES (:tenant, :id, :bod
 @pytest.fixture(autouse=True)
 def quick_redelivery(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is handed back comes again at once."""
-    monkeypatch.setattr(consumer_module, "_NAK_SECONDS", (0.01,))
+    monkeypatch.setattr(durable, "_NAK_SECONDS", (0.01,))
 
 
 class Notes:

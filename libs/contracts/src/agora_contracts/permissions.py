@@ -1,7 +1,7 @@
-"""What each process may do on NATS, computed from the catalogue: least privilege as data.
+"""What each process, and each integrator, may do on NATS, computed from the catalogue: least privilege as data.
 
-In the words of the server's configuration (`publish` and `subscribe`, each with `allow`). Whoever is not a process of
-the catalogue, such as the operator, is not limited here.
+In the words of the server's configuration (`publish` and `subscribe`, each with `allow`). Whoever is neither a process
+of the catalogue nor an integrator, such as the operator, is not limited here.
 """
 
 from agora_contracts.catalogue import (
@@ -12,7 +12,7 @@ from agora_contracts.catalogue import (
     EventSpec,
     shared_subject,
 )
-from agora_contracts.subjects import STREAMS
+from agora_contracts.subjects import INGEST_STREAM, STREAMS, ingest_subject
 
 type Permissions = dict[str, dict[str, list[str]]]
 
@@ -26,10 +26,39 @@ _ASKERS_OF_ALL = ("gateway",)
 """Processes that ask every process for its health and, for operators, its dead letters."""
 
 
-def permissions(process: str) -> Permissions | None:
-    """The permissions of a process' NATS user; None, which is no limit, for a user that is no process."""
-    if process not in PROCESSES:
-        return None
+_INBOUND = {"metering": (INGEST_STREAM.name,)}
+"""Who reads what integrators publish."""
+
+_INTEGRATOR = "ingest"
+
+
+def integrator_user(tenant: str, source: str) -> str:
+    """The NATS user of an integrator that reports usage of one tenant: `ingest.ten_1.weather`.
+
+    Raises:
+        ValueError: the tenant or the source cannot stand in a subject.
+    """
+    ingest_subject(tenant, source)
+    return f"{_INTEGRATOR}.{tenant}.{source}"
+
+
+def integrator_inbox(tenant: str, source: str) -> str:
+    """The inbox prefix that an integrator's client has to be given: answers of others are none of its business."""
+    return f"_INBOX.{integrator_user(tenant, source)}"
+
+
+def permissions(user: str) -> Permissions | None:
+    """The permissions of the NATS user of a process or an integrator; None, which is no limit, for any other."""
+    if user.startswith(f"{_INTEGRATOR}."):
+        _, tenant, source = user.split(".")
+        return {
+            "publish": {"allow": [ingest_subject(tenant, source)]},
+            "subscribe": {"allow": [f"{integrator_inbox(tenant, source)}.>"]},
+        }
+    return _process_permissions(user) if user in PROCESSES else None
+
+
+def _process_permissions(process: str) -> Permissions:
     publish = [
         # Replies go to the asker's inbox.
         _INBOXES,
@@ -82,5 +111,6 @@ def _jetstream_of(process: str) -> list[str]:
 
 
 def _read(process: str) -> list[str]:
-    """The streams of the events that this process consumes."""
-    return sorted({spec.stream.name for spec in EVENTS.values() if process in spec.consumers})
+    """The streams that this process consumes."""
+    events = {spec.stream.name for spec in EVENTS.values() if process in spec.consumers}
+    return sorted(events.union(_INBOUND.get(process, ())))

@@ -17,6 +17,7 @@ import nats.errors
 import structlog
 from agora_contracts.catalogue import COMMANDS, SHARED_COMMANDS, shared_subject
 from agora_contracts.problems import AgoraError, Problem, from_problem
+from agora_contracts.subjects import Stream
 from faststream import AckPolicy
 from faststream.nats import NatsBroker, NatsMessage, NatsResponse
 from nats.aio.client import Client
@@ -24,6 +25,8 @@ from nats.aio.client import Client
 from agora_kit import telemetry
 from agora_kit.consumer import EventConsumer, Handler
 from agora_kit.database import UNSTORABLE, Database, is_transient, is_unstorable
+from agora_kit.durable import DurableConsumer
+from agora_kit.inbound import InboundConsumer, InboundHandler
 from agora_kit.relay import ensure_streams
 
 log = structlog.get_logger()
@@ -80,7 +83,7 @@ class Broker:
             error_cb=_log_connection_error,
             pending_size=16 * 1024 * 1024,
         )
-        self._consumers: list[EventConsumer] = []
+        self._consumers: list[DurableConsumer] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._flushes: set[asyncio.Task[None]] = set()
         self._in_flight = 0
@@ -116,8 +119,16 @@ class Broker:
         self._consumers.append(consumer)
         return consumer
 
+    def consume_inbound(
+        self, purpose: str, stream: Stream, handler: InboundHandler, **options: Any
+    ) -> InboundConsumer:
+        """Consume what integrators publish on a stream; options as for `InboundConsumer`."""
+        consumer = InboundConsumer(f"{self.process}-{purpose}", stream, handler, **options)
+        self._consumers.append(consumer)
+        return consumer
+
     @property
-    def consumers(self) -> list[EventConsumer]:
+    def consumers(self) -> list[DurableConsumer]:
         """Everything this process consumes."""
         return self._consumers
 

@@ -2,33 +2,24 @@
 
 A batch is one transaction. What cannot be decoded, or is refused each time it is tried alone, becomes a
 dead letter with its reason; what fails for a passing cause (database away) is handed back and comes again.
-
-The loop is ours and not FastStream's pull subscriber, because that one holds a lone message back until its
-poll times out: each hop of a run would wait for a poll (docs/decisions/0003-event-consumers.md).
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from typing import Any
 
 import msgspec
 import structlog
 from agora_contracts.catalogue import EVENTS, EventSpec
 from agora_contracts.envelope import Envelope
-from agora_contracts.problems import AgoraError
 from agora_contracts.subjects import tenant_of
-from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.js.api import AckPolicy, ConsumerConfig
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agora_kit import dead_letters, telemetry
 from agora_kit.database import Database, is_transient
 from agora_kit.dead_letters import Refused
-from agora_kit.pull import Pull
+from agora_kit.durable import TRIES, DurableConsumer, hand_back, is_final
 
 log = structlog.get_logger()
 
@@ -38,9 +29,6 @@ type Handler = Callable[[AsyncConnection, Sequence[Envelope[Any]]], Awaitable[Af
 """Applies a batch inside the given transaction. May see an event late, out of order, or, without an inbox,
 again; raises `AgoraError` or `ValueError` for what it will never accept. What it returns is called once the
 transaction is committed."""
-
-_TRIES = 5
-_NAK_SECONDS = (0.2, 1.0, 5.0, 15.0)
 
 _INBOX = text("""
     INSERT INTO inbox (consumer, message_id)
@@ -55,7 +43,7 @@ class _Header(msgspec.Struct, frozen=True):
     type: str
 
 
-class EventConsumer:
+class EventConsumer(DurableConsumer):
     """Takes events of some types from one stream to one handler.
 
     Args:
@@ -82,58 +70,18 @@ class EventConsumer:
         streams = {spec.stream.name for spec in specs}
         if len(streams) != 1:
             raise ValueError(f"{name}: a consumer reads one stream, not {sorted(streams)}")
-        self.name = name
-        self.stream = streams.pop()
-        self.subjects = [f"agora.evt.*.{spec.path}" for spec in specs]
+        super().__init__(
+            name,
+            streams.pop(),
+            [f"agora.evt.*.{spec.path}" for spec in specs],
+            batch_max=batch_max,
+            linger_seconds=linger_seconds,
+        )
         self._decoders = {spec.type: msgspec.json.Decoder(Envelope[spec.data]) for spec in specs}  # type: ignore[name-defined]
         self._single = next(iter(self._decoders.values())) if len(specs) == 1 else None
         self._handler = handler
         self._inbox = inbox
-        self._batch_max = batch_max
-        self._linger_seconds = linger_seconds
         self._header = msgspec.json.Decoder(_Header)
-
-    async def run(self, connection: Client, database: Database) -> None:
-        """Consume until cancelled. Finishes the batch at hand before it ends."""
-        while True:
-            try:
-                await self._consume(connection, database)
-            except Exception as error:
-                log.warning("consumer interrupted, trying again", consumer=self.name, error=repr(error))
-                await asyncio.sleep(0.5)
-
-    async def _consume(self, connection: Client, database: Database) -> None:
-        await connection.jetstream().add_consumer(
-            self.stream,
-            ConsumerConfig(
-                durable_name=self.name,
-                ack_policy=AckPolicy.EXPLICIT,
-                ack_wait=30,
-                max_deliver=-1,
-                max_ack_pending=max(2000, 4 * self._batch_max),
-                filter_subjects=self.subjects if len(self.subjects) > 1 else None,
-                filter_subject=self.subjects[0] if len(self.subjects) == 1 else None,
-            ),
-        )
-        pull = Pull(connection, self.stream, self.name, batch_max=self._batch_max)
-        await pull.open()
-        try:
-            while True:
-                messages = await pull.take(self._linger_seconds)
-                applying = asyncio.ensure_future(self._apply(messages, database))
-                try:
-                    await asyncio.shield(applying)
-                except asyncio.CancelledError:
-                    # A stop lets the batch at hand end, so that its commit is followed by its ack. It stays a
-                    # stop when the batch fails: otherwise the loop would go on, and nobody asks twice.
-                    await asyncio.wait({applying})
-                    if (error := applying.exception()) is not None:
-                        log.warning("batch failed in the stop", consumer=self.name, error=repr(error))
-                    raise
-        finally:
-            with suppress(Exception):
-                for message in await pull.close():
-                    await message.nak()
 
     async def _apply(self, messages: list[Msg], database: Database) -> None:
         good: list[tuple[Msg, Envelope[Any]]] = []
@@ -158,7 +106,7 @@ class EventConsumer:
                 log.warning(
                     "batch handed back", consumer=self.name, messages=len(messages), error=repr(error)
                 )
-                await _hand_back(messages)
+                await hand_back(messages)
                 return
             await self._apply_singly(good, refused, database)
             return
@@ -182,12 +130,12 @@ class EventConsumer:
                 if committed is not None:
                     committed()
             except Exception as error:
-                final = _is_final(error) or message.metadata.num_delivered >= _TRIES
+                final = is_final(error) or message.metadata.num_delivered >= TRIES
                 if is_transient(error) or not final:
                     log.warning(
                         "message handed back", consumer=self.name, event_id=envelope.id, error=repr(error)
                     )
-                    await _hand_back([message])
+                    await hand_back([message])
                     continue
                 log.error("message refused", consumer=self.name, event_id=envelope.id, error=repr(error))
                 async with database.system() as connection:
@@ -266,20 +214,8 @@ class EventConsumer:
         )
 
 
-def _is_final(error: Exception) -> bool:
-    """Whether no later try can end otherwise: refused by the handler, or not storable as data (SQLSTATE 22)."""
-    state = getattr(error.orig, "sqlstate", None) if isinstance(error, DBAPIError) else None
-    return isinstance(error, AgoraError | ValueError) or str(state or "").startswith("22")
-
-
 def _foreign(envelope: Envelope[Any], subject: str) -> str | None:
     """Why an event may not come on this subject; None when it may. A sender's rights hang on the subject's tenant."""
     if envelope.tenant == tenant_of(subject):
         return None
     return f"says tenant {envelope.tenant!r} on another tenant's subject"
-
-
-async def _hand_back(messages: list[Msg]) -> None:
-    for message in messages:
-        delivered = message.metadata.num_delivered
-        await message.nak(delay=_NAK_SECONDS[min(delivered, len(_NAK_SECONDS)) - 1])

@@ -14,7 +14,7 @@ import structlog
 from agora_contracts.subjects import STREAMS, Stream
 from nats.aio.client import Client
 from nats.js import JetStreamContext
-from nats.js.api import StreamConfig
+from nats.js.api import DiscardPolicy, RetentionPolicy, StreamConfig
 from nats.js.errors import NotFoundError
 from sqlalchemy import text
 
@@ -175,6 +175,11 @@ async def ensure_stream(stream: JetStreamContext, wanted: Stream) -> None:
         subjects=wanted.subjects,
         max_age=wanted.retention_days * 86_400,
         duplicate_window=wanted.duplicate_window_seconds,
+        max_bytes=wanted.bytes_max,
+        max_msg_size=wanted.message_bytes_max,
+        # A full stream refuses what is new, so that its publisher hears of it, instead of dropping what is old.
+        discard=DiscardPolicy.OLD if wanted.bytes_max is None else DiscardPolicy.NEW,
+        retention=RetentionPolicy.WORK_QUEUE if wanted.until_acknowledged else RetentionPolicy.LIMITS,
     )
     try:
         present = (await stream.stream_info(wanted.name)).config

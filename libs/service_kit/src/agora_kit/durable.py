@@ -1,0 +1,110 @@
+"""The loop of a durable consumer of JetStream: batches pulled, each applied to its end, also when asked to stop.
+
+The loop is ours and not FastStream's pull subscriber, because that one holds a lone message back until its
+poll times out: each hop of a run would wait for a poll (docs/decisions/0003-event-consumers.md).
+"""
+
+import asyncio
+from contextlib import suppress
+
+import structlog
+from agora_contracts.problems import AgoraError
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.js.api import AckPolicy, ConsumerConfig
+from sqlalchemy.exc import DBAPIError
+
+from agora_kit.database import Database
+from agora_kit.dead_letters import Refused
+from agora_kit.pull import Pull
+
+log = structlog.get_logger()
+
+TRIES = 5
+"""After so many deliveries an unforeseen error makes a message a dead letter."""
+
+_NAK_SECONDS = (0.2, 1.0, 5.0, 15.0)
+
+
+class DurableConsumer:
+    """A durable consumer of one stream; what is done with its batches is the subclass's.
+
+    Args:
+        name: the durable's name.
+        stream: the stream's name.
+        subjects: which of its subjects.
+        batch_max: the most messages in a batch.
+        linger_seconds: how long to gather more once the first message is there.
+    """
+
+    def __init__(
+        self, name: str, stream: str, subjects: list[str], *, batch_max: int, linger_seconds: float
+    ) -> None:
+        self.name = name
+        self.stream = stream
+        self.subjects = subjects
+        self._batch_max = batch_max
+        self._linger_seconds = linger_seconds
+
+    async def replay(self, database: Database, refused: Refused) -> str | None:
+        """Hand one dead letter to the handler again. Returns None, or the reason it was refused again."""
+        raise NotImplementedError
+
+    async def _apply(self, messages: list[Msg], database: Database) -> None:
+        """Apply a batch, and answer each of its messages: acknowledged or handed back."""
+        raise NotImplementedError
+
+    async def run(self, connection: Client, database: Database) -> None:
+        """Consume until cancelled. Finishes the batch at hand before it ends."""
+        while True:
+            try:
+                await self._consume(connection, database)
+            except Exception as error:
+                log.warning("consumer interrupted, trying again", consumer=self.name, error=repr(error))
+                await asyncio.sleep(0.5)
+
+    async def _consume(self, connection: Client, database: Database) -> None:
+        await connection.jetstream().add_consumer(
+            self.stream,
+            ConsumerConfig(
+                durable_name=self.name,
+                ack_policy=AckPolicy.EXPLICIT,
+                ack_wait=30,
+                max_deliver=-1,
+                max_ack_pending=max(2000, 4 * self._batch_max),
+                filter_subjects=self.subjects if len(self.subjects) > 1 else None,
+                filter_subject=self.subjects[0] if len(self.subjects) == 1 else None,
+            ),
+        )
+        pull = Pull(connection, self.stream, self.name, batch_max=self._batch_max)
+        await pull.open()
+        try:
+            while True:
+                messages = await pull.take(self._linger_seconds)
+                applying = asyncio.ensure_future(self._apply(messages, database))
+                try:
+                    await asyncio.shield(applying)
+                except asyncio.CancelledError:
+                    # A stop lets the batch at hand end, so that its commit is followed by its ack. It stays a
+                    # stop when the batch fails: otherwise the loop would go on, and nobody asks twice.
+                    await asyncio.wait({applying})
+                    if (error := applying.exception()) is not None:
+                        log.warning("batch failed in the stop", consumer=self.name, error=repr(error))
+                    raise
+        finally:
+            with suppress(Exception):
+                for message in await pull.close():
+                    await message.nak()
+
+
+def is_final(error: Exception) -> bool:
+    """Whether no later try can end otherwise: refused by the handler, or not storable as data (SQLSTATE 22)."""
+    state = getattr(error.orig, "sqlstate", None) if isinstance(error, DBAPIError) else None
+    return isinstance(error, AgoraError | ValueError) or str(state or "").startswith("22")
+
+
+async def hand_back(messages: list[Msg]) -> None:
+    """Let messages come again, later each time."""
+    for message in messages:
+        delivered = message.metadata.num_delivered
+        await message.nak(delay=_NAK_SECONDS[min(delivered, len(_NAK_SECONDS)) - 1])
