@@ -251,7 +251,7 @@ COMMANDS: dict[Struct, CommandSpec] = {
         _command(meters.CheckTotals, meters.TotalsCheck, "metering", deadline_seconds=60),
         _command(usage_ingest.IngestUsage, usage_ingest.IngestReport, "metering", deadline_seconds=15),
         _command(usage_ingest.ListRefusedUsage, usage_ingest.RefusedUsagePage, "metering"),
-        _command(usage_ingest.ReplayRefusedUsage, usage_ingest.ReplayedUsage, "metering", deadline_seconds=10),
+        _command(usage_ingest.ReplayRefusedUsage, usage_ingest.IngestedEvent, "metering", deadline_seconds=10),
         _command(
             usage_ingest.ReplayAllRefusedUsage, usage_ingest.ReplayedUsage, "metering", deadline_seconds=30
         ),

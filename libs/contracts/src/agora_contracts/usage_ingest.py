@@ -137,7 +137,10 @@ class RefusedUsagePage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReplayRefusedUsage(msgspec.Struct, frozen=True, kw_only=True):
-    """Try a refused event again, as it came or as `corrected` (JSON text). Once it was taken in, nothing happens."""
+    """Try a refused event again, as it came or as `corrected` (JSON text).
+
+    Answered with what became of it; once it was taken in, it is a duplicate for ever.
+    """
 
     id: str
     tenant: str | None = None

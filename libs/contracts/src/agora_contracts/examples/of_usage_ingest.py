@@ -62,6 +62,14 @@ EXAMPLES: tuple[msgspec.Struct, ...] = (
         next_cursor=story.CURSOR,
     ),
     usage_ingest.ReplayRefusedUsage(id=_REFUSED, tenant=story.TENANT, corrected=_EVENT),
+    usage_ingest.IngestedEvent(
+        id="reading-2",
+        source=_SOURCE,
+        result="refused",
+        reason="unknown_meter",
+        detail="no meter and no price reads 'storage'",
+        refused=_REFUSED,
+    ),
     usage_ingest.ReplayAllRefusedUsage(tenant=story.TENANT, reason="unknown_meter", after=story.CURSOR),
     usage_ingest.ReplayedUsage(accepted=3, duplicates=1, refused=[_REFUSED], next_after=story.CURSOR),
     usage_ingest.CorrectUsage(
