@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from agora_contracts.money import Money
+from agora_contracts.refunds import Refund
 
 TRANSACTIONS_MAX = 1_000
 """How many transactions of a meter are listed one by one; beyond it none are."""
@@ -275,7 +276,8 @@ class ChargeDifference(msgspec.Struct, frozen=True, kw_only=True):
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """What was quoted, held, charged and released for a run, line by line, with what explains the difference.
 
-    `differences` has one row for each meter whose lines came to something else than quoted.
+    `differences` has one row for each meter whose lines came to something else than quoted. Of `charged`,
+    `refunded` was given back later, by `refunds`.
     """
 
     run: str
@@ -293,6 +295,8 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     explanation: str
     settled_at: datetime | None
     differences: list[ChargeDifference] = []
+    refunded: int = 0
+    refunds: list[Refund] = []
 
 
 class ListOpenHolds(msgspec.Struct, frozen=True, kw_only=True):

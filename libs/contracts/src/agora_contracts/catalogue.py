@@ -14,11 +14,13 @@ from agora_contracts import (
     catalog,
     execution,
     exports,
+    ledger,
     metering,
     meters,
     periods,
     platform,
     promotions,
+    refunds,
     usage_ingest,
 )
 from agora_contracts.subjects import (
@@ -158,6 +160,7 @@ EVENTS: dict[Struct, EventSpec] = {
         ),
         _event(billing.ChargeSettled, "billing.charge.settled", "billing", ("execution",), BILLING_STREAM),
         _event(billing.ChargeAdjusted, "billing.charge.adjusted", "billing", ("execution",), BILLING_STREAM),
+        _event(refunds.ChargeRefunded, "billing.charge.refunded", "billing", ("execution",), BILLING_STREAM),
         _event(
             billing.CreditToppedUp, "billing.credit.topped_up", "billing", ("integrators",), BILLING_STREAM
         ),
@@ -251,7 +254,9 @@ COMMANDS: dict[Struct, CommandSpec] = {
         _command(meters.CheckTotals, meters.TotalsCheck, "metering", deadline_seconds=60),
         _command(usage_ingest.IngestUsage, usage_ingest.IngestReport, "metering", deadline_seconds=15),
         _command(usage_ingest.ListRefusedUsage, usage_ingest.RefusedUsagePage, "metering"),
-        _command(usage_ingest.ReplayRefusedUsage, usage_ingest.IngestedEvent, "metering", deadline_seconds=10),
+        _command(
+            usage_ingest.ReplayRefusedUsage, usage_ingest.IngestedEvent, "metering", deadline_seconds=10
+        ),
         _command(
             usage_ingest.ReplayAllRefusedUsage, usage_ingest.ReplayedUsage, "metering", deadline_seconds=30
         ),
@@ -270,6 +275,9 @@ COMMANDS: dict[Struct, CommandSpec] = {
         _command(billing.GetStatement, billing.Statement, "billing"),
         _command(billing.GetReceipt, billing.Receipt, "billing"),
         _command(billing.ListOpenHolds, billing.OpenHolds, "billing"),
+        _command(refunds.RefundRun, refunds.RefundResult, "billing"),
+        _command(refunds.ListRefunds, refunds.RefundList, "billing"),
+        _command(ledger.ReadLedger, ledger.LedgerPage, "billing", deadline_seconds=10),
         _command(billing.CloseAccount, billing.Balance, "billing"),
         _command(promotions.GrantPromotion, promotions.Promotion, "billing"),
         _command(promotions.ListPromotions, promotions.PromotionPage, "billing"),

@@ -525,13 +525,17 @@ class RunFinished(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunCharged(msgspec.Struct, frozen=True, kw_only=True):
-    """The run's journal has taken up what billing settled or adjusted; the customer's stream shows it."""
+    """The run's journal has taken up what billing settled, adjusted or refunded; the customer's stream shows it.
+
+    `amount` is what the run costs now: its charge by the newest `revision` of its usage, `refunded` taken off.
+    """
 
     run: str
     seq: int
     revision: int
     amount: Money
     lines: list[QuoteLine]
+    refunded: Money = Money(amount=0)
 
 
 class DeploymentStarted(msgspec.Struct, frozen=True, kw_only=True):

@@ -57,6 +57,7 @@ PROBLEMS: dict[str, ProblemKind] = {
         ("hold_closed", 409, "The hold is closed"),
         ("account_closed", 409, "The account is closed"),
         ("holds_open", 409, "The account has open holds"),
+        ("refund_exceeds_charge", 409, "The refund is more than is left of the charge"),
         ("hold_exhausted", 409, "The run's hold does not cover this"),
         ("payload_too_large", 413, "The body is too large"),
         ("unsupported_media_type", 415, "The content type is not supported"),

@@ -13,6 +13,7 @@ from agora_contracts.examples import (
     of_execution,
     of_metering,
     of_platform,
+    of_refunds,
     of_usage_ingest,
     of_vectors,
 )
@@ -28,6 +29,7 @@ for _example in (
     *of_usage_ingest.EXAMPLES,
     *of_billing.EXAMPLES,
     *of_budgets.EXAMPLES,
+    *of_refunds.EXAMPLES,
     *of_platform.EXAMPLES,
 ):
     EXAMPLES.setdefault(type(_example), []).append(_example)

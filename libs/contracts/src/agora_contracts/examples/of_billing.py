@@ -6,6 +6,7 @@ import msgspec
 
 from agora_contracts import billing
 from agora_contracts.examples import story
+from agora_contracts.examples.of_refunds import REFUND
 from agora_contracts.ids import derived
 from agora_contracts.money import Money
 
@@ -152,6 +153,8 @@ EXAMPLES: tuple[msgspec.Struct, ...] = (
                 why="0.0125 of 0.05 estimated",
             )
         ],
+        refunded=200_000,
+        refunds=[REFUND],
     ),
     billing.OpenHolds(
         items=[

@@ -70,6 +70,14 @@ EVENTS: tuple[msgspec.Struct, ...] = (
         seq=3,
     ),
     execution.RunCharged(run=story.RUN, seq=5, revision=1, amount=story.CHARGED, lines=story.CHARGE_LINES),
+    execution.RunCharged(
+        run=story.RUN,
+        seq=6,
+        revision=1,
+        amount=Money(amount=312_500),
+        lines=story.CHARGE_LINES,
+        refunded=Money(amount=200_000),
+    ),
     execution.DeploymentStarted(
         deployment=story.DEPLOYMENT,
         account=story.ACCOUNT,
