@@ -126,7 +126,8 @@ class Nats(Part):
             "max_connections": 1000,
             "jetstream": {
                 "store_dir": str(self.folder / "store"),
-                "max_file_store": MAX_STORE_BYTES,
+                # Streams with a bound reserve it, in each account anew.
+                "max_file_store": MAX_STORE_BYTES * len(accounts),
                 "max_memory_store": MAX_MEMORY_BYTES,
                 # The outbox is the truth and the stream a copy of it, so a second may be lost at a power cut.
                 "sync_interval": "1s",
