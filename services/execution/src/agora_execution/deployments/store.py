@@ -39,6 +39,11 @@ deployments = Table(
     Column("checked_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
 )
 Index("ix_deployments_tenant", deployments.c.tenant_id, deployments.c.started_at, deployments.c.id)
+Index(
+    "ix_deployments_unprepared",
+    deployments.c.checked_at,
+    postgresql_where=text("prepared_revision < config_revision AND error IS NULL AND ended_at IS NULL"),
+)
 
 
 class DeploymentRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -202,8 +207,8 @@ async def unprepared(
         text("""
             UPDATE deployments SET checked_at = now() WHERE id IN (
                 SELECT id FROM deployments WHERE prepared_revision < config_revision AND error IS NULL
-                    AND status IN ('pending', 'active') AND checked_at < now() - make_interval(secs => :seconds)
-                LIMIT :limit FOR UPDATE SKIP LOCKED)
+                    AND ended_at IS NULL AND checked_at < now() - make_interval(secs => :seconds)
+                ORDER BY checked_at LIMIT :limit FOR UPDATE SKIP LOCKED)
             RETURNING id, config_revision
         """),
         {"seconds": older_than_seconds, "limit": limit},

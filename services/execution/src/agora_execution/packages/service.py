@@ -28,13 +28,19 @@ class Packages:
         self._validators: dict[tuple[str, str, str, str], Any] = {}
 
     async def take_up(self, connection: AsyncConnection, envelopes: Sequence[Envelope[Any]]) -> None:
-        """Apply the catalogue's events in the consumer's transaction."""
+        """Apply the catalogue's events in the consumer's transaction.
+
+        Raises:
+            LookupError: a version moved that was not heard of yet; its event comes again.
+        """
         for envelope in envelopes:
             event = envelope.data
             if isinstance(event, PackagePublished):
                 await store.save(connection, event)
             elif isinstance(event, ListingStateChanged):
-                await store.set_state(connection, event.package, event.version, event.state)
+                moved = (event.package, event.version, event.state, envelope.sequence)
+                if not await store.set_state(connection, *moved):
+                    raise LookupError(f"{event.package} {event.version} is not known yet")
             self._found.pop(event.package, None)
 
     async def find(self, package: str, version: str | None = None) -> PackageVersion:

@@ -2,7 +2,7 @@
 
 import msgspec
 from agora_contracts.catalog import Manifest, PackagePublished, Schemas
-from sqlalchemy import Boolean, Column, DateTime, PrimaryKeyConstraint, Table, Text, func, text
+from sqlalchemy import Boolean, Column, DateTime, Integer, PrimaryKeyConstraint, Table, Text, func, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -19,6 +19,8 @@ packages = Table(
     Column("price_version", Text, nullable=False),
     Column("first_party", Boolean, nullable=False),
     Column("state", Text, nullable=False),
+    # Which of the catalogue's moves of the state stands, counted from 1; 0 before the first.
+    Column("state_revision", Integer, nullable=False, server_default="0"),
     Column("updated_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     PrimaryKeyConstraint("package", "version"),
 )
@@ -46,14 +48,19 @@ async def save(connection: AsyncConnection, event: PackagePublished) -> None:
     )
 
 
-async def set_state(connection: AsyncConnection, package: str, version: str, state: str) -> None:
-    """Move a version's listing state."""
-    await connection.execute(
-        text(
-            "UPDATE packages SET state = :state, updated_at = now() WHERE package = :package AND version = :version"
-        ),
-        {"package": package, "version": version, "state": state},
+async def set_state(
+    connection: AsyncConnection, package: str, version: str, state: str, revision: int
+) -> bool:
+    """Move a version's listing state, unless a later move stands. Returns whether the version is known."""
+    result = await connection.execute(
+        text("""
+            UPDATE packages SET state = CASE WHEN state_revision <= :revision THEN :state ELSE state END,
+                state_revision = greatest(state_revision, :revision), updated_at = now()
+            WHERE package = :package AND version = :version
+        """),
+        {"package": package, "version": version, "state": state, "revision": revision},
     )
+    return result.rowcount == 1
 
 
 async def versions_of(connection: AsyncConnection, package: str) -> list[PackageVersion]:
