@@ -1,6 +1,6 @@
 """What billing answers about accounts."""
 
-from agora_contracts.billing import Balance, GetBalance, OpenAccount, TopUp
+from agora_contracts.billing import Balance, CloseAccount, GetBalance, OpenAccount, TopUp
 from agora_kit.broker import Broker
 from agora_kit.database import Database
 
@@ -9,7 +9,7 @@ from agora_billing.accounts.service import Clock
 
 
 def register(broker: Broker, database: Database, clock: Clock) -> None:
-    """Answer OpenAccount, TopUp and GetBalance."""
+    """Answer OpenAccount, TopUp, GetBalance and CloseAccount."""
 
     async def open_account(command: OpenAccount) -> Balance:
         async with database.transaction(command.tenant) as connection:
@@ -23,6 +23,11 @@ def register(broker: Broker, database: Database, clock: Clock) -> None:
         async with database.transaction(query.tenant) as connection:
             return await service.read_balance(connection, query)
 
+    async def close_account(command: CloseAccount) -> Balance:
+        async with database.transaction(command.tenant) as connection:
+            return await service.close_account(connection, command, clock())
+
     broker.answer(OpenAccount, open_account)
     broker.answer(TopUp, top_up)
     broker.answer(GetBalance, read_balance)
+    broker.answer(CloseAccount, close_account)

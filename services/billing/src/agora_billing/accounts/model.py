@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from agora_contracts.billing import Balance, OpenAccount, TopUp
 from agora_contracts.money import MAX_MICRO, format_amount
@@ -18,9 +19,10 @@ class Account:
 
     `credit` is paid credit not yet charged, `promotional` credit that was given, `held` the part of both that
     open holds set aside, `receivable` what the account owes beyond its credit, `postings` the number of its
-    newest ledger posting.
+    newest ledger posting. `promotional_expires_at` is when the next grant expires of which something is left.
 
-    Invariants: 0 <= held <= credit + promotional, and 0 <= receivable <= receivable_limit.
+    Invariants: 0 <= held <= credit + promotional, and 0 <= receivable <= receivable_limit. A closed account holds
+    nothing.
     """
 
     id: str
@@ -32,6 +34,8 @@ class Account:
     receivable: int = 0
     receivable_limit: int = 0
     postings: int = 0
+    promotional_expires_at: datetime | None = None
+    closed_at: datetime | None = None
 
     @property
     def available(self) -> int:
@@ -42,8 +46,9 @@ class Account:
         """Hold `amount` of the available credit.
 
         Raises:
-            AgoraError: `insufficient_credit`.
+            AgoraError: `account_closed`, `insufficient_credit`.
         """
+        self.require_open()
         if amount > self.available:
             raise AgoraError(
                 "insufficient_credit",
@@ -60,13 +65,42 @@ class Account:
         """Add paid credit. What is owed is paid from it first; the second value says how much that was.
 
         Raises:
-            AgoraError: `invalid_input`, when the sum is beyond what an account can hold.
+            AgoraError: `account_closed`; `invalid_input`, when the sum is beyond what an account can hold.
         """
-        if self.credit + amount > MAX_MICRO:
+        self.require_open()
+        if self.credit + self.promotional + amount > MAX_MICRO:
             raise AgoraError("invalid_input", "the account cannot hold so much; top up less")
         paid = min(amount, self.receivable)
         account = replace(self, credit=self.credit + amount - paid, receivable=self.receivable - paid)
         return account, paid
+
+    def require_open(self) -> None:
+        """Refuse what only an open account can take.
+
+        Raises:
+            AgoraError: `account_closed`.
+        """
+        if self.closed_at is not None:
+            raise AgoraError(
+                "account_closed",
+                f"the account was closed at {self.closed_at:%Y-%m-%d %H:%M} UTC; use another",
+            )
+
+    def close(self, now: datetime) -> "Account":
+        """Close the account for good; a closed one stays as it is.
+
+        Raises:
+            AgoraError: `holds_open`, when runs have something set aside.
+        """
+        if self.closed_at is not None:
+            return self
+        if self.held:
+            raise AgoraError(
+                "holds_open",
+                f"runs have {format_amount(self.held)} {self.currency} set aside; "
+                "close the account when they have ended and are charged",
+            )
+        return replace(self, closed_at=now)
 
     def balance(self) -> Balance:
         """The account as its owner sees it."""
@@ -77,6 +111,8 @@ class Account:
             held=self.held,
             available=self.available,
             receivable=self.receivable,
+            promotional=self.promotional,
+            closed_at=self.closed_at,
         )
 
 

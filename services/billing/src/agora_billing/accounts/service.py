@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
-from agora_contracts.billing import Balance, CreditToppedUp, GetBalance, OpenAccount, TopUp
+from agora_contracts.billing import Balance, CloseAccount, CreditToppedUp, GetBalance, OpenAccount, TopUp
 from agora_contracts.ids import derived
 from agora_contracts.money import format_amount
 from agora_contracts.problems import AgoraError
@@ -39,6 +39,27 @@ async def read_balance(connection: AsyncConnection, query: GetBalance) -> Balanc
     if account is None:
         raise no_account(query.account)
     return account.balance()
+
+
+async def close_account(connection: AsyncConnection, command: CloseAccount, now: datetime) -> Balance:
+    """Close an account for good; asking again changes nothing.
+
+    Raises:
+        AgoraError: `holds_open`, when a run of it is not charged yet, and be it for nothing.
+    """
+    account = (await store.lock(connection, [command.account])).get(command.account)
+    if account is None:
+        raise no_account(command.account)
+    after = account.close(now)
+    if after is not account:
+        runs = await store.open_runs(connection, account.id)
+        if runs:
+            raise AgoraError(
+                "holds_open",
+                f"{runs} runs have open holds; close the account when they have ended and are charged",
+            )
+        await store.save(connection, [after])
+    return after.balance()
 
 
 async def top_up(connection: AsyncConnection, command: TopUp, now: datetime) -> Balance:

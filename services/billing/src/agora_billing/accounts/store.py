@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, Row, Table, Text, text
+from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, Index, Row, Table, Text, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agora_billing.accounts.model import Account
@@ -22,20 +22,39 @@ accounts = Table(
     Column("receivable_limit", BigInteger, nullable=False, server_default="0"),
     Column("postings", BigInteger, nullable=False, server_default="0"),
     Column("opened_at", DateTime(timezone=True), nullable=False),
-    CheckConstraint("held >= 0 AND credit - held >= 0", name="held_is_credit"),
+    Column("promotional", BigInteger, nullable=False, server_default="0"),
+    Column("promotional_expires_at", DateTime(timezone=True)),
+    Column("closed_at", DateTime(timezone=True)),
+    CheckConstraint(
+        "held >= 0 AND credit >= 0 AND promotional >= 0 AND credit + promotional - held >= 0",
+        name="held_is_credit",
+    ),
+    CheckConstraint("closed_at IS NULL OR held = 0", name="closed_holds_nothing"),
     CheckConstraint("receivable >= 0 AND receivable <= receivable_limit", name="receivable_is_limited"),
 )
 
-_COLUMNS = "account_id, tenant_id, currency, credit, held, receivable, receivable_limit, postings"
+Index(
+    "ix_accounts_promotional_expires_at",
+    accounts.c.promotional_expires_at,
+    postgresql_where=text("promotional_expires_at IS NOT NULL"),
+)
+
+_COLUMNS = (
+    "account_id, tenant_id, currency, credit, promotional, held, receivable, receivable_limit, postings, "
+    "promotional_expires_at, closed_at"
+)
 
 _READ = text(f"SELECT {_COLUMNS} FROM accounts WHERE account_id = :account")
 
-# One statement, so that the balance and the sum tell of the same moment.
+# One statement, so that the balance and the sums tell of the same moment.
 _READ_WITH_ENTRIES = text(f"""
     SELECT {_COLUMNS}, (
         SELECT coalesce(sum(e.amount), 0)::bigint FROM entries e
         WHERE e.account_id = accounts.account_id AND e.ledger = 'customer_credit'
-    ) AS entries_sum
+    ) AS entries_sum, (
+        SELECT coalesce(sum(e.amount), 0)::bigint FROM entries e
+        WHERE e.account_id = accounts.account_id AND e.ledger = 'promotional_credit'
+    ) AS promotional_sum
     FROM accounts WHERE account_id = :account
 """)
 
@@ -55,13 +74,19 @@ _INSERT = text("""
     ON CONFLICT DO NOTHING
 """)
 
+_OPEN_RUNS = text("""
+    SELECT count(*) FROM holds WHERE account_id = :account AND state IN ('tentative', 'firm')
+""")
+
 _SAVE = text("""
     UPDATE accounts AS a
-    SET credit = n.credit, held = n.held, receivable = n.receivable, postings = n.postings
+    SET credit = n.credit, promotional = n.promotional, held = n.held, receivable = n.receivable,
+        postings = n.postings, promotional_expires_at = n.promotional_expires_at, closed_at = n.closed_at
     FROM unnest(
-        CAST(:ids AS text[]), CAST(:credit AS bigint[]), CAST(:held AS bigint[]),
-        CAST(:receivable AS bigint[]), CAST(:postings AS bigint[])
-    ) AS n (account_id, credit, held, receivable, postings)
+        CAST(:ids AS text[]), CAST(:credit AS bigint[]), CAST(:promotional AS bigint[]),
+        CAST(:held AS bigint[]), CAST(:receivable AS bigint[]), CAST(:postings AS bigint[]),
+        CAST(:promotional_expires AS timestamptz[]), CAST(:closed AS timestamptz[])
+    ) AS n (account_id, credit, promotional, held, receivable, postings, promotional_expires_at, closed_at)
     WHERE a.account_id = n.account_id
 """)
 
@@ -72,10 +97,13 @@ def _account(row: Row[Any]) -> Account:
         tenant=row.tenant_id,
         currency=row.currency,
         credit=row.credit,
+        promotional=row.promotional,
         held=row.held,
         receivable=row.receivable,
         receivable_limit=row.receivable_limit,
         postings=row.postings,
+        promotional_expires_at=row.promotional_expires_at,
+        closed_at=row.closed_at,
     )
 
 
@@ -99,10 +127,10 @@ async def read(connection: AsyncConnection, account: str) -> Account | None:
     return None if row is None else _account(row)
 
 
-async def read_with_entries(connection: AsyncConnection, account: str) -> tuple[Account, int] | None:
-    """Read one account, and its credit recomputed from every ledger entry."""
+async def read_with_entries(connection: AsyncConnection, account: str) -> tuple[Account, int, int] | None:
+    """Read one account, and its paid and promotional credit recomputed from every ledger entry."""
     row = (await connection.execute(_READ_WITH_ENTRIES, {"account": account})).one_or_none()
-    return None if row is None else (_account(row), row.entries_sum)
+    return None if row is None else (_account(row), row.entries_sum, row.promotional_sum)
 
 
 async def lock(
@@ -116,6 +144,11 @@ async def lock(
     return {row.account_id: _account(row) for row in rows}
 
 
+async def open_runs(connection: AsyncConnection, account: str) -> int:
+    """How many runs have an open hold on an account that this transaction has locked."""
+    return int((await connection.execute(_OPEN_RUNS, {"account": account})).scalar_one())
+
+
 async def save(connection: AsyncConnection, changed: Sequence[Account]) -> None:
     """Write accounts that this transaction has locked."""
     if not changed:
@@ -125,8 +158,11 @@ async def save(connection: AsyncConnection, changed: Sequence[Account]) -> None:
         {
             "ids": [account.id for account in changed],
             "credit": [account.credit for account in changed],
+            "promotional": [account.promotional for account in changed],
             "held": [account.held for account in changed],
             "receivable": [account.receivable for account in changed],
             "postings": [account.postings for account in changed],
+            "promotional_expires": [account.promotional_expires_at for account in changed],
+            "closed": [account.closed_at for account in changed],
         },
     )

@@ -20,7 +20,7 @@ async def statement(connection: AsyncConnection, query: GetStatement) -> Stateme
     found = await accounts.read_with_entries(connection, query.account)
     if found is None:
         raise no_account(query.account)
-    account, entries_sum = found
+    account, entries_sum, promotional_sum = found
     # Nothing newer than the balance just read, so that page, balance and sum tell of the same moment.
     rows = await store.page(connection, account.id, min(before, account.postings + 1), query.limit + 1)
     shown = rows[: query.limit]
@@ -39,8 +39,11 @@ async def statement(connection: AsyncConnection, query: GetStatement) -> Stateme
                 run=row.run,
                 amount=row.amount,
                 balance=row.credit_after,
+                promotional=row.promotional,
+                promotional_balance=row.promotional_after,
             )
             for row in shown
         ],
         next_cursor=encode_cursor(shown[-1].number) if len(rows) > query.limit else None,
+        promotional_entries_sum=promotional_sum,
     )

@@ -90,9 +90,10 @@ _TOP_UP = text("""
 
 _PAGE = text("""
     SELECT p.number, p.posting_id, p.at, p.kind, p.cause, p.description, p.run, p.credit_after,
-           coalesce(e.amount, 0) AS amount
+           p.promotional_after, coalesce(e.amount, 0) AS amount, coalesce(g.amount, 0) AS promotional
     FROM postings p
     LEFT JOIN entries e ON e.posting_id = p.posting_id AND e.ledger = 'customer_credit'
+    LEFT JOIN entries g ON g.posting_id = p.posting_id AND g.ledger = 'promotional_credit'
     WHERE p.account_id = :account AND p.number < :before
     ORDER BY p.number DESC LIMIT :limit
 """)

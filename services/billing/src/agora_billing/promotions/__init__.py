@@ -1,0 +1,1 @@
+"""Promotional credit: grants, what runs spend of them, and their expiry."""
