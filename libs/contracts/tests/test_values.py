@@ -54,6 +54,15 @@ def test_money_is_rounded_half_to_even(value: str, expected: int):
     assert expected == money.round_to_micro(Decimal(value))
 
 
+def test_a_long_amount_is_rounded_once():
+    """
+    An amount with more digits than Python computes with by default is not rounded to those digits first.
+    """
+    just_below_half = Decimal("8123456789012.0000004999999999999999999999")
+
+    assert 8_123_456_789_012_000_000 == money.round_to_micro(just_below_half)
+
+
 def test_a_derived_id_repeats():
     """
     The same parts give the same id, and parts do not run into each other.

@@ -1,7 +1,7 @@
 """Money as integers: signed micro-units of an ISO currency (1_000_000 is 1 USD). Never float."""
 
 import re
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_HALF_EVEN, Context, Decimal, Inexact, InvalidOperation, Overflow
 
 import msgspec
 
@@ -10,6 +10,9 @@ MICRO = 1_000_000
 
 MAX_MICRO = 2**63 - 1
 """The largest amount a ledger column can hold (signed 64 bit)."""
+
+# Whatever context the caller computes in: 28 digits, Python's default, would round long amounts twice.
+_EXACT = Context(prec=100, traps=[Inexact, InvalidOperation, Overflow])
 
 _PUBLIC_AMOUNT = re.compile(r"-?[0-9]{1,13}(\.[0-9]{1,6})?")
 
@@ -67,4 +70,4 @@ def parse_amount(text: str) -> int:
 
 def round_to_micro(value: Decimal) -> int:
     """Round an exact amount in currency units to micro-units, half to even: the only rounding of money."""
-    return int((value * MICRO).to_integral_value(rounding=ROUND_HALF_EVEN))
+    return int(_EXACT.multiply(value, MICRO).to_integral_value(rounding=ROUND_HALF_EVEN))
