@@ -1,6 +1,7 @@
 """What a run owes once it has ended, and who pays it. Amounts are whole micro-units of the account's currency."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from agora_contracts.billing import QuoteLine
@@ -11,16 +12,10 @@ from agora_contracts.money import MICRO, format_amount
 from agora_billing.accounts.model import Account
 from agora_billing.holds.model import RunHold
 from agora_billing.ledger.model import Ledger, balanced
-from agora_billing.prices.model import (
-    PriceVersion,
-    Rated,
-    line,
-    model_cost_lines,
-    quantities_by_meter,
-    rate,
-    share_of,
-    unit_lines,
-)
+from agora_billing.prices.model import PriceVersion, model_cost_lines, share_of, unit_lines
+from agora_billing.rating.exact import EXACT, ONE, plain
+from agora_billing.rating.model import Rated, line
+from agora_billing.rating.usage import Usage, by_meter
 
 NEVER_CHARGED = frozenset({"terminated", "hold_lost"})
 """Codes of failures that are not the customer's: nothing is owed, whatever the listing's policy says."""
@@ -28,10 +23,19 @@ NEVER_CHARGED = frozenset({"terminated", "hold_lost"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owed:
-    """What a run owes and, in words, why."""
+    """What a run owes and, in words, why.
+
+    `used` is what it is rated by: the usage, or the estimate where the full price is owed; `by_use` says which.
+    """
 
     rated: Rated
     reason: str
+    used: Mapping[str, Usage] = field(default_factory=dict)
+    by_use: bool = False
+
+    def quantities(self) -> dict[str, Decimal]:
+        """What is paid for, by meter, in the order of the lines; model calls as far as they are passed through."""
+        return quantities_of(self.rated.lines, self.used)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +75,16 @@ class Funding:
         )
 
 
+def quantities_of(lines: Iterable[QuoteLine], used: Mapping[str, Usage]) -> dict[str, Decimal]:
+    """How much of each meter lines are for: a price may have several lines for the same units."""
+    return {
+        one.meter: used[one.meter].quantity
+        if one.meter in used and one.meter != MODEL_COST_METER
+        else one.quantity
+        for one in lines
+    }
+
+
 NOBODY = Funding()
 """Nobody pays anything."""
 
@@ -90,18 +104,17 @@ def owed(price: PriceVersion, hold: RunHold, usage: RunUsageClosed) -> Owed:
     | terminated, hold lost          | nothing                                                 |
     | cancelled                      | model calls so far at cost, at most the quote           |
 
-    The full price is that of the quoted units; model calls come on top wherever something is owed.
+    The full price is that of the estimated units; model calls come on top wherever something is owed.
 
     Raises:
         AgoraError: a quantity that cannot be rated (`malformed_request`), or a basis that the price
             version is not offered by.
     """
-    used = quantities_by_meter(usage.totals, "totals")
+    used = by_meter(usage.totals, "totals")
     policy = price.charges
     if usage.outcome == "cancelled":
-        return Owed(
-            rated=rate(_cost_so_far(price, hold, used)), reason="cancelled, so model calls until then at cost"
-        )
+        rated = Rated.of(_cost_so_far(price, hold, used))
+        return Owed(rated=rated, reason="cancelled, so model calls until then at cost")
     if usage.outcome != "succeeded":
         if usage.error_code in NEVER_CHARGED:
             return Owed(rated=Rated(), reason=f"{usage.error_code}, so nothing is owed")
@@ -111,35 +124,43 @@ def owed(price: PriceVersion, hold: RunHold, usage: RunUsageClosed) -> Owed:
         return _full_or_nothing(policy.empty == "full", "nothing was delivered", price, hold, used)
     share = share_of(policy)
     if usage.deliverable == "partial" and share is not None:
-        reason = f"delivered in part, for {share.normalize():f} of the full price"
-        return Owed(rated=rate(_full_price(hold, share) + model_cost_lines(price, used)), reason=reason)
+        reason = f"delivered in part, for {plain(share)} of the full price"
+        return _full_price(price, hold, share, used, reason)
     reason = "delivered in full" if usage.deliverable == "full" else "delivered in part, for the units used"
-    return Owed(
-        rated=rate(unit_lines(price, hold.basis, used) + model_cost_lines(price, used)), reason=reason
-    )
+    lines = unit_lines(price, hold.basis, used) + model_cost_lines(price, used)
+    return Owed(rated=Rated.of(lines), reason=reason, used=used, by_use=True)
 
 
 def _full_or_nothing(
-    full: bool, ended: str, price: PriceVersion, hold: RunHold, used: dict[str, Decimal]
+    full: bool, ended: str, price: PriceVersion, hold: RunHold, used: dict[str, Usage]
 ) -> Owed:
     if not full:
         return Owed(rated=Rated(), reason=f"{ended}, so nothing is owed")
-    lines = _full_price(hold, Decimal(1)) + model_cost_lines(price, used)
-    return Owed(rated=rate(lines), reason=f"{ended}, for which the listing asks the full price")
+    return _full_price(price, hold, ONE, used, f"{ended}, for which the listing asks the full price")
 
 
-def _full_price(hold: RunHold, share: Decimal) -> list[QuoteLine]:
-    part = "" if share == 1 else f", {share.normalize():f} of the price"
-    return [
-        line(one.meter, one.description + part, one.quantity, one.unit_price * share)
-        for one in hold.quote.lines
-        if one.meter != MODEL_COST_METER
-    ]
+def _full_price(
+    price: PriceVersion, hold: RunHold, share: Decimal, used: dict[str, Usage], reason: str
+) -> Owed:
+    estimated = by_meter(hold.quote.estimates, "estimates")
+    lines = unit_lines(price, hold.basis, estimated)
+    if share != ONE:
+        part = f", {plain(share)} of the price"
+        lines = [
+            line(one.meter, one.description + part, one.quantity, EXACT.multiply(one.unit_price, share))
+            for one in lines
+        ]
+    rated = Rated.of(lines + model_cost_lines(price, used))
+    return Owed(rated=rated, reason=reason, used=estimated)
 
 
-def _cost_so_far(price: PriceVersion, hold: RunHold, used: dict[str, Decimal]) -> list[QuoteLine]:
+def _cost_so_far(price: PriceVersion, hold: RunHold, used: dict[str, Usage]) -> list[QuoteLine]:
     quoted = Decimal(hold.quoted) / MICRO
-    capped = {meter: min(quantity, quoted) for meter, quantity in used.items() if meter == MODEL_COST_METER}
+    capped = {
+        meter: Usage(min(usage.quantity, quoted))
+        for meter, usage in used.items()
+        if meter == MODEL_COST_METER
+    }
     return model_cost_lines(price, capped)
 
 
@@ -233,8 +254,8 @@ def explain(
     def money(amount: int) -> str:
         return f"{_short(amount)} {hold.currency}"
 
-    quoted = {one.meter: one.quantity for one in hold.quote.lines}
-    used = [_of_quoted(one, quoted.get(one.meter)) for one in owed.rated.lines]
+    quoted = quantities_of(hold.quote.lines, by_meter(hold.quote.estimates, "estimates"))
+    used = [_of_quoted(meter, one, quoted.get(meter)) for meter, one in owed.quantities().items()]
     parts = [
         f"{money(funding.total)} charged of {money(hold.quoted)} quoted: {owed.reason}"
         + (f" ({', '.join(used)})" if used else "")
@@ -257,10 +278,9 @@ def explain(
     return "; ".join(parts) + "."
 
 
-def _of_quoted(used: QuoteLine, quoted: Decimal | None) -> str:
-    text = f"{used.quantity.normalize():f}"
-    of = "" if quoted is None or quoted == used.quantity else f" of {quoted.normalize():f} quoted"
-    return f"{used.meter}: {text}{of}"
+def _of_quoted(meter: str, used: Decimal, quoted: Decimal | None) -> str:
+    of = "" if quoted is None or quoted == used else f" of {plain(quoted)} quoted"
+    return f"{meter}: {plain(used)}{of}"
 
 
 def _short(amount: int) -> str:

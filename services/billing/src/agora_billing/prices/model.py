@@ -1,20 +1,17 @@
-"""What quantities cost under a pinned price version. Lines are exact; one rounding, at one place, to micro-units."""
+"""Price versions as pinned, and the quote of a run: all-in, before it starts."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow, localcontext
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
 
 from agora_contracts.billing import Quantity, Quote, QuoteLine
 from agora_contracts.catalog import MODEL_COST_METER, PER_UNIT_BASES, ChargePolicy, OfferedPrice
-from agora_contracts.money import MAX_MICRO, Money, round_to_micro
+from agora_contracts.money import Money
 from agora_contracts.problems import AgoraError, FieldError
 
-QUANTITY_MAX = Decimal(10) ** 12
-_PLACES_MAX = 18
-
-# Wide enough for every product and sum of bounded quantities and prices; anything that would still have to
-# be rounded raises instead of losing a digit.
-_EXACT = Context(prec=80, traps=[Inexact, InvalidOperation, Overflow])
+from agora_billing.rating.exact import ONE, ZERO
+from agora_billing.rating.model import line, rate, total, worst
+from agora_billing.rating.usage import NOTHING, Usage, by_meter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,12 +32,12 @@ class PriceVersion:
     author: str | None = None
     author_share: Decimal | None = None
 
-    def unit_prices(self, basis: str) -> dict[str, Decimal]:
-        """What one unit of each meter costs under `basis`.
+    def offers(self, basis: str) -> dict[str, OfferedPrice]:
+        """The prices under `basis`, by the meter that each rates.
 
         Raises:
-            AgoraError: `basis_not_rated` for gb, hour and month; `invalid_price` when the version is not
-                offered by this basis, or its price names no meter.
+            AgoraError: `basis_not_rated` for hour and month, and for what is added up over a month;
+                `invalid_price` when the version is not offered by this basis, or its price names no meter.
         """
         if basis not in PER_UNIT_BASES:
             raise AgoraError(
@@ -55,92 +52,43 @@ class PriceVersion:
             )
         if any(price.meter is None for price in offered):
             raise AgoraError("invalid_price", f"the price of {self.package} by {basis} names no meter")
-        return {price.meter: price.unit_price for price in offered if price.meter is not None}
+        if any(price.window != "run" for price in offered):
+            raise AgoraError(
+                "basis_not_rated", f"{self.package} by {basis} is priced by the month's total, not billed yet"
+            )
+        return {price.meter: price for price in offered if price.meter is not None}
 
     def _rated(self) -> str:
         bases = sorted({price.basis for price in self.prices if price.basis in PER_UNIT_BASES})
         return ", ".join(bases) or "none"
 
 
-@dataclass(frozen=True, slots=True)
-class Rated:
-    """Exact lines and what they add up to, in micro-units, after the one rounding."""
-
-    lines: list[QuoteLine] = field(default_factory=list)
-    amount: int = 0
-
-
-def line(meter: str, description: str, quantity: Decimal, unit_price: Decimal) -> QuoteLine:
-    """One exact line: quantity times unit price."""
-    with localcontext(_EXACT):
-        amount = quantity * unit_price
-    return QuoteLine(
-        meter=meter, description=description, quantity=quantity, unit_price=unit_price, amount=amount
-    )
-
-
-def total(lines: Sequence[QuoteLine]) -> int:
-    """What lines come to in micro-units: added exactly, then rounded once, half to even.
-
-    Raises:
-        AgoraError: `malformed_request`, when the sum is beyond what an account can hold.
-    """
-    with localcontext(_EXACT):
-        amount = round_to_micro(sum((one.amount for one in lines), Decimal(0)))
-    if amount > MAX_MICRO:
-        raise AgoraError("malformed_request", "the quantities come to more than an account can hold")
-    return amount
-
-
-def rate(lines: list[QuoteLine]) -> Rated:
-    """Lines with their rounded sum."""
-    return Rated(lines, total(lines))
-
-
-def quantities_by_meter(quantities: Iterable[Quantity], where: str) -> dict[str, Decimal]:
-    """Add quantities up by meter.
-
-    Raises:
-        AgoraError: `malformed_request`, naming each quantity that is not a plain number from 0 to 10^12.
-    """
-    by_meter: dict[str, Decimal] = {}
-    errors: list[FieldError] = []
-    for index, one in enumerate(quantities):
-        exponent = one.quantity.as_tuple().exponent
-        if not isinstance(exponent, int) or exponent < -_PLACES_MAX or not 0 <= one.quantity <= QUANTITY_MAX:
-            detail = f"{one.meter}: must be from 0 to 10^12 with at most {_PLACES_MAX} decimal places"
-            errors.append(FieldError(field=f"/{where}/{index}/quantity", detail=detail))
-            continue
-        with localcontext(_EXACT):
-            by_meter[one.meter] = by_meter.get(one.meter, Decimal(0)) + one.quantity
-    if errors:
-        raise AgoraError("malformed_request", "quantities cannot be rated", errors=errors)
-    return by_meter
-
-
-def unit_lines(price: PriceVersion, basis: str, quantities: dict[str, Decimal]) -> list[QuoteLine]:
-    """A line for each meter that `basis` rates; meters without a quantity give none."""
+def unit_lines(price: PriceVersion, basis: str, used: Mapping[str, Usage]) -> list[QuoteLine]:
+    """The lines of each meter that `basis` rates; meters without a quantity give none."""
     return [
-        line(meter, f"{meter} by {basis}", quantities[meter], unit_price)
-        for meter, unit_price in price.unit_prices(basis).items()
-        if meter in quantities
+        one
+        for meter, offered in price.offers(basis).items()
+        if meter in used
+        for one in rate(offered, used[meter])
     ]
 
 
-def model_cost_lines(price: PriceVersion, quantities: dict[str, Decimal]) -> list[QuoteLine]:
+def model_cost_lines(price: PriceVersion, used: Mapping[str, Usage]) -> list[QuoteLine]:
     """Model calls at cost, up to the version's limit; no line when they cost nothing."""
-    cost = min(quantities.get(MODEL_COST_METER, Decimal(0)), price.model_cost_limit)
-    return [line(MODEL_COST_METER, "model calls at cost", cost, Decimal(1))] if cost > 0 else []
+    cost = min(used.get(MODEL_COST_METER, NOTHING).quantity, price.model_cost_limit)
+    return [line(MODEL_COST_METER, "model calls at cost", cost, ONE)] if cost > ZERO else []
 
 
 def quote(price: PriceVersion, basis: str, estimates: Iterable[Quantity]) -> Quote:
     """What a run costs at most: the estimated quantities at their worst price.
 
     Raises:
-        AgoraError: `malformed_request` when a priced meter has no estimate; see also `unit_prices`.
+        AgoraError: `malformed_request` when a priced meter has no estimate; see also `offers`.
     """
-    quantities = quantities_by_meter(estimates, "estimates")
-    missing = [meter for meter in price.unit_prices(basis) if meter not in quantities]
+    estimates = list(estimates)
+    used = by_meter(estimates, "estimates")
+    offers = price.offers(basis)
+    missing = [meter for meter in offers if meter not in used]
     if missing:
         raise AgoraError(
             "malformed_request",
@@ -149,13 +97,15 @@ def quote(price: PriceVersion, basis: str, estimates: Iterable[Quantity]) -> Quo
                 FieldError(field="/estimates", detail=f"add a quantity for {meter}") for meter in missing
             ],
         )
-    rated = rate(unit_lines(price, basis, quantities) + model_cost_lines(price, quantities))
+    lines = [one for meter, offered in offers.items() for one in worst(offered, used[meter])]
+    lines += model_cost_lines(price, used)
     return Quote(
         price_version=price.id,
         basis=basis,
-        lines=rated.lines,
-        amount=Money(amount=rated.amount, currency=price.currency),
+        lines=lines,
+        amount=Money(amount=total(lines), currency=price.currency),
         policy=policy_text(price.charges),
+        estimates=estimates,
     )
 
 
