@@ -1,6 +1,7 @@
 """Deployments: hired once, prepared before they are used, changed without a gap, ended for good."""
 
 import asyncio
+import dataclasses
 import shutil
 from typing import Any
 
@@ -17,6 +18,10 @@ from agora_contracts.execution import (
     StartDeployment,
 )
 from agora_contracts.problems import AgoraError
+from agora_execution.deployments.activities import DeploymentActivities
+from agora_execution.deployments.artifacts import Artifacts
+from agora_execution.deployments.workflows import PrepareTask
+from temporalio.testing import ActivityEnvironment
 
 from .asking import ACCOUNT, OTHER_TENANT, TENANT, new_id
 from .conftest import Workers
@@ -258,6 +263,50 @@ async def test_an_artifact_is_fetched_from_the_object_store(
         assert ("succeeded", "from a file") == (run.status, run.output["word"])
 
 
+async def test_what_is_kept_is_not_kept_again(probe: Any, service_alone: Platform, workers: Workers) -> None:
+    """
+    A run without a deployment finds what was prepared for the same configuration, and packs it no second time.
+    """
+    await service_alone.list_package("probe")
+    await workers.start()
+    await service_alone.run({"text": "hello"}, package="probe")
+    artifacts = service_alone.settings.objects_folder / TENANT / "artifacts"
+    [kept] = artifacts.iterdir()
+    before = kept.stat()
+    run = await service_alone.run({"text": "hello"}, package="probe")
+    after = kept.stat()
+
+    assert "succeeded" == run.status
+    assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
+
+
+class Away(Artifacts):
+    """Nothing can be built, as the database is away."""
+
+    def __init__(self) -> None:
+        """Nothing is needed."""
+
+    async def build(self, agent: Any, config: Any, tenant: str) -> str:
+        raise ConnectionError("the database is away")
+
+
+async def test_a_preparation_outlives_a_database_that_is_away(probe: Any, service_alone: Platform) -> None:
+    """
+    However often it was tried, what passes by itself does not fail the deployment for good.
+    """
+    await service_alone.list_package("probe")
+    command = hire()
+    await service_alone.ask(command)
+    tried = ActivityEnvironment()
+    tried.info = dataclasses.replace(tried.info, attempt=50)
+    activities = DeploymentActivities(service_alone.database, Away())
+    task = PrepareTask(deployment=command.deployment_id, tenant=TENANT, revision=1)
+    with pytest.raises(ConnectionError):
+        await tried.run(activities.prepare_deployment, task)
+
+    assert "pending" == (await get(service_alone, command.deployment_id)).status
+
+
 def forget_loaded() -> None:
     """Make this process forget what it loaded, as a new one would have to load it."""
     from agora import prepared
@@ -297,3 +346,21 @@ async def test_deployments_are_listed_in_pages(probe: Any, service_alone: Platfo
     rest = await service_alone.ask(ListDeployments(tenant=TENANT, limit=3, cursor=first.next_cursor))
 
     assert (ids[::-1], None) == ([one.id for one in first.items + rest.items], rest.next_cursor)
+
+
+async def test_a_page_of_large_configurations_fits_into_a_message(
+    probe: Any, service_alone: Platform
+) -> None:
+    """
+    A page ends where its configurations become too many for one message, and the next one goes on there.
+    """
+    await service_alone.list_package("probe")
+    ids = [(await service_alone.ask(hire({"word": "x" * 300_000}))).id for _ in range(4)]
+    found: list[str] = []
+    cursor = None
+    while cursor is not None or not found:
+        page = await service_alone.ask(ListDeployments(tenant=TENANT, limit=50, cursor=cursor))
+        found += [one.id for one in page.items]
+        cursor = page.next_cursor
+
+    assert ids[::-1] == found

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 from agora_contracts.execution import DeleteFile, File, GetFile, ListFiles, RegisterFile
 from agora_contracts.problems import AgoraError
+from agora_execution.files import service as files_service
+from agora_execution.files.service import Files
 from agora_kit.objects import FolderObjects
 
 from .asking import OTHER_TENANT, TENANT, new_id
@@ -150,6 +152,7 @@ async def test_a_full_quota_fails_the_run_with_the_reason(probe_platform: Platfo
 
     assert ("failed", "quota_exceeded") == (run.status, run.error.code)
     assert "delete some" in run.error.detail
+    assert [] == list((probe_platform.settings.objects_folder / TENANT).glob("file_*"))
 
 
 async def test_files_expire(service_alone: Platform) -> None:
@@ -165,3 +168,49 @@ async def test_files_expire(service_alone: Platform) -> None:
 
     with pytest.raises(AgoraError):
         await FolderObjects(service_alone.settings.objects_folder).path(f"{TENANT}/{file}")
+
+
+class Lost(FolderObjects):
+    """An object store that does not answer when something is to be deleted."""
+
+    async def delete(self, key: str) -> None:
+        raise ConnectionError("the object store is away")
+
+
+async def test_a_deletion_that_broke_off_is_finished_by_the_sweep(service_alone: Platform) -> None:
+    """
+    Whoever dies between a file's record and its bytes, in a deletion or in the sweep, leaves no bytes behind.
+    """
+    folder = service_alone.settings.objects_folder
+    broken = Files(service_alone.database, Lost(folder), quota_bytes=100, retention_days=30)
+    deleted, old = [await service_alone.upload(text) for text in (b"deleted", b"old")]
+    with pytest.raises(ConnectionError):
+        await broken.delete(DeleteFile(file=deleted, tenant=TENANT))
+    with pytest.raises(AgoraError):
+        await service_alone.ask(GetFile(file=deleted, tenant=TENANT))
+    await service_alone.execute(
+        "UPDATE files SET expires_at = now() - interval '1 second' WHERE id = :id", id=old
+    )
+    with pytest.raises(ConnectionError):
+        await broken.expire()
+    assert {deleted, old} == {path.name for path in (folder / TENANT).iterdir()}
+
+    await service_alone.files.expire()
+
+    assert [] == list((folder / TENANT).iterdir())
+    assert 0 == (await service_alone.ask(ListFiles(tenant=TENANT))).used_bytes
+
+
+async def test_more_files_expire_than_a_batch_holds(
+    service_alone: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A sweep goes on until nothing is left that is past its time.
+    """
+    monkeypatch.setattr(files_service, "_EXPIRE_BATCH", 2)
+    for _ in range(5):
+        await service_alone.upload(b"old")
+    await service_alone.execute("UPDATE files SET expires_at = now() - interval '1 second'")
+    await service_alone.files.expire()
+
+    assert [] == list((service_alone.settings.objects_folder / TENANT).iterdir())

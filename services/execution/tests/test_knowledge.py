@@ -5,7 +5,14 @@ from pathlib import Path
 
 import pytest
 from agora import Agent, Passage
-from agora_contracts.execution import DropCollection, EmbedTexts, IndexPassages, PassageIn, SearchPassages
+from agora_contracts.execution import (
+    DropCollection,
+    Embeddings,
+    EmbedTexts,
+    IndexPassages,
+    PassageIn,
+    SearchPassages,
+)
 from agora_contracts.problems import AgoraError
 from agora_execution.knowledge import handlers
 from agora_execution.knowledge.port import TenantKnowledge
@@ -143,6 +150,26 @@ async def test_texts_are_embedded_in_order(vectors: Vectors, asker: Broker) -> N
     assert [384] * 3 == [len(vector) for vector in found]
     assert found[0] == found[2] != found[1]
     assert abs(sum(part * part for part in found[0]) - 1) < 1e-3
+
+
+async def test_long_texts_are_embedded_in_several_messages(asker: Broker, nats_url: str) -> None:
+    """
+    Texts that would not fit into one message together are asked for in several, and come back in order.
+    """
+    asked: list[int] = []
+
+    async def embed(query: EmbedTexts) -> Embeddings:
+        asked.append(len(query.texts))
+        return Embeddings(vectors=[[float(text.partition(" ")[0])] for text in query.texts])
+
+    answering = Broker(nats_url, "vectors")
+    answering.answer(EmbedTexts, embed)
+    await answering.start()
+    found = await TenantKnowledge(asker, TENANT).embed([f"{n} " + "word " * 30_000 for n in range(10)])
+    await answering.stop()
+
+    assert [[float(n)] for n in range(10)] == found
+    assert 10 == sum(asked) and len(asked) > 1
 
 
 async def test_more_than_a_message_may_hold_is_refused(vectors: Vectors, asker: Broker) -> None:

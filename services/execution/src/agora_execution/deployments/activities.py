@@ -9,7 +9,7 @@ from agora import InputRejected
 from agora.errors import AgentDefinitionError, PermissionNotGranted
 from agora_contracts.execution import RunError
 from agora_contracts.problems import AgoraError
-from agora_kit.database import Database
+from agora_kit.database import Database, is_transient
 from temporalio import activity
 
 from agora_execution import agents
@@ -51,7 +51,7 @@ class DeploymentActivities:
                 raise
             return await self._refuse(task, _reason(error))
         except Exception as error:
-            if activity.info().attempt < _ATTEMPTS_MAX:
+            if activity.info().attempt < _ATTEMPTS_MAX or is_transient(error):
                 raise
             log.exception("preparation failed", deployment=task.deployment, error=repr(error))
             detail = "the configuration could not be prepared for a reason on our side; it has been logged"

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 from agora import Agent, PrepareContext, prepared
 from agora.permissions import NoModels, granted
@@ -32,7 +33,8 @@ class Artifacts:
         self._objects = objects
         self._files = files
         self._broker = broker
-        self._building: dict[str, asyncio.Lock] = {}
+        # Only while somebody builds: a worker sees many configurations.
+        self._building: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def name(self, agent: Agent, config: Any, tenant: str) -> str:
         """The content hash of a configuration: package, version, config and the files it names."""
@@ -63,7 +65,8 @@ class Artifacts:
                 )
                 context = PrepareContext(artifact_id=name, files=files, knowledge=knowledge)
                 await prepared.ensure(agent, config, folder, context)
-            await self._keep(tenant, name, folder)
+            if not await self._kept(tenant, name):
+                await self._keep(tenant, name, folder)
         return name
 
     async def loaded(self, agent: Agent, config: Any, tenant: str, name: str | None) -> Any:
@@ -76,6 +79,13 @@ class Artifacts:
         if not await asyncio.to_thread(folder.is_dir) and not await self._fetch(tenant, name, folder):
             await self.build(agent, config, tenant)
         return await asyncio.to_thread(prepared.load, agent, config, folder, name)
+
+    async def _kept(self, tenant: str, name: str) -> bool:
+        try:
+            await self._objects.path(_key(tenant, name))
+        except AgoraError:
+            return False
+        return True
 
     async def _keep(self, tenant: str, name: str, folder: Path) -> None:
         with tempfile.TemporaryDirectory(dir=self._folder) as scratch:

@@ -46,6 +46,10 @@ Index(
 )
 
 
+_PAGE_BYTES_MAX = 500_000
+"""Of configurations in one page: it has to fit into a message, whatever was asked for."""
+
+
 class DeploymentRow(msgspec.Struct, frozen=True, kw_only=True):
     """A deployment with what only execution needs to know."""
 
@@ -125,7 +129,7 @@ async def read(connection: AsyncConnection, deployment: str, *, lock: bool = Fal
 
 
 async def page(connection: AsyncConnection, query: ListDeployments) -> DeploymentPage:
-    """A tenant's deployments, newest first."""
+    """A tenant's deployments, newest first; fewer than asked for where their configurations are large."""
     before = decode_cursor(query.cursor, tuple[datetime, str]) if query.cursor else None
     rows = (
         await connection.execute(
@@ -145,8 +149,14 @@ async def page(connection: AsyncConnection, query: ListDeployments) -> Deploymen
             },
         )
     ).all()
-    shown = [_read(row).public for row in rows[: query.limit]]
-    more = len(rows) > query.limit
+    shown: list[Deployment] = []
+    size = 0
+    for row in rows[: query.limit]:
+        size += len(msgspec.json.encode(row.wanted_config))
+        if shown and size > _PAGE_BYTES_MAX:
+            break
+        shown.append(_read(row).public)
+    more = len(rows) > len(shown)
     return DeploymentPage(
         items=shown,
         next_cursor=encode_cursor(shown[-1].started_at.isoformat(), shown[-1].id) if more else None,

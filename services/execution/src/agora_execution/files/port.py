@@ -53,8 +53,20 @@ class RunFiles:
             sha256=stored.sha256,
             content_type=content_type or mimetypes.guess_type(safe)[0] or "application/octet-stream",
         )
-        await self._files.register(command, run=self._run)
+        try:
+            await self._files.register(command, run=self._run)
+        except AgoraError:
+            await self._drop_unregistered(file)
+            raise
         return file
+
+    async def _drop_unregistered(self, file: str) -> None:
+        """Bytes that were refused a record must not lie there uncounted."""
+        try:
+            await self._files.get(GetFile(file=file, tenant=self._tenant))
+        except AgoraError as error:
+            if error.slug == "not_found":
+                await self._objects.delete(object_key(self._tenant, file))
 
     async def info(self, ref: str) -> FileInfo:
         """Name, size and media type."""

@@ -69,24 +69,33 @@ class Files:
             return await store.page(connection, query, self._quota_bytes)
 
     async def delete(self, command: DeleteFile) -> File:
-        """Delete a file: the record first, then the bytes, so that nothing listed is unreadable.
+        """Delete a file: it is gone for its tenant before its bytes are, so that nothing listed is unreadable.
+
+        What dies in between is finished by `expire`, since the file expires with the deletion.
 
         Raises:
             AgoraError: `not_found`.
         """
         async with self._database.transaction(command.tenant) as connection:
-            deleted = await store.delete(connection, command.file)
+            deleted = await store.let_expire(connection, command.file)
         if deleted is None:
             raise AgoraError("not_found", f"no file {command.file}")
         await self._objects.delete(object_key(command.tenant, command.file))
+        async with self._database.transaction(command.tenant) as connection:
+            await store.forget(connection, [command.file])
         return deleted
 
     async def expire(self) -> None:
-        """Delete files past their retention."""
-        async with self._database.system() as connection:
-            expired = await store.expire(connection, _EXPIRE_BATCH)
-        for tenant, file in expired:
-            await self._objects.delete(object_key(tenant, file))
+        """Delete files past their retention: the bytes, then the record, which is what finds them again."""
+        full = True
+        while full:
+            async with self._database.system() as connection:
+                expired = await store.expired(connection, _EXPIRE_BATCH)
+            for tenant, file in expired:
+                await self._objects.delete(object_key(tenant, file))
+            async with self._database.system() as connection:
+                await store.forget(connection, [file for _, file in expired])
+            full = len(expired) == _EXPIRE_BATCH
 
     async def named(
         self, tenant: str, schema: dict[str, Any], document: dict[str, Any]

@@ -138,24 +138,33 @@ async def page(connection: AsyncConnection, query: ListFiles, quota_bytes: int) 
     )
 
 
-async def delete(connection: AsyncConnection, file: str) -> File | None:
-    """Mark a file as deleted. Returns it if it was there."""
-    query = text(
-        f"UPDATE files SET deleted_at = now() WHERE id = :id AND deleted_at IS NULL RETURNING {_COLUMNS}"
-    )
+async def let_expire(connection: AsyncConnection, file: str) -> File | None:
+    """Let a file's time be over now. Returns it if it was there."""
+    query = text(f"""
+        UPDATE files SET expires_at = now()
+        WHERE id = :id AND deleted_at IS NULL AND expires_at > now() RETURNING {_COLUMNS}
+    """)
     row = (await connection.execute(query, {"id": file})).first()
     return None if row is None else _read(row)
 
 
-async def expire(connection: AsyncConnection, limit: int) -> list[tuple[str, str]]:
-    """Mark files past their retention as deleted. Returns their tenants and ids."""
+async def expired(connection: AsyncConnection, limit: int) -> list[tuple[str, str]]:
+    """Tenants and ids of files past their time whose bytes may still be there, the oldest first."""
     rows = await connection.execute(
         text("""
-            UPDATE files SET deleted_at = now() WHERE id IN (
-                SELECT id FROM files WHERE expires_at <= now() AND deleted_at IS NULL
-                ORDER BY expires_at LIMIT :limit FOR UPDATE SKIP LOCKED)
-            RETURNING tenant_id, id
+            SELECT tenant_id, id FROM files WHERE expires_at <= now() AND deleted_at IS NULL
+            ORDER BY expires_at LIMIT :limit
         """),
         {"limit": limit},
     )
     return [(row.tenant_id, row.id) for row in rows]
+
+
+async def forget(connection: AsyncConnection, ids: list[str]) -> None:
+    """Mark files as deleted: their bytes are gone."""
+    await connection.execute(
+        text(
+            "UPDATE files SET deleted_at = now() WHERE id = ANY(CAST(:ids AS text[])) AND deleted_at IS NULL"
+        ),
+        {"ids": sorted(ids)},
+    )

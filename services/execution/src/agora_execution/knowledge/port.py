@@ -1,7 +1,8 @@
 """Knowledge of one tenant behind the SDK's `Knowledge` protocol, asked of the vectors process over NATS."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
+import msgspec
 from agora import Hit, Passage
 from agora_contracts.execution import (
     DropCollection,
@@ -27,23 +28,9 @@ class TenantKnowledge:
 
     async def index(self, collection: str, passages: Sequence[Passage]) -> None:
         """Add passages, in batches that fit a message."""
-        batch: list[PassageIn] = []
-        size = 0
-        for passage in passages:
-            item = PassageIn(id=passage.id, text=passage.text, payload=passage.payload)
-            bytes_of_item = len(passage.text.encode()) + sum(
-                len(v.encode()) for v in passage.payload.values()
-            )
-            if batch and (len(batch) >= _BATCH or size + bytes_of_item > _BATCH_BYTES):
-                await self._send(collection, batch)
-                batch, size = [], 0
-            batch.append(item)
-            size += bytes_of_item
-        if batch:
-            await self._send(collection, batch)
-
-    async def _send(self, collection: str, batch: list[PassageIn]) -> None:
-        await self._broker.ask(IndexPassages(tenant=self._tenant, collection=collection, passages=batch))
+        items = [PassageIn(id=one.id, text=one.text, payload=one.payload) for one in passages]
+        for batch in _batches(items, lambda one: len(msgspec.json.encode(one))):
+            await self._broker.ask(IndexPassages(tenant=self._tenant, collection=collection, passages=batch))
 
     async def search(
         self, collection: str, query: str, limit: int = 10, filters: Mapping[str, str] | None = None
@@ -63,13 +50,26 @@ class TenantKnowledge:
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """One unit vector per text, in order."""
         vectors: list[list[float]] = []
-        for start in range(0, len(texts), _BATCH):
-            answer = await self._broker.ask(
-                EmbedTexts(tenant=self._tenant, texts=list(texts[start : start + _BATCH]))
-            )
+        for batch in _batches(texts, lambda text: len(text.encode())):
+            answer = await self._broker.ask(EmbedTexts(tenant=self._tenant, texts=batch))
             vectors.extend(answer.vectors)
         return vectors
 
     async def drop(self, collection: str) -> None:
         """Forget a collection."""
         await self._broker.ask(DropCollection(tenant=self._tenant, collection=collection))
+
+
+def _batches[Item](items: Sequence[Item], bytes_of: Callable[[Item], int]) -> Iterator[list[Item]]:
+    """The items in their order, as many together as fit a message."""
+    batch: list[Item] = []
+    size = 0
+    for item in items:
+        bytes_of_item = bytes_of(item)
+        if batch and (len(batch) >= _BATCH or size + bytes_of_item > _BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(item)
+        size += bytes_of_item
+    if batch:
+        yield batch
