@@ -90,7 +90,7 @@ async def a_run(platform: Platform, model_cost: int) -> str:
     """A running run whose hold has so many micro-units for models."""
     run = new_id("run")
     await platform.recorder.accept(accepted(run, model_cost=model_cost))
-    await platform.recorder.begin(run)
+    await platform.recorder.begin(run, accepted(run).tenant)
     return run
 
 

@@ -28,6 +28,22 @@ def get(package: str) -> Agent:
     raise AgoraError("not_executable", f"this worker has no agent {package!r} installed")
 
 
+@cache
+def opening_node(package: str) -> str | None:
+    """The one short node that every run of an agent begins with; None where it begins otherwise.
+
+    Raises:
+        AgoraError: as for `get`.
+    """
+    from langgraph.graph import START
+
+    agent = get(package)
+    graph = agent.graph()
+    first = [target for source, target in graph.edges if source == START]
+    definition = agent.nodes.get(first[0]) if len(first) == 1 and not graph.branches.get(START) else None
+    return None if definition is None or definition.long else first[0]
+
+
 def load_all() -> None:
     """Import every installed agent, so that the first run of each does not wait for it.
 

@@ -10,7 +10,15 @@ from typing import Any
 import msgspec
 import stamina
 import structlog
-from agora import Context, InputRejected, PermissionNotGranted, Progress, Retryable, state_codec
+from agora import (
+    Agent,
+    Context,
+    InputRejected,
+    PermissionNotGranted,
+    Progress,
+    Retryable,
+    state_codec,
+)
 from agora.errors import AgentDefinitionError
 from agora.retries import POLICIES
 from agora.steps import StepDefinition
@@ -32,13 +40,22 @@ from agora_execution.runs.model import (
     TIMED_OUT,
     UPDATE_BYTES_MAX,
     Ending,
+    StepRecord,
     StepResult,
     UsageItem,
     usage_id,
 )
+from agora_execution.runs.opening import FirstStep, fresh_run
 from agora_execution.runs.ports import StepPorts
 from agora_execution.runs.recording import Recorder
-from agora_execution.runs.workflows import RunEnding, RunTask, StepTask, agent_error, require_size
+from agora_execution.runs.workflows import (
+    Opening,
+    RunEnding,
+    RunTask,
+    StepTask,
+    agent_error,
+    require_size,
+)
 
 log = structlog.get_logger()
 
@@ -62,7 +79,7 @@ class RunActivities:
     @property
     def all(self) -> list[Any]:
         """Every activity, to be registered with a worker."""
-        return [self.run_step, self.end_run]
+        return [self.open_run, self.run_step, self.end_run]
 
     async def _begin(self, task: RunTask) -> str:
         """Make the hold firm and mark the run as running: `begun`, `known`, `ended`, `cancelled` or `hold_lost`."""
@@ -73,7 +90,7 @@ class RunActivities:
                 log.warning("hold lost", run=task.run, reason=str(error))
                 return "hold_lost"
             raise
-        begun = await _patiently(self._recorder.begin, task.run)
+        begun = await _patiently(self._recorder.begin, task.run, task.tenant)
         if begun == "begun":
             self._ports.begun(task.run)
         return begun
@@ -85,13 +102,7 @@ class RunActivities:
         The first one of a run confirms its hold before anything else: begun together they cost the workflow one
         activation less.
         """
-        if time.time() >= step.deadline:
-            raise _timed_out()
-        if step.first:
-            begun = await self._begin(step.task)
-            if reason := _NOT_BEGUN.get(begun):
-                raise ApplicationError(reason.detail, reason, type=reason.code, non_retryable=True)
-        known = await _patiently(self._ports.known_result, step.task.run, step.step)
+        known = await self._prepare(step)
         if known is not None:
             return msgspec.Raw(known)
         agent = agents.get(step.task.package)
@@ -102,30 +113,53 @@ class RunActivities:
         except Exception as error:
             raise _failure(definition, step, error) from error
         record = await _patiently(self._recorder.record, result)
-        if record.state == "ended":
-            raise ApplicationError(RUN_ENDED.detail, RUN_ENDED, type=RUN_ENDED.code, non_retryable=True)
-        if record.cancel_requested:
-            # Told here, as Temporal tells a workflow that is busy with short steps only seconds later.
-            raise ApplicationError(CANCELLED.detail, CANCELLED, type=CANCELLED.code, non_retryable=True)
+        _require_open(record)
         return msgspec.Raw(record.update)
+
+    @activity.defn
+    async def open_run(self, step: StepTask) -> Opening:
+        """Take a run's first step; where the graph ends with it, record the step and the run's end together.
+
+        What fails beside the step itself, in the graph, is left to the workflow: it follows the same graph.
+        """
+        known = await self._prepare(step)
+        if known is not None:
+            return Opening(taken=True, update=msgspec.Raw(known))
+        agent = agents.get(step.task.package)
+        definition = agent.nodes[step.node]
+        first = FirstStep(agent, step, lambda task: self._attempt(agent, definition, task))
+        ending = await first.follow()
+        if first.failure is not None:
+            raise _failure(definition, step, first.failure) from first.failure
+        if first.result is None:
+            return Opening()
+        if ending is None:
+            record = await _patiently(self._recorder.record, first.result)
+        else:
+            run = fresh_run(step.task)
+            record = await _patiently(self._recorder.finish, run, first.result, _ending(ending))
+        if record.outcome is not None:
+            return Opening(outcome=record.outcome)
+        _require_open(record)
+        return Opening(taken=True, update=msgspec.Raw(record.update))
+
+    async def _prepare(self, step: StepTask) -> bytes | None:
+        """Begin the run with its first step. Returns the step's update when it is recorded already."""
+        if time.time() >= step.deadline:
+            raise _timed_out()
+        if step.first:
+            begun = await self._begin(step.task)
+            if reason := _NOT_BEGUN.get(begun):
+                raise ApplicationError(reason.detail, reason, type=reason.code, non_retryable=True)
+        return await _patiently(self._ports.known_result, step.task.run, step.step)
 
     @activity.defn
     async def end_run(self, ending: RunEnding) -> str:
         """Write the run's end, once."""
-        await self._recorder.end(
-            Ending(
-                run=ending.run,
-                outcome=ending.outcome,  # type: ignore[arg-type]
-                at=utc_now(),
-                deliverable=ending.deliverable,  # type: ignore[arg-type]
-                delivered_units=ending.delivered_units,
-                output=ending.output,
-                error=ending.error,
-            )
-        )
+        await self._recorder.end(_ending(ending))
         return ending.outcome
 
-    async def _attempt(self, agent: Any, definition: StepDefinition, step: StepTask) -> StepResult:
+    async def _attempt(self, agent: Agent, definition: StepDefinition, step: StepTask) -> StepResult:
         attempt = activity.info().attempt
         context = await _patiently(self._ports.context, agent, step, attempt)
         context.on_progress = lambda progress: self._publish(step, progress)
@@ -185,6 +219,27 @@ class RunActivities:
         )
         self._live.add(sending)
         sending.add_done_callback(self._live.discard)
+
+
+def _ending(ending: RunEnding) -> Ending:
+    return Ending(
+        run=ending.run,
+        outcome=ending.outcome,  # type: ignore[arg-type]
+        at=utc_now(),
+        deliverable=ending.deliverable,  # type: ignore[arg-type]
+        delivered_units=ending.delivered_units,
+        output=ending.output,
+        error=ending.error,
+    )
+
+
+def _require_open(record: StepRecord) -> None:
+    """Raise what ends the workflow, when no further step of the run is wanted."""
+    if record.state == "ended":
+        raise ApplicationError(RUN_ENDED.detail, RUN_ENDED, type=RUN_ENDED.code, non_retryable=True)
+    if record.cancel_requested:
+        # Told here, as Temporal tells a workflow that is busy with short steps only seconds later.
+        raise ApplicationError(CANCELLED.detail, CANCELLED, type=CANCELLED.code, non_retryable=True)
 
 
 def _usage(step: str, context: Context) -> list[UsageItem]:

@@ -35,4 +35,5 @@ def register(service: Service, admission: Admission, runs: Runs) -> None:
     broker.answer(CancelRun, runs.cancel)
     broker.answer(ListRunUsage, runs.usage_ids)
     broker.answer(ReplayRunUsage, runs.replay_usage)
-    broker.consume("charges", [ChargeSettled, ChargeAdjusted], runs.take_up_charges)
+    # A charge's revision tells whether it was taken up before, so no inbox is needed.
+    broker.consume("charges", [ChargeSettled, ChargeAdjusted], runs.take_up_charges, inbox=False)

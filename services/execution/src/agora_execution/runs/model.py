@@ -15,6 +15,10 @@ JOURNAL_TYPES = ("run.accepted", "run.started", "step.recorded", "run.finished",
 """Types of the entries in a run's journal, as the customer's stream shows them."""
 
 
+STARTED_SEQ = 2
+"""The place of `run.started` in a run's journal: acceptance is the first entry, and nothing comes between."""
+
+
 class UsageItem(msgspec.Struct, frozen=True, kw_only=True):
     """One usage event of a step. `id` is made of step, place in the step and meter, so a retry repeats it."""
 
@@ -70,12 +74,13 @@ class StepRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     `state` is `recorded` for the attempt that counts, `known` for one that came second (then `update` is
     the first one's), and `ended` when the run was over: what it used is platform cost. `cancel_requested` says
-    that no further step is wanted.
+    that no further step is wanted. `outcome` is how the run ended, when it has.
     """
 
     state: str
     update: bytes = b""
     cancel_requested: bool = False
+    outcome: str | None = None
 
 
 class Ending(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,6 +111,7 @@ class LockedRun:
     usage_count: int
     usage: dict[str, Decimal]
     cancel_requested: bool = False
+    charge_revision: int = 0
 
     @property
     def ended(self) -> bool:

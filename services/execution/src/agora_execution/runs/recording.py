@@ -5,6 +5,7 @@ second changes nothing: a recorded step, an ended run and a charge are what they
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -27,8 +28,9 @@ from agora_kit.group_commit import GroupCommit
 from agora_kit.outbox import Event
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from agora_execution.runs import queries, store
+from agora_execution.runs import queries, store, store_at_once
 from agora_execution.runs.model import (
+    STARTED_SEQ,
     Ending,
     LockedRun,
     NewRun,
@@ -44,9 +46,11 @@ class Recorder:
     """The writers of one process."""
 
     def __init__(self, database: Database) -> None:
-        self._accept = GroupCommit(database, accept_runs)
+        self._accept = GroupCommit(database, accept_runs, autocommit=True)
+        self._begin_fresh = GroupCommit(database, begin_fresh_runs, autocommit=True)
         self._begin = GroupCommit(database, begin_runs)
         self._record = GroupCommit(database, record_steps)
+        self._finish_fresh = GroupCommit(database, finish_fresh_runs, autocommit=True)
         self._end = GroupCommit(database, end_runs)
 
     async def accept(self, run: NewRun) -> Run:
@@ -57,12 +61,23 @@ class Recorder:
         """
         return await self._accept.submit(run)
 
-    async def begin(self, run: str) -> str:
+    async def begin(self, run: str, tenant: str) -> str:
         """Mark a run as running. Returns `begun`, `known` (begun before), `ended` or `cancelled`."""
+        if await self._begin_fresh.submit((run, tenant)):
+            return "begun"
         return await self._begin.submit(run)
 
     async def record(self, result: StepResult) -> StepRecord:
         """Record a step's result and usage together, once per logical step."""
+        return await self._record.submit(result)
+
+    async def finish(self, run: LockedRun, result: StepResult, ending: Ending) -> StepRecord:
+        """Record the only step of a run that has just begun, and end the run with it.
+
+        A run that was cancelled or taken further meanwhile gets the step, as `record` does, and does not end.
+        """
+        if await self._finish_fresh.submit((run, result, ending)):
+            return StepRecord(state="recorded", update=result.update, outcome=ending.outcome)
         return await self._record.submit(result)
 
     async def end(self, ending: Ending) -> bool:
@@ -73,8 +88,7 @@ class Recorder:
 async def accept_runs(connection: AsyncConnection, new: Sequence[NewRun]) -> list[Run | AgoraError]:
     """Write accepted runs with their first journal entry and `RunAccepted`."""
     first = {run.id: run for run in reversed(new)}
-    inserted = await store.insert_runs(connection, list(first.values()))
-    fresh = [run for run_id, run in first.items() if run_id in inserted]
+    offered = list(first.values())
     facts = [
         RunAccepted(
             run=run.id,
@@ -88,22 +102,23 @@ async def accept_runs(connection: AsyncConnection, new: Sequence[NewRun]) -> lis
             deployment=run.deployment,
             seq=1,
         )
-        for run in fresh
+        for run in offered
     ]
-    await store.journal(
+    accepted = await store_at_once.accept(
         connection,
+        offered,
         [
             _entry(run.id, run.tenant, 1, "run.accepted", run.accepted_at, fact)
-            for run, fact in zip(fresh, facts, strict=True)
+            for run, fact in zip(offered, facts, strict=True)
         ],
         [
             _event(run.id, run.tenant, fact, 1, run.accepted_at)
-            for run, fact in zip(fresh, facts, strict=True)
+            for run, fact in zip(offered, facts, strict=True)
         ],
     )
-    taken = [run_id for run_id in first if run_id not in inserted]
+    taken = [run_id for run_id in first if run_id not in accepted]
     older = await queries.runs_with_fingerprints(connection, taken) if taken else {}
-    written = {run.id: (accepted_run(run), run.fingerprint) for run in fresh} | older
+    written = {run.id: (accepted_run(run), run.fingerprint) for run in offered if run.id in accepted} | older
     return [_accepted(run, written[run.id]) for run in new]
 
 
@@ -114,6 +129,25 @@ def _accepted(asked: NewRun, written: tuple[Run, str]) -> Run | AgoraError:
             "idempotency_conflict", "this Idempotency-Key was used for another request; use a new key"
         )
     return run
+
+
+async def begin_fresh_runs(
+    connection: AsyncConnection, runs: Sequence[tuple[str, str]]
+) -> list[bool | AgoraError]:
+    """Mark runs, by id and tenant, as running; False for one of which more is known than that it was accepted."""
+    at = utc_now()
+    entries, events = [], []
+    for run, tenant in dict.fromkeys(runs):
+        fact = RunStarted(run=run, seq=STARTED_SEQ)
+        entries.append(_entry(run, tenant, fact.seq, "run.started", at, fact))
+        events.append(_event(run, tenant, fact, fact.seq, at))
+    begun = await store_at_once.begin(connection, at, entries, events)
+    answers: list[bool | AgoraError] = []
+    for run, _ in runs:
+        answers.append(run in begun)
+        # Only the first of several who ask at once has begun it: to the others it is known.
+        begun.discard(run)
+    return answers
 
 
 async def begin_runs(connection: AsyncConnection, ids: Sequence[str]) -> list[str | AgoraError]:
@@ -159,7 +193,12 @@ async def record_steps(
         elif result.step in known:
             await store.record_platform_cost(connection, result, run, "repeated")
             answers.append(
-                StepRecord(state="known", update=known[result.step], cancel_requested=run.cancel_requested)
+                StepRecord(
+                    state="known",
+                    update=known[result.step],
+                    cancel_requested=run.cancel_requested,
+                    outcome=run.status if run.ended else None,
+                )
             )
         elif run.ended:
             await store.record_platform_cost(connection, result, run, "late")
@@ -179,6 +218,28 @@ async def record_steps(
         await store.save_progress(connection, list({run.id: run for _, run, _ in recorded}.values()))
         await store.journal(connection, entries, events)
     return answers
+
+
+async def finish_fresh_runs(
+    connection: AsyncConnection, finished: Sequence[tuple[LockedRun, StepResult, Ending]]
+) -> list[bool | AgoraError]:
+    """Write the only step and the end of runs; False for one that is not as it was when it began."""
+    entries: list[JournalEntry] = []
+    events: list[Event] = []
+    written: list[tuple[LockedRun, StepResult, Ending]] = []
+    for fresh, result, ending in finished:
+        # A copy: should the statement fail, each is tried again from where it began.
+        run = replace(fresh, usage={})
+        written.append((run, result, ending))
+        step = _take_up(run, result)
+        end = _finished(run, ending)
+        entries.append(_entry(run.id, run.tenant, step.seq, "step.recorded", result.finished_at, step))
+        entries.append(_entry(run.id, run.tenant, end.seq, "run.finished", ending.at, end))
+        events.append(_event(run.id, run.tenant, step, step.seq, result.finished_at))
+        events.extend(_usage_events(run, result))
+        events.append(_event(run.id, run.tenant, end, end.seq, ending.at))
+    ended = await store_at_once.finish(connection, written, entries, events)
+    return [run.id in ended for run, _, _ in finished]
 
 
 def _take_up(run: LockedRun, result: StepResult) -> StepRecorded:
@@ -265,34 +326,36 @@ def _finished(run: LockedRun, ending: Ending) -> RunFinished:
 
 
 async def take_up_charges(connection: AsyncConnection, envelopes: Sequence[Envelope[Any]]) -> list[str]:
-    """Journal what billing settled or adjusted. Returns the runs whose charge was taken up."""
+    """Journal what billing settled or adjusted. Returns the runs whose charge was taken up.
+
+    A revision that is not newer than the one that stands changes nothing, so a charge may come again.
+    """
     charges: list[ChargeSettled | ChargeAdjusted] = [envelope.data for envelope in envelopes]
     locked = await store.lock_runs(connection, (charge.run for charge in charges))
-    taken: list[str] = []
+    taken: dict[str, tuple[LockedRun, int]] = {}
     entries: list[JournalEntry] = []
     events: list[Event] = []
     for charge in sorted(charges, key=lambda one: one.revision):
         run = locked.get(charge.run)
         if run is None:
             raise AgoraError("not_found", f"a charge for the unknown run {charge.run}")
-        seq = run.take_seq()
-        if not await store.save_charge(connection, run, charge.revision, charge.amount.amount):
-            run.next_seq -= 1
+        if charge.revision <= run.charge_revision:
             continue
+        run.charge_revision = charge.revision
+        seq = run.take_seq()
         fact = RunCharged(
             run=run.id, seq=seq, revision=charge.revision, amount=charge.amount, lines=charge.lines
         )
         entries.append(_entry(run.id, run.tenant, seq, "run.charged", charge.at, fact))
         events.append(_event(run.id, run.tenant, fact, seq, charge.at))
-        taken.append(run.id)
-    await store.journal(connection, entries, events)
-    return taken
+        taken[run.id] = run, charge.amount.amount
+    if taken:
+        await store.save_charges(connection, list(taken.values()), entries, events)
+    return list(taken)
 
 
 def _entry(run: str, tenant: str, seq: int, kind: str, at: datetime, fact: msgspec.Struct) -> JournalEntry:
-    return JournalEntry(
-        run=run, seq=seq, tenant=tenant, type=kind, at=at, data=msgspec.to_builtins(fact, str_keys=True)
-    )
+    return JournalEntry(run=run, seq=seq, tenant=tenant, type=kind, at=at, data=fact)
 
 
 def _event(run: str, tenant: str, fact: msgspec.Struct, seq: int, at: datetime) -> Event:

@@ -12,7 +12,7 @@ from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agora_execution.database import json_text
-from agora_execution.runs.model import Ending, LockedRun, NewRun, StepResult
+from agora_execution.runs.model import Ending, LockedRun, StepResult
 
 
 class JournalEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,30 +23,16 @@ class JournalEntry(msgspec.Struct, frozen=True, kw_only=True):
     tenant: str
     type: str
     at: datetime
-    data: dict[str, Any]
+    data: msgspec.Struct
 
 
 def _statement(sql: str) -> TextClause:
     return text(sql)
 
 
-_INSERT_RUNS = _statement("""
-    INSERT INTO runs (id, tenant_id, account_id, deployment_id, package, version, price_version, basis, fingerprint,
-        requested_by, input, config, artifact, status, quoted, currency, hold_epoch, timeout_seconds, model_cost,
-        next_seq, accepted_at)
-    SELECT r.id, r.tenant, r.account, r.deployment, r.package, r.version, r.price_version, r.basis, r.fingerprint,
-        r.requested_by, r.input, r.config, r.artifact, 'accepted', r.quoted, r.currency, r.hold_epoch,
-        r.timeout_seconds, r.model_cost, 2, r.accepted_at
-    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(id text, tenant text, account text, deployment text,
-        package text, version text, price_version text, basis text, fingerprint text, requested_by text, input jsonb,
-        config jsonb, artifact text, quoted bigint, currency text, hold_epoch int, timeout_seconds int,
-        model_cost bigint, accepted_at timestamptz)
-    ON CONFLICT (id) DO NOTHING RETURNING id
-""")
-
 _LOCK = _statement("""
     SELECT id, tenant_id, account_id, status, package, version, deployment_id, next_seq, steps, usage_count, usage,
-        cancel_requested_at
+        cancel_requested_at, charge_revision
     FROM runs WHERE id = ANY(CAST(:ids AS text[])) ORDER BY id FOR UPDATE
 """)
 
@@ -54,22 +40,26 @@ _KNOWN_STEPS = _statement("""
     SELECT id, result FROM steps WHERE run_id = ANY(CAST(:runs AS text[])) AND id = ANY(CAST(:ids AS text[]))
 """)
 
-_INSERT_STEPS = _statement("""
+STEP_ROWS = """unnest(CAST(:step_runs AS text[]), CAST(:step_ids AS text[]), CAST(:step_tenants AS text[]),
+        CAST(:step_seqs AS int[]), CAST(:nodes AS text[]), CAST(:titles AS text[]), CAST(:visits AS int[]),
+        CAST(:branches AS text[]), CAST(:attempts AS int[]), CAST(:step_starts AS timestamptz[]),
+        CAST(:step_ends AS timestamptz[]), CAST(:step_usage AS jsonb[]), CAST(:summaries AS text[]),
+        CAST(:results AS bytea[]))"""
+"""Rows of steps in the order of the columns that are written, from `step_columns`."""
+
+_INSERT_STEPS = _statement(f"""
     INSERT INTO steps (run_id, id, tenant_id, seq, node, title, visit, branch, attempt, started_at, finished_at,
         usage, summary, result)
-    SELECT * FROM unnest(CAST(:runs AS text[]), CAST(:ids AS text[]), CAST(:tenants AS text[]), CAST(:seqs AS int[]),
-        CAST(:nodes AS text[]), CAST(:titles AS text[]), CAST(:visits AS int[]), CAST(:branches AS text[]),
-        CAST(:attempts AS int[]), CAST(:started AS timestamptz[]), CAST(:finished AS timestamptz[]),
-        CAST(:usage AS jsonb[]), CAST(:summaries AS text[]), CAST(:results AS bytea[]))
+    SELECT * FROM {STEP_ROWS}
 """)
 
-_INSERT_JOURNAL = _statement(f"""
-    WITH journalled AS (
+_JOURNAL = f"""journalled AS (
         INSERT INTO run_events (run_id, seq, tenant_id, type, at, data)
         SELECT * FROM unnest(CAST(:runs AS text[]), CAST(:seqs AS int[]), CAST(:run_tenants AS text[]),
             CAST(:types AS text[]), CAST(:ats AS timestamptz[]), CAST(:data AS jsonb[])))
-    {outbox.INSERT}
-""")
+    {outbox.INSERT}"""
+
+_INSERT_JOURNAL = _statement(f"WITH {_JOURNAL}")
 
 _SAVE_PROGRESS = _statement("""
     UPDATE runs SET next_seq = u.next_seq, steps = u.steps, usage_count = u.usage_count, usage = u.usage,
@@ -88,23 +78,26 @@ _SAVE_STARTED = _statement("""
 _SAVE_ENDED = _statement("""
     UPDATE runs SET status = u.status, waiting_for = NULL, finished_at = u.finished_at, deliverable = u.deliverable,
         delivered_units = u.delivered_units, output = u.output, error = u.error, next_seq = u.next_seq
-    FROM unnest(CAST(:ids AS text[]), CAST(:statuses AS text[]), CAST(:finished AS timestamptz[]),
+    FROM unnest(CAST(:ids AS text[]), CAST(:statuses AS text[]), CAST(:ends AS timestamptz[]),
         CAST(:deliverables AS text[]), CAST(:units AS bigint[]), CAST(:outputs AS jsonb[]), CAST(:errors AS jsonb[]),
         CAST(:next_seqs AS int[]))
         AS u(id, status, finished_at, deliverable, delivered_units, output, error, next_seq)
     WHERE runs.id = u.id
 """)
 
+_SAVE_CHARGES = _statement(f"""
+    WITH charged AS (
+        UPDATE runs SET cost = u.cost, charge_revision = u.revision, next_seq = u.next_seq
+        FROM unnest(CAST(:charged AS text[]), CAST(:costs AS bigint[]), CAST(:revisions AS int[]),
+            CAST(:next_seqs AS int[])) AS u(id, cost, revision, next_seq)
+        WHERE runs.id = u.id),
+    {_JOURNAL}
+""")
+
 _PLATFORM_COST = _statement("""
     INSERT INTO platform_costs (id, tenant_id, run_id, reason, meter, quantity)
     VALUES (:id, :tenant, :run, :reason, :meter, :quantity) ON CONFLICT (id) DO NOTHING
 """)
-
-
-async def insert_runs(connection: AsyncConnection, new: Sequence[NewRun]) -> set[str]:
-    """Insert accepted runs; those whose id is taken are left alone. Returns the ids that are new."""
-    result = await connection.execute(_INSERT_RUNS, {"rows": json_text(new)})
-    return set(result.scalars())
 
 
 async def lock_runs(connection: AsyncConnection, ids: Iterable[str]) -> dict[str, LockedRun]:
@@ -124,6 +117,7 @@ async def lock_runs(connection: AsyncConnection, ids: Iterable[str]) -> dict[str
             usage_count=row.usage_count,
             usage={meter: Decimal(quantity) for meter, quantity in row.usage.items()},
             cancel_requested=row.cancel_requested_at is not None,
+            charge_revision=row.charge_revision,
         )
         for row in rows
     }
@@ -151,29 +145,31 @@ async def insert_steps(
     connection: AsyncConnection, recorded: Sequence[tuple[StepResult, LockedRun, int]]
 ) -> None:
     """Insert steps, each with its run and its place in the run's journal."""
+    await connection.execute(_INSERT_STEPS, step_columns(recorded))
+
+
+def step_columns(recorded: Sequence[tuple[StepResult, LockedRun, int]]) -> dict[str, list[Any]]:
+    """What `STEP_ROWS` is made of."""
     results = [result for result, _, _ in recorded]
-    await connection.execute(
-        _INSERT_STEPS,
-        {
-            "runs": [one.run for one in results],
-            "ids": [one.step for one in results],
-            "tenants": [run.tenant for _, run, _ in recorded],
-            "seqs": [seq for _, _, seq in recorded],
-            "nodes": [one.node for one in results],
-            "titles": [one.title for one in results],
-            "visits": [one.visit for one in results],
-            "branches": [one.branch for one in results],
-            "attempts": [one.attempt for one in results],
-            "started": [one.started_at for one in results],
-            "finished": [one.finished_at for one in results],
-            "usage": [
-                json_text([{"id": u.id, "meter": u.meter, "quantity": u.quantity} for u in one.usage])
-                for one in results
-            ],
-            "summaries": [one.summary for one in results],
-            "results": [one.update for one in results],
-        },
-    )
+    return {
+        "step_runs": [one.run for one in results],
+        "step_ids": [one.step for one in results],
+        "step_tenants": [run.tenant for _, run, _ in recorded],
+        "step_seqs": [seq for _, _, seq in recorded],
+        "nodes": [one.node for one in results],
+        "titles": [one.title for one in results],
+        "visits": [one.visit for one in results],
+        "branches": [one.branch for one in results],
+        "attempts": [one.attempt for one in results],
+        "step_starts": [one.started_at for one in results],
+        "step_ends": [one.finished_at for one in results],
+        "step_usage": [
+            json_text([{"id": u.id, "meter": u.meter, "quantity": u.quantity} for u in one.usage])
+            for one in results
+        ],
+        "summaries": [one.summary for one in results],
+        "results": [one.update for one in results],
+    }
 
 
 async def journal(
@@ -182,18 +178,19 @@ async def journal(
     """Append to runs' journals and emit events, in one statement: every run does it several times."""
     if not entries and not events:
         return
-    await connection.execute(
-        _INSERT_JOURNAL,
-        {
-            "runs": [one.run for one in entries],
-            "seqs": [one.seq for one in entries],
-            "run_tenants": [one.tenant for one in entries],
-            "types": [one.type for one in entries],
-            "ats": [one.at for one in entries],
-            "data": [json_text(one.data) for one in entries],
-            **outbox.parameters(events),
-        },
-    )
+    await connection.execute(_INSERT_JOURNAL, {**journal_columns(entries), **outbox.parameters(events)})
+
+
+def journal_columns(entries: Sequence[JournalEntry]) -> dict[str, list[Any]]:
+    """The journal's rows, column by column."""
+    return {
+        "runs": [one.run for one in entries],
+        "seqs": [one.seq for one in entries],
+        "run_tenants": [one.tenant for one in entries],
+        "types": [one.type for one in entries],
+        "ats": [one.at for one in entries],
+        "data": [json_text(one.data) for one in entries],
+    }
 
 
 async def save_progress(connection: AsyncConnection, runs: Sequence[LockedRun]) -> None:
@@ -225,15 +222,22 @@ async def save_ended(connection: AsyncConnection, ended: Sequence[tuple[Ending, 
         _SAVE_ENDED,
         {
             "ids": [ending.run for ending in endings],
-            "statuses": [ending.outcome for ending in endings],
-            "finished": [ending.at for ending in endings],
-            "deliverables": [ending.deliverable for ending in endings],
-            "units": [ending.delivered_units for ending in endings],
-            "outputs": [None if one.output is None else json_text(one.output) for one in endings],
-            "errors": [None if one.error is None else json_text(one.error) for one in endings],
+            **ending_columns(endings),
             "next_seqs": [run.next_seq for _, run in ended],
         },
     )
+
+
+def ending_columns(endings: Sequence[Ending]) -> dict[str, list[Any]]:
+    """What is written of ends of runs, column by column."""
+    return {
+        "statuses": [ending.outcome for ending in endings],
+        "ends": [ending.at for ending in endings],
+        "deliverables": [ending.deliverable for ending in endings],
+        "units": [ending.delivered_units for ending in endings],
+        "outputs": [None if one.output is None else json_text(one.output) for one in endings],
+        "errors": [None if one.error is None else json_text(one.error) for one in endings],
+    }
 
 
 async def record_platform_cost(
@@ -258,16 +262,24 @@ async def record_platform_cost(
     )
 
 
-async def save_charge(connection: AsyncConnection, run: LockedRun, revision: int, amount: int) -> bool:
-    """Take a charge up, unless a newer revision stands there. Returns whether it was taken."""
-    result = await connection.execute(
-        text("""
-            UPDATE runs SET cost = :amount, charge_revision = :revision, next_seq = :next_seq
-            WHERE id = :id AND charge_revision < :revision
-        """),
-        {"id": run.id, "revision": revision, "amount": amount, "next_seq": run.next_seq},
+async def save_charges(
+    connection: AsyncConnection,
+    charged: Sequence[tuple[LockedRun, int]],
+    entries: Sequence[JournalEntry],
+    events: Sequence[Event],
+) -> None:
+    """Save what locked runs cost, with its journal entries and events."""
+    await connection.execute(
+        _SAVE_CHARGES,
+        {
+            "charged": [run.id for run, _ in charged],
+            "costs": [cost for _, cost in charged],
+            "revisions": [run.charge_revision for run, _ in charged],
+            "next_seqs": [run.next_seq for run, _ in charged],
+            **journal_columns(entries),
+            **outbox.parameters(events),
+        },
     )
-    return result.rowcount == 1
 
 
 async def request_cancel(connection: AsyncConnection, run: str) -> None:

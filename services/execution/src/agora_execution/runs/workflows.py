@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 import msgspec
-from agora import AgentDefinitionError, InputRejected, graph_runner, state_codec
+from agora import AgentDefinitionError, InputRejected, Output, graph_runner, state_codec
 from agora.graph_runner import NodeCall
 from agora.retries import POLICIES
 from agora.steps import StepDefinition
@@ -65,7 +65,8 @@ class RunTask(msgspec.Struct, frozen=True, kw_only=True):
 class StepTask(msgspec.Struct, frozen=True, kw_only=True):
     """One attempt at a logical step. `first` when no step of the run has come back yet: it confirms the hold.
 
-    `deadline` is when the run's time is up, in seconds since 1970.
+    `deadline` is when the run's time is up, in seconds since 1970. `state` is what the node gets; where the step
+    opens the run, it comes of the run's input.
     """
 
     task: RunTask
@@ -73,9 +74,20 @@ class StepTask(msgspec.Struct, frozen=True, kw_only=True):
     node: str
     visit: int
     branch: str
-    state: msgspec.Raw
     deadline: float
+    state: msgspec.Raw = msgspec.Raw(b"null")
     first: bool = False
+
+
+class Opening(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of a run's first step: `outcome`, how the run ended with it, or the step's update if it was `taken`.
+
+    Neither, when the graph failed before the step: then the workflow meets the same failure.
+    """
+
+    outcome: str | None = None
+    taken: bool = False
+    update: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class RunEnding(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,11 +108,17 @@ class AgentRun:
     def __init__(self) -> None:
         self._stepped = False
         self._deadline = 0.0
+        self._opened: msgspec.Raw | None = None
 
     @workflow.run
     async def run(self, task: RunTask) -> str:
         """Follow the agent's graph, whose first step confirms the hold, and end the run. Returns the outcome."""
         try:
+            self._deadline = workflow.time() + task.timeout_seconds
+            opening = await self._open(task)
+            if opening.outcome is not None:
+                return opening.outcome
+            self._opened = opening.update if opening.taken else None
             ending = await self._follow(task)
         except BaseException as error:
             found = _ending_of(task, error)
@@ -110,28 +128,53 @@ class AgentRun:
         await self._end(ending)
         return ending.outcome
 
+    async def _open(self, task: RunTask) -> Opening:
+        """Take the first step where it is a short one, and end the run with it where it is the only one.
+
+        Many runs have one step. All of such a run is one local activity, which follows the graph itself: the
+        workflow is activated twice and not three times, and the step and the end are one transaction.
+        """
+        node = agents.opening_node(task.package)
+        if node is None:
+            return Opening()
+        agent = agents.get(task.package)
+        step = StepTask(
+            task=task,
+            step=step_id(task.run, node, 1, ""),
+            node=node,
+            visit=1,
+            branch="",
+            first=True,
+            deadline=self._deadline,
+        )
+        definition = agent.nodes[node]
+        opening: Opening = await workflow.execute_local_activity(
+            "open_run",
+            step,
+            result_type=Opening,
+            start_to_close_timeout=_limit(definition),
+            retry_policy=_retry(definition),
+        )
+        return opening
+
     async def _follow(self, task: RunTask) -> RunEnding:
         agent = agents.get(task.package)
-        self._deadline = workflow.time() + task.timeout_seconds
 
         async def call_node(call: NodeCall, state: Any) -> Mapping[str, Any]:
             return await self._step(task, agent.nodes[call.node], agent.state_type, call, state)
 
         output = await graph_runner.run(agent, agent.read_input(task.input), call_node)
-        require_size("the output", state_codec.encode(output, "the output"), OUTPUT_BYTES_MAX)
-        return RunEnding(
-            run=task.run,
-            outcome="succeeded",
-            deliverable=output.deliverable,
-            delivered_units=output.delivered_units,
-            output=msgspec.to_builtins(output, str_keys=True),
-        )
+        return success(task.run, output)
 
     async def _step(
         self, task: RunTask, definition: StepDefinition, state_type: type, call: NodeCall, state: Any
     ) -> Mapping[str, Any]:
         # The run's limit is kept by its steps and not by a timer: while short steps follow each other within one
         # workflow task, Temporal would learn of a timer, and we of its end, seconds late.
+        if self._opened is not None:
+            update, self._opened = self._opened, None
+            self._stepped = True
+            return state_codec.decode_update(state_type, bytes(update), f"the step {call.node!r}")
         left_seconds = self._deadline - workflow.time()
         if left_seconds <= 0:
             raise TimeoutError
@@ -147,15 +190,7 @@ class AgentRun:
             deadline=self._deadline,
             state=msgspec.Raw(encoded),
         )
-        policy = POLICIES[definition.retry]
-        retry = RetryPolicy(
-            # The policy's own end is kept by the activity, which tells the agent's failures from the
-            # platform's: a database that is away for a minute must not use a step's attempts up.
-            initial_interval=timedelta(seconds=max(policy.first_delay_seconds, 0.1)),
-            backoff_coefficient=policy.factor,
-            maximum_interval=timedelta(seconds=max(policy.delay_seconds_max, 1)),
-        )
-        limit = timedelta(seconds=definition.timeout_seconds + _OVERHEAD_SECONDS)
+        retry, limit = _retry(definition), _limit(definition)
         if definition.long:
             update = await workflow.execute_activity(
                 "run_step",
@@ -195,6 +230,37 @@ class AgentRun:
             start_to_close_timeout=timedelta(seconds=30),
             retry_policy=_RECORDING,
         )
+
+
+def _retry(definition: StepDefinition) -> RetryPolicy:
+    # The policy's own end is kept by the activity, which tells the agent's failures from the platform's: a database
+    # that is away for a minute must not use a step's attempts up.
+    policy = POLICIES[definition.retry]
+    return RetryPolicy(
+        initial_interval=timedelta(seconds=max(policy.first_delay_seconds, 0.1)),
+        backoff_coefficient=policy.factor,
+        maximum_interval=timedelta(seconds=max(policy.delay_seconds_max, 1)),
+    )
+
+
+def _limit(definition: StepDefinition) -> timedelta:
+    return timedelta(seconds=definition.timeout_seconds + _OVERHEAD_SECONDS)
+
+
+def success(run: str, output: Output) -> RunEnding:
+    """How a run ends with an output.
+
+    Raises:
+        AgentDefinitionError: the output is too large, or has no JSON form.
+    """
+    require_size("the output", state_codec.encode(output, "the output"), OUTPUT_BYTES_MAX)
+    return RunEnding(
+        run=run,
+        outcome="succeeded",
+        deliverable=output.deliverable,
+        delivered_units=output.delivered_units,
+        output=msgspec.to_builtins(output, str_keys=True),
+    )
 
 
 def _ending_of(task: RunTask, error: BaseException) -> RunEnding | None:
