@@ -15,6 +15,9 @@ from agora_billing.holds.service import Holds
 from agora_billing.ledger import handlers as ledger_handlers
 from agora_billing.prices import handlers as price_handlers
 from agora_billing.prices.service import Prices
+from agora_billing.refunds import handlers as refund_handlers
+from agora_billing.seals import handlers as seal_handlers
+from agora_billing.seals.service import Sealer
 from agora_billing.settings import BillingSettings
 
 
@@ -29,6 +32,9 @@ def build(settings: BillingSettings | None = None, clock: Clock = utc_now) -> Se
     price_handlers.register(broker, prices)
     hold_handlers.register(broker, holds)
     charge_handlers.register(broker, database, Charges(prices, clock))
+    refund_handlers.register(broker, database, prices, clock)
     ledger_handlers.register(broker, database)
+    seal_handlers.register(broker, database)
     service.every(settings.hold_sweep_seconds, "lapse holds", holds.sweep)
+    service.every(settings.seal_sweep_seconds, "seal postings", Sealer(database, clock).sweep)
     return service

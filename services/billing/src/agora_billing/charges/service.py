@@ -28,6 +28,9 @@ from agora_billing.ledger import store as ledger
 from agora_billing.ledger.model import Ledger, Posting, PostingKind, posting_id
 from agora_billing.prices.model import PriceVersion
 from agora_billing.prices.service import Prices
+from agora_billing.promotions import service as promotions
+from agora_billing.promotions.service import Grants
+from agora_billing.refunds import store as refunds
 
 log = structlog.get_logger()
 
@@ -52,11 +55,15 @@ class Charges:
             UnknownRun: billing has neither a hold nor the acceptance of one of the runs.
         """
         runs = sorted({envelope.data.run for envelope in envelopes})
+        now = self._clock()
         locked = await accounts.lock(connection, (), runs)
+        await promotions.expire_due(connection, locked, now)
         held = await holds.lock(connection, runs)
         known = await store.latest(connection, runs)
         prices = await self._prices.pinned_all(connection, {hold.price_version for hold in held.values()})
-        batch = _Batch(locked, held, known, prices, self._clock())
+        spent_before = [run for run, charge in known.items() if charge.funding.promotional]
+        grants = await Grants.read(connection, locked, spent_before, now)
+        batch = _Batch(locked, held, known, prices, grants, now)
         # A run's revisions in their order, so that one batch that holds several books each of them.
         for envelope in sorted(envelopes, key=lambda one: one.data.revision):
             batch.charge(envelope)
@@ -72,12 +79,14 @@ class _Batch:
         holds: dict[str, RunHold],
         known: dict[str, Charge],
         prices: dict[str, PriceVersion],
+        grants: Grants,
         now: datetime,
     ) -> None:
         self._accounts = accounts
         self._holds = holds
         self._known = known
         self._prices = prices
+        self._grants = grants
         self._now = now
         self._changed_accounts: set[str] = set()
         self._ended: list[RunHold] = []
@@ -96,10 +105,14 @@ class _Batch:
             return
         price = self._prices[hold.price_version]
         owed = model.owed(price, hold, usage)
-        after = self._settle(hold, usage, owed) if before is None else self._adjust(hold, usage, owed, before)
+        expired = 0
+        if before is None:
+            after = self._settle(hold, usage, owed)
+        else:
+            after, expired = self._adjust(hold, usage, owed, before)
         self._known[usage.run] = after
         self._charges.append(after)
-        self._post(after, hold, price, before)
+        self._post(after, hold, price, before, expired)
 
     def _settle(self, hold: RunHold, usage: RunUsageClosed, owed: Owed) -> Charge:
         was_held = hold.amount if hold.is_open else 0
@@ -107,20 +120,24 @@ class _Batch:
         account, funding = model.take(account, owed.rated.amount)
         self._holds[hold.run] = ended
         self._ended.append(ended)
-        self._keep(account)
+        self._keep(self._grants.spend(account, hold.run, funding.promotional))
         return self._charge_of(hold, usage, owed, funding, released=max(was_held - owed.rated.amount, 0))
 
-    def _adjust(self, hold: RunHold, usage: RunUsageClosed, owed: Owed, before: Charge) -> Charge:
-        account = self._accounts[hold.account]
+    def _adjust(self, hold: RunHold, usage: RunUsageClosed, owed: Owed, before: Charge) -> tuple[Charge, int]:
+        """The corrected charge, and what of promotional credit that came back has expired."""
+        account, expired = self._accounts[hold.account], 0
         difference = max(owed.rated.amount, before.refunded.total) - before.amount
         if difference >= 0:
             account, change = model.take(account, difference)
+            account = self._grants.spend(account, hold.run, change.promotional)
         else:
             paid = before.funding.minus(before.refunded)
             account, change = model.return_to(account, paid, -difference)
+            account, expired = self._grants.give_back(account, hold.run, -change.promotional)
         self._keep(account)
         funding = before.funding.plus(change)
-        return self._charge_of(hold, usage, owed, funding, released=before.released, before=before)
+        after = self._charge_of(hold, usage, owed, funding, released=before.released, before=before)
+        return after, expired
 
     def _charge_of(
         self,
@@ -157,7 +174,9 @@ class _Batch:
         self._accounts[account.id] = account
         self._changed_accounts.add(account.id)
 
-    def _post(self, charge: Charge, hold: RunHold, price: PriceVersion, before: Charge | None) -> None:
+    def _post(
+        self, charge: Charge, hold: RunHold, price: PriceVersion, before: Charge | None, expired: int
+    ) -> None:
         change = charge.funding.minus(before.funding) if before else charge.funding
         if change.platform > 0:
             log.error(
@@ -171,7 +190,7 @@ class _Batch:
         moved = _earned_by(charge, price, before)
         # A correction may leave the amount and move only who earns it.
         if charge.difference or moved:
-            self._postings.append(self._posting(charge, hold, price, model.entries(change, moved)))
+            self._postings.append(self._posting(charge, hold, price, model.entries(change, moved, expired)))
         self._events.append(_event(charge, hold))
 
     def _posting(
@@ -204,6 +223,7 @@ class _Batch:
     async def save(self, connection: AsyncConnection) -> None:
         """Write everything, set-based: one statement per table."""
         await accounts.save(connection, [self._accounts[one] for one in sorted(self._changed_accounts)])
+        await self._grants.save(connection)
         await holds.save_ends(connection, self._ended)
         await ledger.insert(connection, self._postings)
         await store.insert(connection, self._charges)
@@ -282,4 +302,6 @@ async def receipt(connection: AsyncConnection, query: GetReceipt) -> Receipt:
         quote_lines=hold.quote.lines,
         explanation=charge.explanation if charge else waiting,
         settled_at=charge.at if charge else None,
+        refunded=charge.refunded.total if charge else 0,
+        refunds=[one.reply() for one in await refunds.of_run(connection, hold.run)] if charge else [],
     )

@@ -1,0 +1,162 @@
+"""Use cases of refunds. Each is one transaction of the system role: an operator acts for any tenant."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from agora_contracts.ids import derived
+from agora_contracts.money import Money
+from agora_contracts.problems import AgoraError
+from agora_contracts.refunds import ChargeRefunded, ListRefunds, RefundList, RefundResult, RefundRun
+from agora_kit.outbox import Event, emit
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from agora_billing.accounts import store as accounts
+from agora_billing.accounts.model import Account
+from agora_billing.charges import model as charge_model
+from agora_billing.charges import split
+from agora_billing.charges import store as charges
+from agora_billing.charges.model import Funding
+from agora_billing.charges.store import Charge
+from agora_billing.holds import store as holds
+from agora_billing.holds.service import no_run
+from agora_billing.ledger import store as ledger
+from agora_billing.ledger.model import Ledger, Posting, PostingKind, posting_id
+from agora_billing.prices.model import PriceVersion
+from agora_billing.prices.service import Prices
+from agora_billing.promotions.service import Grants
+from agora_billing.refunds import model, store
+from agora_billing.refunds.model import Refund
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Booked:
+    account: Account
+    refund: Refund
+    posting: Posting
+
+
+async def refund(
+    connection: AsyncConnection, prices: Prices, command: RefundRun, now: datetime
+) -> RefundResult:
+    """Give back part or all of a run's charge, once per reference.
+
+    Raises:
+        AgoraError: `not_found`; `conflict` while the run is not settled, or when the reference was used for
+            another refund; see also `model.amount_of`.
+    """
+    # Whoever charges or corrects the run locks its account first: here, too, so none comes between.
+    locked = await accounts.lock(connection, (), [command.run])
+    hold = (await holds.lock(connection, [command.run])).get(command.run)
+    if hold is None:
+        raise no_run(command.run)
+    charge = (await charges.latest(connection, [command.run])).get(command.run)
+    if charge is None:
+        raise AgoraError("conflict", "the run's charge is not settled yet; refund it after its end")
+    before = await store.of_run(connection, command.run)
+    known = next((one for one in before if one.reference == command.reference), None)
+    if known is not None:
+        model.check_same(known, command)
+        return _result(known, charge, charge.refunded.total)
+    amount = model.amount_of(command, charge.amount, charge.refunded.total, charge.currency)
+    price = (await prices.pinned_all(connection, [hold.price_version]))[hold.price_version]
+    grants = await Grants.read(connection, locked, [command.run], now)
+    booked = _book(locked[charge.account], charge, price, grants, command, amount, len(before) + 1, now)
+    await accounts.save(connection, [booked.account])
+    await grants.save(connection)
+    await ledger.insert(connection, [booked.posting])
+    await store.insert(connection, booked.refund)
+    refunded = charge.refunded.total + amount
+    await emit(connection, [_event(booked.refund, charge, refunded)])
+    return _result(booked.refund, charge, refunded)
+
+
+def _book(
+    account: Account,
+    charge: Charge,
+    price: PriceVersion,
+    grants: Grants,
+    command: RefundRun,
+    amount: int,
+    number: int,
+    now: datetime,
+) -> _Booked:
+    account, change = charge_model.return_to(account, charge.funding.minus(charge.refunded), amount)
+    account, expired = grants.give_back(account, charge.run, -change.promotional)
+    account = replace(account, postings=account.postings + 1)
+    earned = split.earned(charge.amount, charge.lines, price.author_share, charge.refunded.total)
+    left = split.earned(charge.amount, charge.lines, price.author_share, charge.refunded.total + amount)
+    moved = split.change(earned, left)
+    cause = f"{charge.run}:{command.reference}"
+    posting = Posting(
+        id=posting_id(PostingKind.REFUND, cause),
+        tenant=charge.tenant,
+        account=account.id,
+        number=account.postings,
+        currency=charge.currency,
+        kind=PostingKind.REFUND,
+        cause=cause,
+        description=f"Refund: {command.reason}",
+        run=charge.run,
+        author=price.author,
+        credit_after=account.credit,
+        promotional_after=account.promotional,
+        at=now,
+        entries=charge_model.entries(change, moved, expired),
+    )
+    refund = Refund(
+        run=charge.run,
+        number=number,
+        tenant=charge.tenant,
+        account=account.id,
+        currency=charge.currency,
+        amount=amount,
+        whole=command.amount is None,
+        returned=Funding().minus(change),
+        expired=expired,
+        author=-moved.get(Ledger.AUTHOR_EARNINGS, 0),
+        reference=command.reference,
+        reason=command.reason,
+        at=now,
+    )
+    return _Booked(account=account, refund=refund, posting=posting)
+
+
+def _result(refund: Refund, charge: Charge, refunded: int) -> RefundResult:
+    return RefundResult(refund=refund.reply(), charged=charge.amount, refunded=refunded)
+
+
+def _event(refund: Refund, charge: Charge, refunded: int) -> Event:
+    def money(amount: int) -> Money:
+        return Money(amount=amount, currency=refund.currency)
+
+    fact = ChargeRefunded(
+        run=refund.run,
+        account=refund.account,
+        number=refund.number,
+        amount=money(refund.amount),
+        refunded=money(refunded),
+        charged=money(charge.amount),
+        reason=refund.reason,
+        reference=refund.reference,
+        at=refund.at,
+    )
+    event_id = derived("evt", "refund", refund.run, str(refund.number))
+    return Event(tenant=refund.tenant, entity=refund.run, data=fact, id=event_id, at=refund.at)
+
+
+async def refunds_of(connection: AsyncConnection, query: ListRefunds) -> RefundList:
+    """List a run's refunds, oldest first.
+
+    Raises:
+        AgoraError: `not_found`.
+    """
+    hold = (await holds.read(connection, [query.run])).get(query.run)
+    if hold is None:
+        raise no_run(query.run)
+    charge = (await charges.latest(connection, [query.run])).get(query.run)
+    return RefundList(
+        items=[one.reply() for one in await store.of_run(connection, query.run)],
+        currency=hold.currency,
+        charged=charge.amount if charge else 0,
+        refunded=charge.refunded.total if charge else 0,
+    )
