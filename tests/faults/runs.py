@@ -101,9 +101,13 @@ async def run(platform: Platform, plan: Plan, say: Callable[[str], None]) -> Out
         await until_executable(client, "echo", {"text": "ready?"})
         done = asyncio.Event()
         faults = asyncio.create_task(_disturb(platform, plan, dice, done, say))
-        runs = await _submit_all(client, customer, plan, dice, say)
-        done.set()
-        kills, restarts, terminated = await faults
+        try:
+            runs = await _submit_all(client, customer, plan, dice, say)
+            done.set()
+            kills, restarts, terminated = await faults
+        finally:
+            # Where a run was not accepted: nothing may go on to kill what is being stopped or tested next.
+            faults.cancel()
         say("faults are over; waiting for every run to end and settle")
         recovering = time.monotonic()
         await asyncio.to_thread(platform.wait_ready, 60)

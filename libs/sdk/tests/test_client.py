@@ -184,6 +184,19 @@ async def test_files_go_up_and_come_down(platform: Platform, client: agora.Clien
     assert names_in(tmp_path) == ["a.csv", "b.csv"]
 
 
+async def test_a_file_may_be_deleted_twice(platform: Platform, client: agora.Client) -> None:
+    """
+    A file that is gone is deleted; a key that may not delete is an error.
+    """
+    platform.on("DELETE /files/file_1", Answer(raw=b"{}"), a_problem(404, "not_found"))
+    platform.on("DELETE /files/file_2", a_problem(403, "forbidden"))
+    async with client:
+        await client.files.delete("file_1")
+        await client.files.delete("file_1")
+        with pytest.raises(agora.ApiError, match="why"):
+            await client.files.delete("file_2")
+
+
 @pytest.mark.parametrize("name", ["../account", "a/b", "..", "x?y=1"])
 async def test_an_id_reaches_no_other_route(platform: Platform, client: agora.Client, name: str) -> None:
     """

@@ -46,6 +46,7 @@ from agora_contracts.execution import (
 from agora_contracts.ids import derived
 from agora_contracts.metering import QueryUsage, UsageReport, UsageRow
 from agora_contracts.platform import DeadLetterPage, ListDeadLetters, ReplayDeadLetters, ReplayReport
+from agora_gateway.app import Gateway
 from agora_gateway.packages.shapes import A_QUOTE, A_SUMMARY, CATEGORIES
 from agora_kit.broker import Broker
 
@@ -333,6 +334,17 @@ async def test_the_operator_sees_holds_and_replays_usage(operator: httpx.AsyncCl
 
     assert ("0.000005", 1) == (holds["items"][0]["amount"]["amount"], holds["total"])
     assert {"count": 3} == replayed.json()
+
+
+async def test_a_gateway_without_its_http_server_is_not_ready(gateway: Gateway):
+    """
+    A server that ended by itself shows where only NATS can still ask.
+    """
+    assert "ready" == (await gateway.health.report()).status
+    await gateway.server.stop(5)
+
+    health = await gateway.health.report()
+    assert ("degraded", "the HTTP server has ended") == (health.status, health.checks["http"])
 
 
 async def test_the_platforms_health_names_who_is_silent(operator: httpx.AsyncClient):

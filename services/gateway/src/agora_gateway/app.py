@@ -49,6 +49,8 @@ def build(settings: GatewaySettings | None = None) -> Gateway:
     app = traced(gate) if telemetry.tracing_enabled() else gate
     service.server = HttpServer(app, settings.http_host, settings.http_port)
 
+    service.health.add("http", service.server.check)
+
     async def forget_pages(_: Any) -> None:
         pages.clear()
 

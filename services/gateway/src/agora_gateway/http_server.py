@@ -43,6 +43,11 @@ class HttpServer:
         await self._wait_until_bound()
         log.info("listening", host=self._host, port=self.port)
 
+    async def check(self) -> None:
+        """Raise when the server has ended by itself: nobody else would hear of it."""
+        if self._task is not None and self._task.done():
+            raise ConnectionError("the HTTP server has ended")
+
     async def stop(self, seconds: float) -> None:
         """Take no more connections and let requests at hand end, for at most so many seconds."""
         if self._server is None or self._task is None:

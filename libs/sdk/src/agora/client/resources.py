@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 from agora_contracts.catalog import Schemas
 
+from agora.client.errors import ApiError
 from agora.client.runs import Run, Runs
 from agora.client.transport import problem_of, read, segment, unreachable
 from agora.client.types import (
@@ -226,7 +227,12 @@ class Files:
 
     async def delete(self, file: str) -> None:
         """Delete a file; deleting it again is no error."""
-        await self._transport.call(type(None), "DELETE", f"/files/{segment(file)}")
+        try:
+            await self._transport.call(type(None), "DELETE", f"/files/{segment(file)}")
+        except ApiError as error:
+            # Also where the answer to a first attempt was lost.
+            if error.slug != "not_found":
+                raise
 
 
 class Account:

@@ -7,7 +7,7 @@ from litestar.di import NamedDependency
 
 from agora_gateway.edge.routing import answers
 
-_READY = Health(service="gateway", status="ready", checks={"database": "ok", "nats": "ok"})
+_READY = Health(service="gateway", status="ready", checks={"database": "ok", "nats": "ok", "http": "ok"})
 
 
 @get("/health", summary="Health", operation_id="health", responses=answers(_READY))
