@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import msgspec
 
+from agora_local.parts.postgres import write_private
 from agora_local.settings import PlatformFailed
 
 GROUP = "agora.agents"
@@ -30,7 +31,7 @@ def publish_installed(folder: Path, api_url: str, operator_token: str, say: Call
         PlatformFailed: the gateway refused for another reason, or does not answer.
     """
     stamps = folder / "published.json"
-    published: dict[str, str] = json.loads(stamps.read_text()) if stamps.exists() else {}
+    published = _read(stamps)
     headers = {"Authorization": f"Bearer {operator_token}", "Content-Type": "application/json"}
     with httpx.Client(base_url=api_url, headers=headers, timeout=30, trust_env=False) as client:
         for entry in sorted(entry_points(group=GROUP), key=lambda one: one.name):
@@ -39,7 +40,15 @@ def publish_installed(folder: Path, api_url: str, operator_token: str, say: Call
                 continue
             if _publish(client, entry, say):
                 published[entry.name] = contents
-                stamps.write_text(json.dumps(published))
+                write_private(stamps, json.dumps(published))
+
+
+def _read(stamps: Path) -> dict[str, str]:
+    try:
+        return msgspec.json.decode(stamps.read_bytes(), type=dict[str, str])
+    except (FileNotFoundError, msgspec.DecodeError):
+        # Torn by a power cut, say: publishing the same contents again changes nothing.
+        return {}
 
 
 def _publish(client: httpx.Client, entry: EntryPoint, say: Callable[[str], None]) -> bool:
