@@ -54,6 +54,8 @@ class EventConsumer(DurableConsumer):
             handler deduplicates by means of its own.
         batch_max: the most messages in a transaction.
         linger_seconds: how long to gather more once the first message is there.
+        batches_at_once: how many batches are applied side by side. More than one is for handlers that do not mind
+            in which order events come, and whose transactions do not wait for each other.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class EventConsumer(DurableConsumer):
         inbox: bool = True,
         batch_max: int = 500,
         linger_seconds: float = 0.012,
+        batches_at_once: int = 1,
     ) -> None:
         specs: list[EventSpec] = [EVENTS[event] for event in events]
         streams = {spec.stream.name for spec in specs}
@@ -76,6 +79,7 @@ class EventConsumer(DurableConsumer):
             [f"agora.evt.*.{spec.path}" for spec in specs],
             batch_max=batch_max,
             linger_seconds=linger_seconds,
+            batches_at_once=batches_at_once,
         )
         self._decoders = {spec.type: msgspec.json.Decoder(Envelope[spec.data]) for spec in specs}  # type: ignore[name-defined]
         self._single = next(iter(self._decoders.values())) if len(specs) == 1 else None

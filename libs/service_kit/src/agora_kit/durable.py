@@ -35,16 +35,25 @@ class DurableConsumer:
         subjects: which of its subjects.
         batch_max: the most messages in a batch.
         linger_seconds: how long to gather more once the first message is there.
+        batches_at_once: how many batches are applied side by side.
     """
 
     def __init__(
-        self, name: str, stream: str, subjects: list[str], *, batch_max: int, linger_seconds: float
+        self,
+        name: str,
+        stream: str,
+        subjects: list[str],
+        *,
+        batch_max: int,
+        linger_seconds: float,
+        batches_at_once: int = 1,
     ) -> None:
         self.name = name
         self.stream = stream
         self.subjects = subjects
         self._batch_max = batch_max
         self._linger_seconds = linger_seconds
+        self._batches_at_once = batches_at_once
 
     async def replay(self, database: Database, refused: Refused) -> str | None:
         """Hand one dead letter to the handler again. Returns None, or the reason it was refused again."""
@@ -78,23 +87,32 @@ class DurableConsumer:
         )
         pull = Pull(connection, self.stream, self.name, batch_max=self._batch_max)
         await pull.open()
+        applying: set[asyncio.Task[None]] = set()
         try:
             while True:
                 messages = await pull.take(self._linger_seconds)
-                applying = asyncio.ensure_future(self._apply(messages, database))
-                try:
-                    await asyncio.shield(applying)
-                except asyncio.CancelledError:
-                    # A stop lets the batch at hand end, so that its commit is followed by its ack. It stays a
-                    # stop when the batch fails: otherwise the loop would go on, and nobody asks twice.
-                    await asyncio.wait({applying})
-                    if (error := applying.exception()) is not None:
-                        log.warning("batch failed in the stop", consumer=self.name, error=repr(error))
-                    raise
+                applying.add(asyncio.create_task(self._apply(messages, database)))
+                if len(applying) >= self._batches_at_once:
+                    done, applying = await asyncio.wait(applying, return_when=asyncio.FIRST_COMPLETED)
+                    for one in done:
+                        one.result()
         finally:
+            await self._let_end(applying)
             with suppress(Exception):
                 for message in await pull.close():
                     await message.nak()
+
+    async def _let_end(self, applying: set[asyncio.Task[None]]) -> None:
+        """Let the batches at hand end, so that a commit is followed by its acks, also in a stop.
+
+        It stays a stop when a batch fails: otherwise the loop would go on, and nobody asks twice.
+        """
+        if not applying:
+            return
+        done, _ = await asyncio.wait(applying)
+        for one in done:
+            if not one.cancelled() and (error := one.exception()) is not None:
+                log.warning("batch failed in the stop", consumer=self.name, error=repr(error))
 
 
 def is_final(error: Exception) -> bool:
