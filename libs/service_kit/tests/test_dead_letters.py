@@ -146,9 +146,11 @@ async def test_dead_letters_come_in_pages(asker: Broker, database: Database):
     assert "invalid_cursor" == refused.value.slug
 
 
-async def test_a_dead_letter_of_a_consumer_that_is_gone_cannot_be_replayed(asker: Broker, database: Database):
+async def test_a_dead_letter_of_a_consumer_that_is_gone_holds_no_other_up(
+    asker: Broker, client: Client, database: Database, picky: Picky, until: Until
+):
     """
-    The operator is told that nobody is there to take it.
+    It is refused, and its reason says that nobody is there to take it; the one behind it is accepted and marked.
     """
     async with database.system() as connection:
         await connection.execute(
@@ -157,5 +159,17 @@ async def test_a_dead_letter_of_a_consumer_that_is_gone_cannot_be_replayed(asker
                 " VALUES ('billing-gone', 'agora.evt.ten_1.x.y', 'm', 'ten_1', 'r', 'p')"
             )
         )
-    with pytest.raises(AgoraError, match="no consumer billing-gone"):
-        await asker.ask_shared(ReplayDeadLetters(), "billing")
+    await publish(client, "a")
+
+    async def both() -> bool:
+        return len((await page(asker)).items) == 2
+
+    await until(both)
+    picky.refused = set()
+    report: ReplayReport = await asker.ask_shared(ReplayDeadLetters(), "billing")
+
+    after = {letter.message_id: letter for letter in (await page(asker)).items}
+    assert ReplayReport(accepted=1, refused=[after["m"].id]) == report
+    assert ["a"] == picky.applied
+    assert after["a"].replayed_at is not None
+    assert ("there is no consumer billing-gone any more", None) == (after["m"].reason, after["m"].replayed_at)

@@ -34,7 +34,8 @@ async def bury(connection: AsyncConnection, refused: Sequence[Refused]) -> None:
             ON CONFLICT (consumer, message_id)
             DO UPDATE SET reason = excluded.reason, payload = excluded.payload, received_at = now(), replayed_at = NULL
         """),
-        [msgspec.structs.asdict(one) for one in refused],
+        # PostgreSQL's text cannot hold NUL, which a reason may quote from a message.
+        [msgspec.structs.asdict(one) | {"reason": one.reason[:2000].replace("\0", "\\0")} for one in refused],
     )
 
 

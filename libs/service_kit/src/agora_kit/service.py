@@ -6,13 +6,14 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, suppress
 from typing import Any
 
+import msgspec
 import structlog
 from agora_contracts.platform import GetHealth, ListDeadLetters, ReplayDeadLetters, ReplayReport
-from agora_contracts.problems import AgoraError
 
 from agora_kit import dead_letters, telemetry
 from agora_kit.broker import Broker
 from agora_kit.database import Database, is_current, migrate
+from agora_kit.dead_letters import Refused
 from agora_kit.health import HealthReport
 from agora_kit.relay import Relay
 from agora_kit.settings import ServiceSettings
@@ -127,18 +128,21 @@ class Service:
     async def _replay_dead_letters(self, command: ReplayDeadLetters) -> ReplayReport:
         consumers = {consumer.name: consumer for consumer in self.broker.consumers}
         accepted: list[int] = []
-        refused: list[int] = []
+        refused: dict[int, Refused] = {}
         async with self.database.system() as connection:
             for letter, message in await dead_letters.lock_for_replay(connection, command.ids):
                 consumer = consumers.get(message.consumer)
-                if consumer is None:
-                    raise AgoraError(
-                        "not_found", f"no consumer {message.consumer} to replay dead letter {letter} to"
-                    )
-                reason = await consumer.replay(self.database, message)
-                (accepted if reason is None else refused).append(letter)
+                # One whose consumer is gone must not keep the others from theirs.
+                reason: str | None = f"there is no consumer {message.consumer} any more"
+                if consumer is not None:
+                    reason = await consumer.replay(self.database, message)
+                if reason is None:
+                    accepted.append(letter)
+                else:
+                    refused[letter] = msgspec.structs.replace(message, reason=reason)
             await dead_letters.mark_replayed(connection, accepted)
-        return ReplayReport(accepted=len(accepted), refused=refused)
+            await dead_letters.bury(connection, list(refused.values()))
+        return ReplayReport(accepted=len(accepted), refused=list(refused))
 
 
 def end_signals() -> asyncio.Event:
