@@ -136,5 +136,44 @@ def test_publish_sends_manifest_and_schemas_with_the_operators_token(
     sent = platform.requests[-1]
     assert sent.headers["authorization"] == "Bearer secret"
     body = json.loads(sent.body)
-    assert body["manifest"]["prices"] == [{"basis": "task", "unit_price": "0.01", "meter": "tasks"}]
+    (price,) = body["manifest"]["prices"]
+    assert (price["basis"], price["unit_price"], price["meter"]) == ("task", "0.01", "tasks")
     assert set(body["schemas"]) == {"input", "output", "config"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        ({"state": "draft", "executable": False}, "draft"),
+        ({"state": "published", "executable": False}, "installed beside the platform"),
+    ],
+)
+def test_publish_says_what_keeps_customers_from_running_it(
+    platform: Platform, command: Callable[..., Any], answer: dict[str, Any], told: str
+) -> None:
+    """
+    A draft is seen by nobody and a stranger's agent runs nowhere yet: publishing alone does not tell.
+    """
+    echo = Path(__file__).parents[3] / "agents" / "echo"
+    platform.on("POST /operator/packages", Answer(200, answer))
+    result = command("publish", echo, "--token", "secret")
+
+    assert (result.exit_code, told in " ".join(result.stdout.split())) == (0, True)
+
+
+def test_the_address_may_be_that_of_the_api(platform: Platform, command: Callable[..., Any]) -> None:
+    """
+    What `./dev up` prints as API ends with /api/v1, and works as the address too.
+    """
+    platform.on("GET /account", a_problem(401, "unauthenticated"))
+    assert "AGORA_API_KEY" in command("balance", "--url", f"{platform.url}/api/v1/").stderr
+    assert [request.path for request in platform.requests] == ["/api/v1/account"]
+
+
+def test_a_key_that_no_header_can_carry_is_a_message(command: Callable[..., Any]) -> None:
+    """
+    A key that was copied wrongly ends with a sentence, never with a traceback.
+    """
+    result = command("balance", "--key", "ak_\u00e9")
+
+    assert (result.exit_code, "copy it once more" in result.stderr) == (1, True)

@@ -220,6 +220,8 @@ def deep(levels: int) -> dict[str, Any]:
         ({"$ref": "#"}, "/schemas/input"),
         ({}, "/schemas/input"),
         (deep(500), "/schemas/input"),
+        ({"type": "object", "description": "a\0b"}, "/schemas/input"),
+        ({"type": "object", "properties": {"a\0b": {}}}, "/schemas/input"),
     ],
 )
 def test_each_fault_of_a_schema_is_named(schema: dict[str, Any], field: str) -> None:

@@ -41,7 +41,12 @@ def up(
 ) -> None:
     """Start the platform and wait until it can work; prints where it answers."""
     home = default_home()
-    if (state := read_state(home)) is not None:
+    state = read_state(home)
+    if state is not None and state.phase == "stopping":
+        say("The platform is being stopped; it starts again after that.")
+        stop_supervisor(home)
+        state = None
+    if state is not None:
         say("The platform runs already.")
         # Again, since whoever started it may have been interrupted before, or was the demo.
         _announce(home, _wait_for_supervisor(home, None, state.pid, sizes(home / "logs")).ports)

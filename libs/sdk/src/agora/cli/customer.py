@@ -188,7 +188,17 @@ def publish(
     if as_json:
         show.json_value(published)
     else:
-        show.out.print(f"Published {agent.id} {agent.manifest.version}.")
+        show.out.print(f"Published {agent.id} {agent.manifest.version}.{_missing(published)}")
+
+
+def _missing(published: dict[str, Any]) -> str:
+    """What still keeps customers from running what was published, if anything does."""
+    state = published.get("state", "published")
+    if state == "draft":
+        return ' It is a draft, which nobody else sees: raise its version and set state = "published" to list it.'
+    if state == "published" and not published.get("executable", True):
+        return " It is listed; it can be run once it is installed beside the platform (see the guide)."
+    return ""
 
 
 def _call[Result](url: str | None, key: str | None, work: Callable[[Client], Awaitable[Result]]) -> Result:

@@ -30,7 +30,7 @@ class Client:
     is started under an idempotency key that is made before the first attempt, so it is started once.
 
     Args:
-        url: The platform's address; AGORA_URL, or this machine, by default.
+        url: The platform's address, with or without /api/v1; AGORA_URL, or this machine, by default.
         key: An API key; AGORA_API_KEY by default.
 
     Every call raises `ApiError` where the platform answers with a problem, and `ConnectionFailed` where it
@@ -38,8 +38,11 @@ class Client:
     """
 
     def __init__(self, url: str | None = None, key: str | None = None) -> None:
-        address = (url or os.environ.get("AGORA_URL") or DEFAULT_URL).rstrip("/")
-        secret = key or os.environ.get("AGORA_API_KEY") or ""
+        given = url or os.environ.get("AGORA_URL") or DEFAULT_URL
+        address = given.rstrip("/").removesuffix("/api/v1")
+        secret = (key or os.environ.get("AGORA_API_KEY") or "").strip()
+        if not (secret.isascii() and secret.isprintable()):
+            raise ConnectionFailed("The API key holds characters that no key has; copy it once more.")
         self._http = httpx.AsyncClient(
             base_url=f"{address}/api/v1",
             headers={"Authorization": f"Bearer {secret}"} if secret else {},

@@ -53,6 +53,9 @@ def _structure_fault(schema: dict[str, Any]) -> str | None:
         depth, value = waiting.pop()
         if depth > _DEPTH_MAX:
             return f"is nested more than {_DEPTH_MAX} levels deep"
+        texts = value if isinstance(value, dict) else [value] if isinstance(value, str) else ()
+        if any("\0" in text for text in texts):
+            return "holds the character U+0000, which cannot be stored"
         if isinstance(value, dict):
             for key in _REFERENCES:
                 reference = value.get(key)
