@@ -66,9 +66,13 @@ def _json_dumps(value: Any) -> str:
 
 
 class Database:
-    """Connections of one service to its own database."""
+    """Connections of one service to its own database.
 
-    def __init__(self, url: str, system_url: str, *, pool_size: int = 8) -> None:
+    Args:
+        command_seconds: how long a statement may take.
+    """
+
+    def __init__(self, url: str, system_url: str, *, pool_size: int = 8, command_seconds: float = 30) -> None:
         def engine(address: str) -> AsyncEngine:
             return create_async_engine(
                 address,
@@ -79,7 +83,11 @@ class Database:
                 hide_parameters=True,
                 json_serializer=_json_dumps,
                 json_deserializer=msgspec.json.decode,
-                connect_args={"timeout": 5, "command_timeout": 30, "server_settings": {"jit": "off"}},
+                connect_args={
+                    "timeout": 5,
+                    "command_timeout": command_seconds,
+                    "server_settings": {"jit": "off"},
+                },
             )
 
         self.system_url = system_url

@@ -85,6 +85,9 @@ async def read_ledger(connection: AsyncConnection, query: ReadLedger) -> LedgerP
     rows = await store.page(connection, query.account, after, query.limit + 1)
     shown = rows[: query.limit]
     return LedgerPage(
-        items=[LedgerRecord(posting=posting, hash=hash and hash.hex()) for posting, hash in shown],
+        items=[
+            LedgerRecord(posting=posting, hash=None if hash is None else hash.hex())
+            for posting, hash in shown
+        ],
         next_cursor=encode_cursor(shown[-1][0].number) if len(rows) > query.limit else None,
     )
