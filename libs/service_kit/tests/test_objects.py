@@ -1,6 +1,8 @@
 """Objects in a folder: whole or not at all, and never outside."""
 
 import hashlib
+import os
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -34,6 +36,20 @@ def files(objects: FolderObjects) -> list[str]:
 async def read(objects: FolderObjects, key: str = KEY) -> bytes:
     """An object, whole."""
     return b"".join([chunk async for chunk in objects.read(key)])
+
+
+async def test_what_a_dead_process_left_is_dropped(objects: FolderObjects):
+    """
+    The bytes of an upload whose process was killed go when they are old; objects and living uploads stay.
+    """
+    await objects.put(KEY, chunks(b"whole"), size_max=7)
+    for name, age_seconds in ((".upload-dead", 7200), (".upload-alive", 60), ("old", 7200)):
+        path = objects._folder / "ten_1" / name
+        path.write_bytes(b"x")
+        os.utime(path, (time.time() - age_seconds,) * 2)
+
+    assert 1 == await objects.drop_unfinished(3600)
+    assert [".upload-alive", "file_1", "old"] == files(objects)
 
 
 async def test_an_object_is_stored_as_it_came(objects: FolderObjects):

@@ -5,7 +5,9 @@ import hashlib
 import os
 import re
 import tempfile
+import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -14,6 +16,7 @@ from agora_contracts.problems import AgoraError
 
 _KEY = re.compile(r"[A-Za-z0-9_-]{1,100}(/[A-Za-z0-9_.-]{1,100}){1,3}")
 _CHUNK = 1 << 20
+_UNFINISHED = ".upload-"
 
 
 class StoredObject(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,7 +62,7 @@ class FolderObjects:
         target = self._file(key)
         await asyncio.to_thread(target.parent.mkdir, parents=True, exist_ok=True)
         digest, size = hashlib.sha256(), 0
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=".upload-")
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=_UNFINISHED)
         try:
             with os.fdopen(handle, "wb") as file:
                 async for chunk in chunks:
@@ -84,6 +87,20 @@ class FolderObjects:
         with (await self.path(key)).open("rb") as file:
             while chunk := await asyncio.to_thread(file.read, _CHUNK):
                 yield chunk
+
+    async def drop_unfinished(self, older_than_seconds: float) -> int:
+        """Delete what puts left that died so long ago. Returns how many."""
+        return await asyncio.to_thread(self._drop_unfinished, time.time() - older_than_seconds)
+
+    def _drop_unfinished(self, before: float) -> int:
+        dropped = 0
+        for path in self._folder.rglob(f"{_UNFINISHED}*"):
+            # One that is finished this moment is no longer there.
+            with suppress(FileNotFoundError):
+                if path.stat().st_mtime < before:
+                    path.unlink()
+                    dropped += 1
+        return dropped
 
     async def delete(self, key: str) -> None:
         self._file(key).unlink(missing_ok=True)

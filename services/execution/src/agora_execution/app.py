@@ -23,6 +23,9 @@ from agora_execution.runs.starting import Starter
 from agora_execution.runs.sweeps import RunSweep
 from agora_execution.settings import ExecutionSettings
 
+_UNFINISHED_SECONDS = 86_400
+"""How long after its last byte an upload that was never finished is taken for dead."""
+
 
 async def build(settings: ExecutionSettings | None = None) -> Service:
     """The execution service, ready to run."""
@@ -40,9 +43,10 @@ def wire(service: Service, settings: ExecutionSettings, client: Client) -> None:
     database, broker = service.database, service.broker
     recorder = Recorder(database)
     starter = Starter(client, database, settings.task_queue)
+    objects = FolderObjects(settings.objects_folder)
     files = Files(
         database,
-        FolderObjects(settings.objects_folder),
+        objects,
         quota_bytes=settings.file_quota_bytes,
         retention_days=settings.file_retention_days,
     )
@@ -68,9 +72,13 @@ def wire(service: Service, settings: ExecutionSettings, client: Client) -> None:
     async def sweep_runs() -> None:
         await sweep.sweep()
 
+    async def drop_unfinished() -> None:
+        await objects.drop_unfinished(_UNFINISHED_SECONDS)
+
     service.every(settings.sweep_seconds, "runs", sweep_runs)
     service.every(5 * settings.sweep_seconds, "deployments", deployments.sweep)
     service.every(600, "files", files.expire)
+    service.every(3600, "unfinished uploads", drop_unfinished)
 
 
 async def main() -> None:
