@@ -8,6 +8,7 @@ from agora_kit.settings import load_settings
 
 from agora_billing.accounts import handlers as account_handlers
 from agora_billing.accounts.service import Clock
+from agora_billing.budgets import handlers as budget_handlers
 from agora_billing.charges import handlers as charge_handlers
 from agora_billing.charges.service import Charges
 from agora_billing.holds import handlers as hold_handlers
@@ -15,6 +16,8 @@ from agora_billing.holds.service import Holds
 from agora_billing.ledger import handlers as ledger_handlers
 from agora_billing.prices import handlers as price_handlers
 from agora_billing.prices.service import Prices
+from agora_billing.promotions import handlers as promotion_handlers
+from agora_billing.promotions import service as promotions
 from agora_billing.refunds import handlers as refund_handlers
 from agora_billing.seals import handlers as seal_handlers
 from agora_billing.seals.service import Sealer
@@ -29,6 +32,8 @@ def build(settings: BillingSettings | None = None, clock: Clock = utc_now) -> Se
     prices = Prices(database)
     holds = Holds(database, prices, clock, timedelta(seconds=settings.hold_lapse_seconds))
     account_handlers.register(broker, database, clock)
+    budget_handlers.register(broker, database, clock)
+    promotion_handlers.register(broker, database, clock)
     price_handlers.register(broker, prices)
     hold_handlers.register(broker, holds)
     charge_handlers.register(broker, database, Charges(prices, clock))
@@ -36,5 +41,10 @@ def build(settings: BillingSettings | None = None, clock: Clock = utc_now) -> Se
     ledger_handlers.register(broker, database)
     seal_handlers.register(broker, database)
     service.every(settings.hold_sweep_seconds, "lapse holds", holds.sweep)
+    service.every(
+        settings.promotion_sweep_seconds,
+        "expire promotions",
+        lambda: promotions.sweep(database, clock),
+    )
     service.every(settings.seal_sweep_seconds, "seal postings", Sealer(database, clock).sweep)
     return service

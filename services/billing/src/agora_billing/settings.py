@@ -10,5 +10,7 @@ class BillingSettings(ServiceSettings, frozen=True, kw_only=True):
     """How long a tentative hold waits for its confirmation."""
     hold_sweep_seconds: float = 5.0
     """How often lapsed holds give their credit back."""
+    promotion_sweep_seconds: float = 60.0
+    """How often grants expire whose time is over; nobody spends of them before that either."""
     seal_sweep_seconds: float = 5.0
     """How often new postings are sealed into their account's chain of hashes."""

@@ -56,6 +56,11 @@ class Funding:
         """What the parts add up to."""
         return self.promotional + self.credit + self.receivable + self.platform
 
+    @property
+    def by_customer(self) -> int:
+        """What of it the customer pays, which is what budgets count."""
+        return self.promotional + self.credit + self.receivable
+
     def plus(self, other: "Funding") -> "Funding":
         """Both together, part by part."""
         return Funding(
@@ -167,15 +172,19 @@ def _cost_so_far(price: PriceVersion, hold: RunHold, used: dict[str, Usage]) -> 
 # --- who pays ------------------------------------------------------------------------------------
 
 
-def take(account: Account, amount: int) -> tuple[Account, Funding]:
+def take(account: Account, amount: int, most: int | None = None) -> tuple[Account, Funding]:
     """Charge an account whose hold for this was given back just before.
 
     First what the hold had set aside and then other free credit (both are available credit here), promotional
     before paid; then a receivable up to the account's limit; the platform bears the rest.
+
+    Args:
+        most: what hard budgets let the customer pay at most; none: as much as there is.
     """
-    promotional = min(amount, account.promotional, account.available)
-    credit = min(amount, account.available) - promotional
-    rest = amount - promotional - credit
+    asked = amount if most is None else min(amount, most)
+    promotional = min(asked, account.promotional, account.available)
+    credit = min(asked, account.available) - promotional
+    rest = asked - promotional - credit
     receivable = min(rest, account.receivable_limit - account.receivable)
     account = replace(
         account,
@@ -183,9 +192,8 @@ def take(account: Account, amount: int) -> tuple[Account, Funding]:
         credit=account.credit - credit,
         receivable=account.receivable + receivable,
     )
-    funding = Funding(
-        promotional=promotional, credit=credit, receivable=receivable, platform=rest - receivable
-    )
+    platform = amount - promotional - credit - receivable
+    funding = Funding(promotional=promotional, credit=credit, receivable=receivable, platform=platform)
     return account, funding
 
 

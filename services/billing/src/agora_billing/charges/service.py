@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from agora_billing.accounts import store as accounts
 from agora_billing.accounts.model import Account
 from agora_billing.accounts.service import Clock
+from agora_billing.budgets.service import BudgetDesk
 from agora_billing.charges import model, split, store
 from agora_billing.charges.model import NOBODY, Funding, Owed
 from agora_billing.charges.split import earned
@@ -63,7 +64,9 @@ class Charges:
         prices = await self._prices.pinned_all(connection, {hold.price_version for hold in held.values()})
         spent_before = [run for run, charge in known.items() if charge.funding.promotional]
         grants = await Grants.read(connection, locked, spent_before, now)
-        batch = _Batch(locked, held, known, prices, grants, now)
+        budgets = BudgetDesk(now)
+        await budgets.read(connection, {one for hold in held.values() for one in hold.windows})
+        batch = _Batch(locked, held, known, prices, grants, budgets, now)
         # A run's revisions in their order, so that one batch that holds several books each of them.
         for envelope in sorted(envelopes, key=lambda one: one.data.revision):
             batch.charge(envelope)
@@ -80,6 +83,7 @@ class _Batch:
         known: dict[str, Charge],
         prices: dict[str, PriceVersion],
         grants: Grants,
+        budgets: BudgetDesk,
         now: datetime,
     ) -> None:
         self._accounts = accounts
@@ -87,6 +91,7 @@ class _Batch:
         self._known = known
         self._prices = prices
         self._grants = grants
+        self._budgets = budgets
         self._now = now
         self._changed_accounts: set[str] = set()
         self._ended: list[RunHold] = []
@@ -117,7 +122,9 @@ class _Batch:
     def _settle(self, hold: RunHold, usage: RunUsageClosed, owed: Owed) -> Charge:
         was_held = hold.amount if hold.is_open else 0
         account, ended = hold_model.end(self._accounts[hold.account], hold, "settled", self._now)
-        account, funding = model.take(account, owed.rated.amount)
+        most = self._budgets.room_for_charge(hold.windows, was_held, hold.run_limit)
+        account, funding = model.take(account, owed.rated.amount, most)
+        self._budgets.settle(hold.windows, was_held, funding.by_customer)
         self._holds[hold.run] = ended
         self._ended.append(ended)
         self._keep(self._grants.spend(account, hold.run, funding.promotional))
@@ -128,16 +135,23 @@ class _Batch:
         account, expired = self._accounts[hold.account], 0
         difference = max(owed.rated.amount, before.refunded.total) - before.amount
         if difference >= 0:
-            account, change = model.take(account, difference)
+            account, change = model.take(account, difference, self._room_for_more(hold, before))
             account = self._grants.spend(account, hold.run, change.promotional)
         else:
             paid = before.funding.minus(before.refunded)
             account, change = model.return_to(account, paid, -difference)
             account, expired = self._grants.give_back(account, hold.run, -change.promotional)
         self._keep(account)
+        self._budgets.correct(hold.windows, change.by_customer)
         funding = before.funding.plus(change)
         after = self._charge_of(hold, usage, owed, funding, released=before.released, before=before)
         return after, expired
+
+    def _room_for_more(self, hold: RunHold, before: Charge) -> int | None:
+        """What hard budgets let the customer pay beyond what was charged before."""
+        paid = before.funding.minus(before.refunded).by_customer
+        left = None if hold.run_limit is None else max(hold.run_limit - paid, 0)
+        return self._budgets.room_for_charge(hold.windows, 0, left)
 
     def _charge_of(
         self,
@@ -227,7 +241,8 @@ class _Batch:
         await holds.save_ends(connection, self._ended)
         await ledger.insert(connection, self._postings)
         await store.insert(connection, self._charges)
-        await emit(connection, self._events)
+        await self._budgets.save(connection)
+        await emit(connection, self._events + self._budgets.events)
 
 
 def _earned_by(charge: Charge, price: PriceVersion, before: Charge | None) -> dict[Ledger, int]:

@@ -8,7 +8,8 @@
 """
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
+from typing import NamedTuple
 
 from agora_contracts.billing import Hold, HoldState, IncreaseHold, PlaceHold, Quote
 from agora_contracts.execution import RunAccepted
@@ -22,7 +23,11 @@ from agora_billing.accounts.model import Account
 class RunHold:
     """What is set aside for a run. A run has one hold; each time it is placed again its epoch counts up.
 
-    Invariant: `amount` is in its account's `held` exactly while the state is tentative or firm.
+    `run_limit` is the most that it may ever set aside and be charged; `partial` says that the last request got less
+    than it asked for. `windows` are the budget windows that it counts in, those of the moment it was placed.
+
+    Invariant: `amount` is in its account's `held`, and in `reserved` of its windows, exactly while the state is
+    tentative or firm.
     """
 
     run: str
@@ -41,6 +46,11 @@ class RunHold:
     placed_at: datetime
     lapses_at: datetime
     ended_at: datetime | None = None
+    package: str = ""
+    api_key: str | None = None
+    run_limit: int | None = None
+    partial: bool = False
+    windows: tuple[int, ...] = ()
 
     @property
     def is_open(self) -> bool:
@@ -59,53 +69,27 @@ class RunHold:
             state=self.state,
             amount=Money(amount=self.amount, currency=self.currency),
             quote=self.quote,
+            partial=self.partial,
         )
 
 
-def place(
-    account: Account, known: RunHold | None, request: PlaceHold, quote: Quote, now: datetime, lapse: timedelta
-) -> tuple[Account, RunHold]:
-    """Set a quote aside, or answer with the hold that the run has already.
+class Wanted(NamedTuple):
+    """An amount that is to be set aside, the least of it that is worth having, and what the run's limit leaves."""
+
+    needed: int
+    least: int
+    limit_left: int | None
+
+
+def check_known(known: RunHold, request: PlaceHold) -> None:
+    """Refuse a request that is not the one that a run's hold was placed for.
 
     Raises:
-        AgoraError: `idempotency_conflict` for the run's hold under another fingerprint or account,
-            `conflict` for an epoch that is not the next, `currency_mismatch`, `insufficient_credit`.
+        AgoraError: `idempotency_conflict` for another fingerprint or account, `conflict` for an epoch that is not
+            the next.
     """
-    if known is not None:
-        _check_same(known, request)
-        if not known.has_lapsed(now):
-            return account, known
-        account, known = end(account, known, "lapsed", now)
-    if request.epoch > (epoch := known.epoch + 1 if known else 1):
-        raise AgoraError("conflict", f"the run's next hold is epoch {epoch}, not {request.epoch}")
-    if quote.amount.currency != account.currency:
-        raise AgoraError(
-            "currency_mismatch", f"the price is in {quote.amount.currency}, the account in {account.currency}"
-        )
-    hold = RunHold(
-        run=request.run,
-        tenant=request.tenant,
-        account=account.id,
-        epoch=epoch,
-        fingerprint=request.fingerprint,
-        state="tentative",
-        currency=account.currency,
-        amount=quote.amount.amount,
-        quoted=quote.amount.amount,
-        price_version=quote.price_version,
-        basis=quote.basis,
-        deployment=request.deployment,
-        quote=quote,
-        placed_at=now,
-        lapses_at=now + lapse,
-    )
-    return account.set_aside(hold.amount), hold
-
-
-def _check_same(known: RunHold, request: PlaceHold) -> None:
     # A fingerprint is missing only on a hold that was made of the run's RunAccepted.
-    same = known.fingerprint in ("", request.fingerprint) and known.account == request.account
-    if not same:
+    if known.fingerprint not in ("", request.fingerprint) or known.account != request.account:
         raise AgoraError(
             "idempotency_conflict",
             "this run was asked for before with another request; use another Idempotency-Key",
@@ -114,50 +98,127 @@ def _check_same(known: RunHold, request: PlaceHold) -> None:
         raise AgoraError("conflict", f"the run's hold is in epoch {known.epoch}, not {request.epoch}")
 
 
-def confirm(account: Account, hold: RunHold, now: datetime) -> tuple[Account, RunHold]:
-    """Make a hold firm; a lapsed one is placed again under the next epoch.
+def wanted(account: Account, known: RunHold | None, request: PlaceHold, quote: Quote) -> Wanted:
+    """How much a request wants to have set aside, of which its run's own limit is left.
 
     Raises:
-        AgoraError: `hold_closed` when it is settled, `insufficient_credit` when it lapsed and the account
-            has not the credit for it any more.
+        AgoraError: `conflict` for an epoch that is not the next, `currency_mismatch`, `malformed_request`.
     """
-    if hold.state == "settled":
-        raise AgoraError("hold_closed", "the run's charge is settled; its hold cannot be confirmed any more")
-    if hold.state == "firm":
-        return account, hold
-    if not hold.has_lapsed(now):
-        return account, replace(hold, state="firm")
-    account, hold = end(account, hold, "lapsed", now)
-    again = replace(hold, state="firm", epoch=hold.epoch + 1, placed_at=now, ended_at=None)
-    return account.set_aside(again.amount), again
+    if request.epoch > (epoch := known.epoch + 1 if known else 1):
+        raise AgoraError("conflict", f"the run's next hold is epoch {epoch}, not {request.epoch}")
+    if quote.amount.currency != account.currency:
+        raise AgoraError(
+            "currency_mismatch", f"the price is in {quote.amount.currency}, the account in {account.currency}"
+        )
+    limit = request.run_limit
+    if limit is not None:
+        _check_currency("limit", limit, account.currency)
+        if limit.amount < 0:
+            raise AgoraError("malformed_request", "a run's limit cannot be negative")
+    needed = quote.amount.amount
+    least = _least(request.accept_partial, needed, account.currency)
+    return Wanted(needed, least, None if limit is None else limit.amount)
 
 
-def increase(account: Account, hold: RunHold, request: IncreaseHold) -> tuple[Account, RunHold]:
-    """Set more aside for a running run.
+def wanted_more(hold: RunHold, request: IncreaseHold) -> Wanted:
+    """How much more a request wants to have set aside for a running run.
 
     Raises:
-        AgoraError: `hold_closed` unless the hold is firm, `currency_mismatch`, `malformed_request`,
-            `insufficient_credit`.
+        AgoraError: `hold_closed` unless the hold is firm, `currency_mismatch`, `malformed_request`.
     """
     if hold.state != "firm":
         raise AgoraError("hold_closed", f"the run's hold is {hold.state}; only a firm one can be increased")
-    if request.by.currency != hold.currency:
-        raise AgoraError("currency_mismatch", f"the hold is in {hold.currency}, not {request.by.currency}")
+    _check_currency("increase", request.by, hold.currency)
     if request.by.amount <= 0:
         raise AgoraError("malformed_request", "a hold is increased by more than zero")
-    return account.set_aside(request.by.amount), replace(hold, amount=hold.amount + request.by.amount)
+    needed = request.by.amount
+    least = _least(request.accept_partial, needed, hold.currency)
+    return Wanted(needed, least, None if hold.run_limit is None else hold.run_limit - hold.amount)
+
+
+def _check_currency(what: str, money: Money, currency: str) -> None:
+    if money.currency != currency:
+        raise AgoraError("currency_mismatch", f"the account is in {currency}, the {what} in {money.currency}")
+
+
+def _least(accepted: Money | None, needed: int, currency: str) -> int:
+    if accepted is None:
+        return needed
+    _check_currency("part that is accepted", accepted, currency)
+    if accepted.amount <= 0:
+        raise AgoraError("malformed_request", "a part that is accepted must be greater than zero")
+    return min(accepted.amount, needed)
+
+
+def placed(
+    account: Account,
+    known: RunHold | None,
+    request: PlaceHold,
+    quote: Quote,
+    package: str,
+    windows: tuple[int, ...],
+    amount: int,
+    now: datetime,
+    lapses_at: datetime,
+) -> RunHold:
+    """A tentative hold of `amount`, in the next epoch of its run.
+
+    Args:
+        windows: the budget windows that it counts in.
+    """
+    return RunHold(
+        run=request.run,
+        tenant=request.tenant,
+        account=account.id,
+        epoch=known.epoch + 1 if known else 1,
+        fingerprint=request.fingerprint,
+        state="tentative",
+        currency=account.currency,
+        amount=amount,
+        quoted=quote.amount.amount,
+        price_version=quote.price_version,
+        basis=quote.basis,
+        deployment=request.deployment,
+        package=package,
+        api_key=request.api_key,
+        run_limit=None if request.run_limit is None else request.run_limit.amount,
+        partial=amount < quote.amount.amount,
+        windows=windows,
+        quote=quote,
+        placed_at=now,
+        lapses_at=lapses_at,
+    )
+
+
+def confirmed(hold: RunHold) -> RunHold:
+    """A tentative hold made firm.
+
+    Raises:
+        AgoraError: `hold_closed` when it is settled.
+    """
+    if hold.state == "settled":
+        raise AgoraError("hold_closed", "the run's charge is settled; its hold cannot be confirmed any more")
+    return hold if hold.state == "firm" else replace(hold, state="firm")
+
+
+def placed_again(hold: RunHold, windows: tuple[int, ...], now: datetime) -> RunHold:
+    """A lapsed hold made firm under the next epoch."""
+    return replace(hold, state="firm", epoch=hold.epoch + 1, placed_at=now, ended_at=None, windows=windows)
 
 
 def end(account: Account, hold: RunHold, state: HoldState, now: datetime) -> tuple[Account, RunHold]:
     """Close a hold as lapsed or settled and give back what it set aside; a closed one gives nothing."""
     if hold.is_open:
         account = account.give_back(hold.amount)
-    if hold.state == state:
-        return account, hold
-    return account, replace(hold, state=state, ended_at=now)
+    return account, ended(hold, state, now)
 
 
-def unplaced(run: RunAccepted, tenant: str, quote: Quote, now: datetime) -> RunHold:
+def ended(hold: RunHold, state: HoldState, now: datetime) -> RunHold:
+    """A hold closed as lapsed or settled."""
+    return hold if hold.state == state else replace(hold, state=state, ended_at=now)
+
+
+def unplaced(run: RunAccepted, tenant: str, quote: Quote, package: str, now: datetime) -> RunHold:
     """A lapsed hold made of an accepted run of which billing has none, to be placed by `confirm`."""
     return RunHold(
         run=run.run,
@@ -172,6 +233,7 @@ def unplaced(run: RunAccepted, tenant: str, quote: Quote, now: datetime) -> RunH
         price_version=run.price_version,
         basis=run.basis,
         deployment=run.deployment,
+        package=package,
         quote=quote,
         placed_at=now,
         lapses_at=now,

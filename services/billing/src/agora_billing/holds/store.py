@@ -3,14 +3,18 @@
 Whoever changes what is set aside locks the account first (accounts, then holds, each in order of id).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
+import asyncpg
 import msgspec
 from agora_contracts.billing import OpenHold, Quote
+from agora_kit.database import driver
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     DateTime,
@@ -18,7 +22,6 @@ from sqlalchemy import (
     Index,
     Integer,
     PrimaryKeyConstraint,
-    Row,
     Table,
     Text,
     text,
@@ -48,9 +51,15 @@ holds = Table(
     Column("placed_at", DateTime(timezone=True), nullable=False),
     Column("lapses_at", DateTime(timezone=True), nullable=False),
     Column("ended_at", DateTime(timezone=True)),
+    Column("package", Text, nullable=False, server_default=""),
+    Column("api_key", Text),
+    Column("run_limit", BigInteger),
+    Column("partial", Boolean, nullable=False, server_default=text("false")),
+    Column("windows", ARRAY(BigInteger), nullable=False, server_default=text("'{}'")),
     CheckConstraint("state IN ('tentative', 'firm', 'lapsed', 'settled')", name="state"),
     CheckConstraint("(ended_at IS NULL) = (state IN ('tentative', 'firm'))", name="ended"),
     CheckConstraint("amount >= 0 AND quoted >= 0 AND epoch >= 1", name="amount"),
+    CheckConstraint("run_limit IS NULL OR run_limit >= 0", name="run_limit"),
 )
 Index("ix_holds_lapses_at", holds.c.lapses_at, postgresql_where=text("state = 'tentative'"))
 Index(
@@ -65,6 +74,7 @@ hold_increases = Table(
     Column("tenant_id", Text, nullable=False),
     Column("amount", BigInteger, nullable=False),
     Column("at", DateTime(timezone=True), nullable=False),
+    Column("asked", BigInteger, nullable=False),
     PrimaryKeyConstraint("run", "request"),
     CheckConstraint("amount > 0", name="amount"),
 )
@@ -74,51 +84,53 @@ _quotes = msgspec.json.Decoder(Quote)
 
 _COLUMNS = (
     "run, tenant_id, account_id, epoch, fingerprint, state, currency, amount, quoted, price_version, basis, "
-    "deployment, quote::text AS quote, placed_at, lapses_at, ended_at"
+    "deployment, quote::text AS quote, placed_at, lapses_at, ended_at, package, api_key, run_limit, partial, "
+    "windows"
 )
 
-_READ = text(f"SELECT {_COLUMNS} FROM holds WHERE run = ANY(CAST(:runs AS text[]))")
+_READ = f"SELECT {_COLUMNS} FROM holds WHERE run = ANY($1)"
 
-_LOCK = text(f"SELECT {_COLUMNS} FROM holds WHERE run = ANY(CAST(:runs AS text[])) ORDER BY run FOR UPDATE")
+_LOCK = f"SELECT {_COLUMNS} FROM holds WHERE run = ANY($1) ORDER BY run FOR UPDATE"
 
-_INSERT = text("""
+# Budget windows come as text, since an array of arrays would be taken apart.
+_INSERT = """
     INSERT INTO holds (run, tenant_id, account_id, epoch, fingerprint, state, currency, amount, quoted,
-                       price_version, basis, deployment, quote, placed_at, lapses_at, ended_at)
+                       price_version, basis, deployment, quote, placed_at, lapses_at, ended_at,
+                       package, api_key, run_limit, partial, windows)
     SELECT n.run, n.tenant, n.account, n.epoch, n.fingerprint, n.state, n.currency, n.amount, n.quoted,
-           n.price_version, n.basis, n.deployment, CAST(n.quote AS jsonb), n.placed_at, n.lapses_at, n.ended_at
+           n.price_version, n.basis, n.deployment, n.quote::jsonb, n.placed_at, n.lapses_at, n.ended_at,
+           n.package, n.api_key, n.run_limit, n.partial, n.windows::bigint[]
     FROM unnest(
-        CAST(:runs AS text[]), CAST(:tenants AS text[]), CAST(:accounts AS text[]), CAST(:epochs AS integer[]),
-        CAST(:fingerprints AS text[]), CAST(:states AS text[]), CAST(:currencies AS text[]),
-        CAST(:amounts AS bigint[]), CAST(:quoted AS bigint[]), CAST(:price_versions AS text[]),
-        CAST(:bases AS text[]), CAST(:deployments AS text[]), CAST(:quotes AS text[]),
-        CAST(:placed AS timestamptz[]), CAST(:lapses AS timestamptz[]), CAST(:ended AS timestamptz[])
-    ) AS n (run, tenant, account, epoch, fingerprint, state, currency, amount, quoted,
-            price_version, basis, deployment, quote, placed_at, lapses_at, ended_at)
-""")
+        $1::text[], $2::integer[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::text[], $8::text[],
+        $9::text[], $10::text[], $11::timestamptz[], $12::timestamptz[], $13::timestamptz[], $14::text[],
+        $15::text[], $16::bigint[], $17::boolean[], $18::text[], $19::text[], $20::text[], $21::text[]
+    ) AS n (run, epoch, fingerprint, state, amount, quoted, price_version, basis, deployment, quote,
+            placed_at, lapses_at, ended_at, package, api_key, run_limit, partial, windows,
+            tenant, account, currency)
+"""
 
-# What never changes once a hold is placed (tenant, account) is not written again.
-_SAVE = text("""
+# What never changes once a hold is placed (tenant, account, currency) is not written again.
+_SAVE = """
     UPDATE holds AS h
     SET epoch = n.epoch, fingerprint = n.fingerprint, state = n.state, amount = n.amount, quoted = n.quoted,
         price_version = n.price_version, basis = n.basis, deployment = n.deployment,
-        quote = CAST(n.quote AS jsonb), placed_at = n.placed_at, lapses_at = n.lapses_at, ended_at = n.ended_at
+        quote = n.quote::jsonb, placed_at = n.placed_at, lapses_at = n.lapses_at, ended_at = n.ended_at,
+        package = n.package, api_key = n.api_key, run_limit = n.run_limit, partial = n.partial,
+        windows = n.windows::bigint[]
     FROM unnest(
-        CAST(:runs AS text[]), CAST(:epochs AS integer[]), CAST(:fingerprints AS text[]),
-        CAST(:states AS text[]), CAST(:amounts AS bigint[]), CAST(:quoted AS bigint[]),
-        CAST(:price_versions AS text[]), CAST(:bases AS text[]), CAST(:deployments AS text[]),
-        CAST(:quotes AS text[]), CAST(:placed AS timestamptz[]), CAST(:lapses AS timestamptz[]),
-        CAST(:ended AS timestamptz[])
+        $1::text[], $2::integer[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::text[], $8::text[],
+        $9::text[], $10::text[], $11::timestamptz[], $12::timestamptz[], $13::timestamptz[], $14::text[],
+        $15::text[], $16::bigint[], $17::boolean[], $18::text[]
     ) AS n (run, epoch, fingerprint, state, amount, quoted, price_version, basis, deployment, quote,
-            placed_at, lapses_at, ended_at)
+            placed_at, lapses_at, ended_at, package, api_key, run_limit, partial, windows)
     WHERE h.run = n.run
-""")
+"""
 
-_END = text("""
+_END = """
     UPDATE holds AS h SET state = n.state, ended_at = n.ended_at
-    FROM unnest(CAST(:runs AS text[]), CAST(:states AS text[]), CAST(:ended AS timestamptz[]))
-        AS n (run, state, ended_at)
+    FROM unnest($1::text[], $2::text[], $3::timestamptz[]) AS n (run, state, ended_at)
     WHERE h.run = n.run
-""")
+"""
 
 # Needs no lock of the account: what is set aside stays the same. Locks the holds in order of id.
 _MAKE_FIRM = text("""
@@ -136,17 +148,24 @@ _LAPSED = text("""
     SELECT run FROM holds WHERE state = 'tentative' AND lapses_at <= :now ORDER BY lapses_at LIMIT :limit
 """)
 
+_LAPSED_OF = """
+    SELECT run FROM holds
+    WHERE state = 'tentative' AND lapses_at <= $1 AND account_id = ANY($2)
+    ORDER BY lapses_at LIMIT 1000
+"""
+
 _KNOWN_INCREASES = text("""
-    SELECT i.run, i.request, i.amount FROM hold_increases i
+    SELECT i.run, i.request, i.asked FROM hold_increases i
     JOIN unnest(CAST(:runs AS text[]), CAST(:requests AS text[])) AS n (run, request) USING (run, request)
 """)
 
 _INSERT_INCREASES = text("""
-    INSERT INTO hold_increases (run, request, tenant_id, amount, at)
-    SELECT n.run, n.request, n.tenant_id, n.amount, :now
+    INSERT INTO hold_increases (run, request, tenant_id, asked, amount, at)
+    SELECT n.run, n.request, n.tenant_id, n.asked, n.amount, :now
     FROM unnest(
-        CAST(:runs AS text[]), CAST(:requests AS text[]), CAST(:tenants AS text[]), CAST(:amounts AS bigint[])
-    ) AS n (run, request, tenant_id, amount)
+        CAST(:runs AS text[]), CAST(:requests AS text[]), CAST(:tenants AS text[]),
+        CAST(:asked AS bigint[]), CAST(:amounts AS bigint[])
+    ) AS n (run, request, tenant_id, asked, amount)
 """)
 
 _OPEN = text("""
@@ -157,89 +176,109 @@ _OPEN = text("""
 _OPEN_COUNT = text("SELECT count(*) FROM holds WHERE state IN ('tentative', 'firm')")
 
 
-def _hold(row: Row[Any]) -> RunHold:
+class Increase(NamedTuple):
+    """An increase of a hold: how much was asked for, and how much was set aside."""
+
+    tenant: str
+    asked: int
+    amount: int
+
+
+def _hold(row: asyncpg.Record) -> RunHold:
     return RunHold(
-        run=row.run,
-        tenant=row.tenant_id,
-        account=row.account_id,
-        epoch=row.epoch,
-        fingerprint=row.fingerprint,
-        state=row.state,
-        currency=row.currency,
-        amount=row.amount,
-        quoted=row.quoted,
-        price_version=row.price_version,
-        basis=row.basis,
-        deployment=row.deployment,
-        quote=_quotes.decode(row.quote),
-        placed_at=row.placed_at,
-        lapses_at=row.lapses_at,
-        ended_at=row.ended_at,
+        run=row["run"],
+        tenant=row["tenant_id"],
+        account=row["account_id"],
+        epoch=row["epoch"],
+        fingerprint=row["fingerprint"],
+        state=row["state"],
+        currency=row["currency"],
+        amount=row["amount"],
+        quoted=row["quoted"],
+        price_version=row["price_version"],
+        basis=row["basis"],
+        deployment=row["deployment"],
+        quote=_quotes.decode(row["quote"]),
+        placed_at=row["placed_at"],
+        lapses_at=row["lapses_at"],
+        ended_at=row["ended_at"],
+        package=row["package"],
+        api_key=row["api_key"],
+        run_limit=row["run_limit"],
+        partial=row["partial"],
+        windows=tuple(row["windows"]),
     )
 
 
 async def read(connection: AsyncConnection, runs: Iterable[str]) -> dict[str, RunHold]:
     """Read the holds of runs without locking them; runs without one are left out."""
-    rows = await connection.execute(_READ, {"runs": sorted(set(runs))})
-    return {row.run: _hold(row) for row in rows}
+    raw = await driver(connection)
+    return {row["run"]: _hold(row) for row in await raw.fetch(_READ, sorted(set(runs)))}
 
 
 async def lock(connection: AsyncConnection, runs: Iterable[str]) -> dict[str, RunHold]:
     """Read the holds of runs and keep them locked until the transaction ends."""
-    rows = await connection.execute(_LOCK, {"runs": sorted(set(runs))})
-    return {row.run: _hold(row) for row in rows}
+    wanted = sorted(set(runs))
+    if not wanted:
+        return {}
+    raw = await driver(connection)
+    return {row["run"]: _hold(row) for row in await raw.fetch(_LOCK, wanted)}
 
 
-def _columns(changed: Sequence[RunHold]) -> dict[str, list[object]]:
-    return {
-        "runs": [hold.run for hold in changed],
-        "epochs": [hold.epoch for hold in changed],
-        "fingerprints": [hold.fingerprint for hold in changed],
-        "states": [hold.state for hold in changed],
-        "amounts": [hold.amount for hold in changed],
-        "quoted": [hold.quoted for hold in changed],
-        "price_versions": [hold.price_version for hold in changed],
-        "bases": [hold.basis for hold in changed],
-        "deployments": [hold.deployment for hold in changed],
-        "quotes": [_encoder.encode(hold.quote).decode() for hold in changed],
-        "placed": [hold.placed_at for hold in changed],
-        "lapses": [hold.lapses_at for hold in changed],
-        "ended": [hold.ended_at for hold in changed],
-    }
+def _columns(holds: Sequence[RunHold]) -> list[list[Any]]:
+    return [
+        [hold.run for hold in holds],
+        [hold.epoch for hold in holds],
+        [hold.fingerprint for hold in holds],
+        [hold.state for hold in holds],
+        [hold.amount for hold in holds],
+        [hold.quoted for hold in holds],
+        [hold.price_version for hold in holds],
+        [hold.basis for hold in holds],
+        [hold.deployment for hold in holds],
+        [_encoder.encode(hold.quote).decode() for hold in holds],
+        [hold.placed_at for hold in holds],
+        [hold.lapses_at for hold in holds],
+        [hold.ended_at for hold in holds],
+        [hold.package for hold in holds],
+        [hold.api_key for hold in holds],
+        [hold.run_limit for hold in holds],
+        [hold.partial for hold in holds],
+        [f"{{{','.join(map(str, hold.windows))}}}" for hold in holds],
+    ]
 
 
 async def insert(connection: AsyncConnection, new: Sequence[RunHold]) -> None:
     """Store the first holds of runs; fails when one of the runs has a hold already."""
     if not new:
         return
-    await connection.execute(
+    raw = await driver(connection)
+    await raw.execute(
         _INSERT,
-        _columns(new)
-        | {
-            "tenants": [hold.tenant for hold in new],
-            "accounts": [hold.account for hold in new],
-            "currencies": [hold.currency for hold in new],
-        },
+        *_columns(new),
+        [hold.tenant for hold in new],
+        [hold.account for hold in new],
+        [hold.currency for hold in new],
     )
 
 
 async def save(connection: AsyncConnection, changed: Sequence[RunHold]) -> None:
     """Write holds that this transaction has locked."""
     if changed:
-        await connection.execute(_SAVE, _columns(changed))
+        raw = await driver(connection)
+        await raw.execute(_SAVE, *_columns(changed))
 
 
 async def save_ends(connection: AsyncConnection, ended: Sequence[RunHold]) -> None:
     """Write only state and end of holds that this transaction has locked."""
     if not ended:
         return
-    await connection.execute(
+    raw = await driver(connection)
+    await raw.execute(
         _END,
-        {
-            "runs": [hold.run for hold in ended],
-            "states": [hold.state for hold in ended],
-            "ended": [hold.ended_at for hold in ended],
-        },
+        [hold.run for hold in ended],
+        [hold.state for hold in ended],
+        [hold.ended_at for hold in ended],
     )
 
 
@@ -257,22 +296,28 @@ async def lapsed_runs(connection: AsyncConnection, now: datetime, limit: int) ->
     return list((await connection.execute(_LAPSED, {"now": now, "limit": limit})).scalars())
 
 
+async def lapsed_of(connection: AsyncConnection, accounts: Iterable[str], now: datetime) -> list[str]:
+    """Runs of these accounts whose tentative hold is past its time, oldest first, at most a thousand."""
+    raw = await driver(connection)
+    return [row["run"] for row in await raw.fetch(_LAPSED_OF, now, list(accounts))]
+
+
 async def known_increases(
     connection: AsyncConnection, requests: Sequence[tuple[str, str]]
 ) -> dict[tuple[str, str], int]:
-    """By how much each (run, request) has increased its hold before."""
+    """By how much each (run, request) has asked its hold to be increased before."""
     if not requests:
         return {}
     rows = await connection.execute(
         _KNOWN_INCREASES, {"runs": [run for run, _ in requests], "requests": [one for _, one in requests]}
     )
-    return {(row.run, row.request): row.amount for row in rows}
+    return {(row.run, row.request): row.asked for row in rows}
 
 
 async def insert_increases(
-    connection: AsyncConnection, new: dict[tuple[str, str], tuple[str, int]], now: datetime
+    connection: AsyncConnection, new: Mapping[tuple[str, str], Increase], now: datetime
 ) -> None:
-    """Note increases: (run, request) to (tenant, amount)."""
+    """Note increases, by (run, request)."""
     if not new:
         return
     await connection.execute(
@@ -280,8 +325,9 @@ async def insert_increases(
         {
             "runs": [run for run, _ in new],
             "requests": [request for _, request in new],
-            "tenants": [tenant for tenant, _ in new.values()],
-            "amounts": [amount for _, amount in new.values()],
+            "tenants": [one.tenant for one in new.values()],
+            "asked": [one.asked for one in new.values()],
+            "amounts": [one.amount for one in new.values()],
             "now": now,
         },
     )

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agora_billing.accounts import store as accounts
 from agora_billing.accounts.model import Account
+from agora_billing.budgets.service import BudgetDesk
 from agora_billing.charges import model as charge_model
 from agora_billing.charges import split
 from agora_billing.charges import store as charges
@@ -61,7 +62,11 @@ async def refund(
     price = (await prices.pinned_all(connection, [hold.price_version]))[hold.price_version]
     grants = await Grants.read(connection, locked, [command.run], now)
     booked = _book(locked[charge.account], charge, price, grants, command, amount, len(before) + 1, now)
+    budgets = BudgetDesk(now)
+    await budgets.read(connection, hold.windows)
+    budgets.correct(hold.windows, -booked.refund.returned.by_customer)
     await accounts.save(connection, [booked.account])
+    await budgets.save(connection)
     await grants.save(connection)
     await ledger.insert(connection, [booked.posting])
     await store.insert(connection, booked.refund)

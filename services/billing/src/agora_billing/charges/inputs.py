@@ -1,0 +1,10 @@
+"""What a charge was rated from, kept with it so that anybody can rate it again."""
+
+import msgspec
+from agora_contracts.metering import RunUsageClosed
+
+
+class ChargeInputs(msgspec.Struct, frozen=True, kw_only=True):
+    """All that rating takes beside what never changes: the price version, and the quote of the run's hold."""
+
+    usage: RunUsageClosed
