@@ -7,7 +7,7 @@ import pytest
 from agora_billing.accounts.model import Account
 from agora_billing.charges import model
 from agora_billing.charges.model import Funding
-from agora_billing.holds.model import RunHold, place
+from agora_billing.holds.model import RunHold, placed
 from agora_billing.prices.model import PriceVersion, quote
 from agora_contracts.catalog import ChargePolicy, OfferedPrice
 from agora_contracts.problems import AgoraError
@@ -37,9 +37,9 @@ def a_hold(price: PriceVersion, tasks: int = 10) -> RunHold:
     """A hold for some tasks."""
     request = hold_request("run_1", tasks)
     account = Account(id="acc_one", tenant="ten_one", currency="USD", credit=10**12)
-    return place(
-        account, None, request, quote(price, "task", request.estimates), NOW, timedelta(seconds=120)
-    )[1]
+    priced = quote(price, "task", request.estimates)
+    lapses_at = NOW + timedelta(seconds=120)
+    return placed(account, None, request, priced, "echo", (), priced.amount.amount, NOW, lapses_at)
 
 
 @pytest.mark.parametrize(

@@ -123,7 +123,7 @@ class Desk:
         windows = self.budgets.applying(account.id, request.deployment, item.package, request.api_key)
         if known is not None:
             windows += self._of_run(known)
-        amount = self._fitting(account, windows, wanted, request.run_limit and request.run_limit.amount)
+        amount = self._fitting(account, windows, wanted)
         self._set_aside(account, windows, amount)
         return self.put(
             model.placed(
@@ -151,7 +151,7 @@ class Desk:
         account = self.accounts[hold.account]
         windows = self.budgets.applying(account.id, hold.deployment, hold.package, hold.api_key)
         windows += self._of_run(hold)
-        amount = self._fitting(account, windows, Wanted(hold.amount, hold.amount, None), hold.run_limit)
+        amount = self._fitting(account, windows, Wanted(hold.amount, hold.amount))
         self._set_aside(account, windows, amount)
         return self.put(model.placed_again(hold, tuple([one.id for one in windows]), self.now))
 
@@ -166,7 +166,7 @@ class Desk:
             return hold
         wanted = model.wanted_more(hold, request)
         account, windows = self.accounts[hold.account], self.budgets.of(hold.windows)
-        amount = self._fitting(account, windows, wanted, hold.run_limit)
+        amount = self._fitting(account, windows, wanted)
         self._set_aside(account, windows, amount)
         key = (request.run, request.request)
         self.increases[key] = wanted.needed
@@ -186,15 +186,13 @@ class Desk:
         """The windows of budgets for just this run, which stay whenever it is placed."""
         return tuple(one for one in self.budgets.of(hold.windows) if one.rule.scope == "run")
 
-    def _fitting(
-        self, account: Account, windows: Sequence[Window], wanted: Wanted, run_limit: int | None
-    ) -> int:
+    def _fitting(self, account: Account, windows: Sequence[Window], wanted: Wanted) -> int:
         """How much of what is wanted the run's limit, the budgets and the account have room for."""
-        needed, least, limit_left = wanted
+        needed, least, limit, limit_left = wanted
         amount = needed
-        if limit_left is not None and limit_left < amount:
+        if limit is not None and limit_left < amount:
             if limit_left < least:
-                raise budget_model.run_refusal(needed, limit_left, run_limit or 0, account.currency)
+                raise budget_model.run_refusal(needed, limit_left, limit, account.currency)
             amount = limit_left
         amount = self.budgets.fitting(windows, amount, least)
         if account.available < amount and account.closed_at is None:

@@ -74,11 +74,12 @@ class RunHold:
 
 
 class Wanted(NamedTuple):
-    """An amount that is to be set aside, the least of it that is worth having, and what the run's limit leaves."""
+    """An amount to be set aside, the least of it that is worth having, and the run's own limit: whole and left."""
 
     needed: int
     least: int
-    limit_left: int | None
+    limit: int | None = None
+    limit_left: int = 0
 
 
 def check_known(known: RunHold, request: PlaceHold) -> None:
@@ -117,7 +118,7 @@ def wanted(account: Account, known: RunHold | None, request: PlaceHold, quote: Q
             raise AgoraError("malformed_request", "a run's limit cannot be negative")
     needed = quote.amount.amount
     least = _least(request.accept_partial, needed, account.currency)
-    return Wanted(needed, least, None if limit is None else limit.amount)
+    return Wanted(needed, least) if limit is None else Wanted(needed, least, limit.amount, limit.amount)
 
 
 def wanted_more(hold: RunHold, request: IncreaseHold) -> Wanted:
@@ -133,7 +134,7 @@ def wanted_more(hold: RunHold, request: IncreaseHold) -> Wanted:
         raise AgoraError("malformed_request", "a hold is increased by more than zero")
     needed = request.by.amount
     least = _least(request.accept_partial, needed, hold.currency)
-    return Wanted(needed, least, None if hold.run_limit is None else hold.run_limit - hold.amount)
+    return Wanted(needed, least, hold.run_limit, (hold.run_limit or 0) - hold.amount)
 
 
 def _check_currency(what: str, money: Money, currency: str) -> None:
