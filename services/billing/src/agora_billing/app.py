@@ -10,6 +10,7 @@ from agora_billing.accounts import handlers as account_handlers
 from agora_billing.accounts.service import Clock
 from agora_billing.budgets import handlers as budget_handlers
 from agora_billing.charges import handlers as charge_handlers
+from agora_billing.charges.receipts import Receipts
 from agora_billing.charges.service import Charges
 from agora_billing.holds import handlers as hold_handlers
 from agora_billing.holds.service import Holds
@@ -36,7 +37,7 @@ def build(settings: BillingSettings | None = None, clock: Clock = utc_now) -> Se
     promotion_handlers.register(broker, database, clock)
     price_handlers.register(broker, prices)
     hold_handlers.register(broker, holds)
-    charge_handlers.register(broker, database, Charges(prices, clock))
+    charge_handlers.register(broker, Charges(prices, clock), Receipts(database, prices))
     refund_handlers.register(broker, database, prices, clock)
     ledger_handlers.register(broker, database)
     seal_handlers.register(broker, database)

@@ -1,11 +1,11 @@
-"""Use cases of charges: settle ended runs, adjust what was settled, and show the receipt."""
+"""Use cases of charges: settle ended runs, and adjust what was settled."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
 import structlog
-from agora_contracts.billing import ChargeAdjusted, ChargeSettled, GetReceipt, Receipt
+from agora_contracts.billing import ChargeAdjusted, ChargeSettled
 from agora_contracts.envelope import Envelope
 from agora_contracts.ids import derived
 from agora_contracts.metering import RunUsageClosed
@@ -18,20 +18,19 @@ from agora_billing.accounts.model import Account
 from agora_billing.accounts.service import Clock
 from agora_billing.budgets.service import BudgetDesk
 from agora_billing.charges import model, split, store
+from agora_billing.charges.inputs import ChargeInputs
 from agora_billing.charges.model import NOBODY, Funding, Owed
 from agora_billing.charges.split import earned
 from agora_billing.charges.store import Charge
 from agora_billing.holds import model as hold_model
 from agora_billing.holds import store as holds
 from agora_billing.holds.model import RunHold
-from agora_billing.holds.service import no_run
 from agora_billing.ledger import store as ledger
 from agora_billing.ledger.model import Ledger, Posting, PostingKind, posting_id
 from agora_billing.prices.model import PriceVersion
 from agora_billing.prices.service import Prices
 from agora_billing.promotions import service as promotions
 from agora_billing.promotions.service import Grants
-from agora_billing.refunds import store as refunds
 
 log = structlog.get_logger()
 
@@ -178,6 +177,7 @@ class _Batch:
             refunded=refunded,
             released=released,
             lines=owed.rated.lines,
+            inputs=ChargeInputs(usage=usage),
             explanation=model.explain(hold, owed, funding, released, was, refunded.total),
             outcome=usage.outcome,
             deliverable=usage.deliverable,
@@ -284,39 +284,3 @@ def _event(charge: Charge, hold: RunHold) -> Event:
         )
     event_id = derived("evt", "charge", charge.run, str(charge.revision))
     return Event(tenant=charge.tenant, entity=charge.run, data=fact, id=event_id, at=charge.at)
-
-
-async def receipt(connection: AsyncConnection, query: GetReceipt) -> Receipt:
-    """Read a run's receipt: what was quoted, held, charged and given back, and why.
-
-    Raises:
-        AgoraError: `not_found`.
-    """
-    hold = (await holds.read(connection, [query.run])).get(query.run)
-    if hold is None:
-        raise no_run(query.run)
-    charge = (await store.latest(connection, [query.run])).get(query.run)
-    quoted = f"{format_amount(hold.quoted)} {hold.currency}"
-    waiting = (
-        f"{quoted} were set aside and given back: the run was not confirmed in time."
-        if hold.state == "lapsed"
-        else f"{quoted} are set aside until the run has ended and its usage is complete."
-    )
-    return Receipt(
-        run=hold.run,
-        state="settled" if charge else "lapsed" if hold.state == "lapsed" else "held",
-        price_version=hold.price_version,
-        basis=hold.basis,
-        currency=hold.currency,
-        quoted=hold.quoted,
-        held=hold.amount,
-        charged=charge.amount if charge else 0,
-        released=charge.released if charge else 0,
-        revision=charge.revision if charge else 0,
-        lines=charge.lines if charge else [],
-        quote_lines=hold.quote.lines,
-        explanation=charge.explanation if charge else waiting,
-        settled_at=charge.at if charge else None,
-        refunded=charge.refunded.total if charge else 0,
-        refunds=[one.reply() for one in await refunds.of_run(connection, hold.run)] if charge else [],
-    )

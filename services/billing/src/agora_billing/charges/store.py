@@ -24,6 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from agora_billing.charges.inputs import ChargeInputs
 from agora_billing.charges.model import NOBODY, Funding
 from agora_billing.database import metadata
 
@@ -44,6 +45,7 @@ charges = Table(
     Column("platform_part", BigInteger, nullable=False),
     Column("released", BigInteger, nullable=False),
     Column("lines", JSONB, nullable=False),
+    Column("inputs", JSONB, nullable=False),
     Column("explanation", Text, nullable=False),
     Column("outcome", Text, nullable=False),
     Column("deliverable", Text, nullable=False),
@@ -61,6 +63,7 @@ Index("uq_charges_settled", charges.c.run, unique=True, postgresql_where=text("k
 
 _encoder = msgspec.json.Encoder(decimal_format="string")
 _lines = msgspec.json.Decoder(list[QuoteLine])
+_inputs = msgspec.json.Decoder(ChargeInputs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +72,7 @@ class Charge:
 
     `amount` is the whole charge, `difference` what this revision changed, `funding` who has paid the whole,
     `refunded` who has got back how much of it by refunds until now, `released` what the settlement gave back of
-    the hold. Micro-units. A charge is never less than its refunds.
+    the hold, `inputs` what it was rated from. Micro-units. A charge is never less than its refunds.
     """
 
     run: str
@@ -84,6 +87,7 @@ class Charge:
     refunded: Funding = NOBODY
     released: int
     lines: list[QuoteLine]
+    inputs: ChargeInputs
     explanation: str
     outcome: str
     deliverable: str
@@ -96,7 +100,7 @@ _LATEST = text("""
     FROM (
         SELECT DISTINCT ON (run) run, revision, tenant_id, account_id, kind, currency, amount, difference,
                promotional_part, credit_part, receivable_part, platform_part, released, lines::text AS lines,
-               explanation, outcome, deliverable, at
+               inputs::text AS inputs, explanation, outcome, deliverable, at
         FROM charges WHERE run = ANY(CAST(:runs AS text[])) ORDER BY run, revision DESC
     ) c
     LEFT JOIN (
@@ -109,20 +113,20 @@ _LATEST = text("""
 _INSERT = text("""
     INSERT INTO charges (run, revision, tenant_id, account_id, kind, currency, amount, difference,
                          promotional_part, credit_part, receivable_part, platform_part, released, lines,
-                         explanation, outcome, deliverable, at)
+                         inputs, explanation, outcome, deliverable, at)
     SELECT n.run, n.revision, n.tenant, n.account, n.kind, n.currency, n.amount, n.difference, n.promotional,
-           n.credit, n.receivable, n.platform, n.released, CAST(n.lines AS jsonb), n.explanation, n.outcome,
-           n.deliverable, n.at
+           n.credit, n.receivable, n.platform, n.released, CAST(n.lines AS jsonb), CAST(n.inputs AS jsonb),
+           n.explanation, n.outcome, n.deliverable, n.at
     FROM unnest(
         CAST(:runs AS text[]), CAST(:revisions AS integer[]), CAST(:tenants AS text[]),
         CAST(:accounts AS text[]), CAST(:kinds AS text[]), CAST(:currencies AS text[]),
         CAST(:amounts AS bigint[]), CAST(:differences AS bigint[]),
         CAST(:promotional AS bigint[]), CAST(:credits AS bigint[]),
         CAST(:receivables AS bigint[]), CAST(:platforms AS bigint[]), CAST(:released AS bigint[]),
-        CAST(:lines AS text[]), CAST(:explanations AS text[]), CAST(:outcomes AS text[]),
-        CAST(:deliverables AS text[]), CAST(:times AS timestamptz[])
+        CAST(:lines AS text[]), CAST(:inputs AS text[]), CAST(:explanations AS text[]),
+        CAST(:outcomes AS text[]), CAST(:deliverables AS text[]), CAST(:times AS timestamptz[])
     ) AS n (run, revision, tenant, account, kind, currency, amount, difference, promotional, credit, receivable,
-            platform, released, lines, explanation, outcome, deliverable, at)
+            platform, released, lines, inputs, explanation, outcome, deliverable, at)
 """)
 
 
@@ -150,6 +154,7 @@ def _charge(row: Row[Any]) -> Charge:
         ),
         released=row.released,
         lines=_lines.decode(row.lines),
+        inputs=_inputs.decode(row.inputs),
         explanation=row.explanation,
         outcome=row.outcome,
         deliverable=row.deliverable,
@@ -184,6 +189,7 @@ async def insert(connection: AsyncConnection, new: Sequence[Charge]) -> None:
             "platforms": [charge.funding.platform for charge in new],
             "released": [charge.released for charge in new],
             "lines": [_encoder.encode(charge.lines).decode() for charge in new],
+            "inputs": [_encoder.encode(charge.inputs).decode() for charge in new],
             "explanations": [charge.explanation for charge in new],
             "outcomes": [charge.outcome for charge in new],
             "deliverables": [charge.deliverable for charge in new],
