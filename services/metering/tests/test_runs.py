@@ -16,7 +16,7 @@ from agora_contracts.problems import AgoraError
 from agora_kit.database import Database
 from agora_metering.runs.model import Completeness, EndedRun, completeness
 from agora_metering.runs.service import AskUsage, get_run_totals, look_into_incomplete, take_in_ends
-from agora_metering.usage.service import take_in_usage
+from agora_metering.usage.handlers import take_in_usage
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import text
@@ -69,8 +69,10 @@ async def test_a_run_closes_at_its_end(database: Database, messages: Callable[..
 
     (closed,) = await emitted(database, RunUsageClosed)
     quantities = [
-        Quantity(meter="pages", quantity=Decimal(2)),
-        Quantity(meter="tasks", quantity=Decimal("1.2")),
+        Quantity(meter="pages", quantity=Decimal(2), events=1, transactions=[Decimal(2)]),
+        Quantity(
+            meter="tasks", quantity=Decimal("1.2"), events=2, transactions=[Decimal("0.5"), Decimal("0.7")]
+        ),
     ]
     assert (1, quantities) == (closed.revision, closed.totals)
     assert ("failed", "partial", 2, "terminated") == (
@@ -101,7 +103,8 @@ async def test_a_run_closes_with_its_last_usage(database: Database, messages: Ca
     await take_in(database, ours.usage("evt_2"))
 
     (closed,) = await emitted(database, RunUsageClosed)
-    assert [Quantity(meter="tasks", quantity=Decimal(2))] == closed.totals
+    (counted,) = closed.totals
+    assert ("tasks", Decimal(2), 2) == (counted.meter, counted.quantity, counted.events)
 
 
 async def test_a_run_without_usage_closes_too(database: Database, messages: Callable[..., Any]) -> None:

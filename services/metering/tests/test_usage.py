@@ -13,7 +13,10 @@ from agora_contracts.envelope import Envelope
 from agora_contracts.metering import QueryUsage, UsageReport, UsageRow
 from agora_contracts.problems import AgoraError
 from agora_kit.database import Database
-from agora_metering.usage.service import query_usage, take_in_usage
+from agora_metering.queries.service import query_usage
+from agora_metering.totals.service import roll
+from agora_metering.usage import service as use_cases
+from agora_metering.usage.model import Taken
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -21,10 +24,10 @@ NOON = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
 DAY = {"start": datetime(2026, 3, 1, tzinfo=UTC), "end": datetime(2026, 3, 2, tzinfo=UTC)}
 
 
-async def take_in(database: Database, *events: Envelope[Any]) -> None:
-    """Take one batch in, as the consumer does."""
+async def take_in(database: Database, *events: Envelope[Any]) -> list[Taken]:
+    """Take one batch in; what became of each event."""
     async with database.system() as connection:
-        await take_in_usage(connection, events)
+        return await use_cases.take_in(connection, events)
 
 
 async def report(database: Database, tenant: str = "ten_1", **changes: Any) -> UsageReport:
@@ -43,13 +46,42 @@ async def test_an_event_that_comes_twice_counts_once(
     database: Database, messages: Callable[..., Any]
 ) -> None:
     """
-    A repetition changes nothing: within a batch, in a later one, and with another quantity under its id.
+    A repetition changes nothing: within a batch, in a later one, and with its quantity written otherwise.
     """
     ours = messages()
-    await take_in(database, ours.usage("evt_1", "0.1"), ours.usage("evt_1", "0.1"))
-    await take_in(database, ours.usage("evt_2", "0.2"), ours.usage("evt_1", "0.1"), ours.usage("evt_1", 7))
+    first = await take_in(database, ours.usage("evt_1", "0.1"), ours.usage("evt_1", "0.1"))
+    later = await take_in(database, ours.usage("evt_1", "0.10"), ours.usage("evt_2", "0.2"))
 
+    assert [Taken.ACCEPTED, Taken.DUPLICATE] == first
+    assert [Taken.DUPLICATE, Taken.ACCEPTED] == later
     assert await total(database) == (Decimal("0.3"), 2)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"quantity": 7},
+        {"meter": "pages"},
+        {"run": "run_2"},
+        {"deployment": None},
+        {"package": "other"},
+        {"dimensions": {"model": "large"}},
+        {"time": NOON + timedelta(microseconds=1)},
+    ],
+)
+async def test_another_event_under_a_known_id_is_told_apart(
+    database: Database, messages: Callable[..., Any], changes: dict[str, Any]
+) -> None:
+    """
+    Of two events with one id the first stands, whatever it is that differs, in one batch or in two.
+    """
+    ours = messages()
+    sound, forged = ours.usage("evt_1", 2), ours.usage("evt_1", **({"quantity": 2} | changes))
+    assert [Taken.ACCEPTED, Taken.COLLISION] == await take_in(database, sound, forged)
+    taken = await take_in(database, ours.usage("evt_2"), forged, sound)
+
+    assert [Taken.ACCEPTED, Taken.COLLISION, Taken.DUPLICATE] == taken
+    assert await total(database) == (Decimal(3), 2)
 
 
 async def test_ids_are_of_their_tenant_and_source(database: Database, messages: Callable[..., Any]) -> None:
@@ -84,7 +116,7 @@ async def test_nothing_is_left_of_a_batch_that_fails(
     batch = [messages().usage(f"evt_{number}") for number in range(3)]
     with pytest.raises(ConnectionResetError):
         async with database.system() as connection:
-            await take_in_usage(connection, batch)
+            await use_cases.take_in(connection, batch)
             raise ConnectionResetError
     assert await total(database) == (Decimal(0), 0)
     await take_in(database, *batch)
@@ -147,19 +179,21 @@ async def test_a_report_filters_and_groups(database: Database, messages: Callabl
     assert [] == (await report(database, deployment="dep_2", group_by=[])).items
 
 
-async def test_a_report_counts_every_hour_that_it_touches(
+async def test_a_report_counts_every_minute_that_it_touches(
     database: Database, messages: Callable[..., Any]
 ) -> None:
     """
-    A range is widened to whole hours at both ends, and its end is left out when it is one.
+    A range is widened to whole minutes at both ends, and its end is left out when it is one.
     """
-    await take_in(database, messages().usage("evt_1", time=NOON))
-    hour = NOON.replace(minute=0)
+    await take_in(database, messages().usage("evt_1", time=NOON + timedelta(seconds=30)))
 
-    later, earlier = NOON + timedelta(minutes=9), NOON - timedelta(minutes=9)
-    assert 1 == len((await report(database, start=later, end=later + timedelta(minutes=1))).items)
-    assert 1 == len((await report(database, start=hour, end=earlier)).items)
-    assert 0 == len((await report(database, start=earlier - timedelta(hours=1), end=hour)).items)
+    later, second = NOON + timedelta(seconds=45), timedelta(seconds=1)
+    assert 1 == len((await report(database, start=later, end=later + second)).items)
+    assert 1 == len((await report(database, start=NOON - second, end=NOON + second)).items)
+    assert 0 == len((await report(database, start=NOON - timedelta(hours=1), end=NOON)).items)
+    assert 0 == len(
+        (await report(database, start=NOON + timedelta(minutes=1), end=later.replace(hour=23))).items
+    )
 
 
 async def test_a_report_says_when_it_was_cut(database: Database, messages: Callable[..., Any]) -> None:
@@ -222,12 +256,13 @@ _tenants = count()
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(deliveries=DELIVERIES, size=st.integers(1, 10))
+@given(deliveries=DELIVERIES, size=st.integers(1, 10), rolled=st.booleans())
 async def test_totals_are_the_sums_of_distinct_events(
     database: Database,
     messages: Callable[..., Any],
     deliveries: Sequence[tuple[int, str, Decimal, int]],
     size: int,
+    rolled: bool,
 ) -> None:
     """
     However events are repeated, ordered and cut into batches: each total is the sum over distinct ids.
@@ -240,12 +275,15 @@ async def test_totals_are_the_sums_of_distinct_events(
     for id, meter, quantity, hour in deliveries:
         time = NOON + timedelta(hours=hour)
         events.append(ours.usage(f"evt_{id}", str(quantity), meter, time=time))
+        # Of several events under one id the first stands.
         if id not in seen:
             seen.add(id)
             expected[meter, time.replace(minute=0)] += quantity  # type: ignore[assignment]
-    for batch in batched(events, size, strict=False):
-        await take_in(database, *batch)
+    taken = [one for batch in batched(events, size, strict=False) for one in await take_in(database, *batch)]
+    if rolled:
+        await roll(database)
 
+    assert len(seen) == taken.count(Taken.ACCEPTED)
     rows = (await report(database, tenant, group_by=["meter", "hour"])).items
     assert dict(expected) == {(row.meter, row.time): row.quantity for row in rows}
     assert len(seen) == sum(row.events for row in rows)

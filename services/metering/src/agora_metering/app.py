@@ -3,8 +3,13 @@
 from agora_kit.service import Service
 from agora_kit.settings import load_settings
 
+from agora_metering.meters import handlers as meters
+from agora_metering.partitions import handlers as partitions
+from agora_metering.periods import handlers as periods
+from agora_metering.queries import handlers as queries
 from agora_metering.runs import handlers as runs
 from agora_metering.settings import MeteringSettings
+from agora_metering.totals import handlers as totals
 from agora_metering.usage import handlers as usage
 
 
@@ -14,4 +19,9 @@ def build(settings: MeteringSettings | None = None) -> Service:
     service = Service("metering", settings, package="agora_metering")
     usage.register(service, settings)
     runs.register(service, settings)
+    totals.register(service, settings)
+    periods.register(service, settings)
+    meters.register(service, settings)
+    queries.register(service)
+    partitions.register(service, settings)
     return service

@@ -33,6 +33,11 @@ async def lock_tenants_for_usage(connection: AsyncConnection, tenants: Collectio
     await store.lock_tenants(connection, tenants, shared=True)
 
 
+async def lock_tenants_alone(connection: AsyncConnection, tenants: Collection[str]) -> None:
+    """Keep usage of these tenants (of all of them: the platform's) out until the transaction ends."""
+    await store.lock_tenants(connection, tenants, shared=False)
+
+
 async def close_after_usage(connection: AsyncConnection, keys: Collection[RunKey]) -> None:
     """Close those of the runs whose usage has become complete; `keys` are runs that just got new usage.
 
@@ -51,6 +56,16 @@ async def close_after_usage(connection: AsyncConnection, keys: Collection[RunKey
                 " them. Usage after the end is the platform's cost and is not counted",
             )
     await _close_complete(connection, ended, counted)
+
+
+async def close_again(connection: AsyncConnection, key: RunKey) -> None:
+    """Tell what a closed run's usage came to under its next revision, after a correction; one that is not closed yet
+    will tell it when it is."""
+    for run in await store.lock_ended(connection, [key]):
+        counted = (await store.count_usage(connection, [key]))[key]
+        if model.completeness(run, counted.events) is Completeness.TOLD:
+            await store.mark_closed(connection, [key])
+            await emit(connection, [_closed_event(run, counted)])
 
 
 async def take_in_ends(

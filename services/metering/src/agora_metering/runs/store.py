@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from agora_contracts.billing import Quantity
+from agora_contracts.billing import TRANSACTIONS_MAX, Quantity
 from sqlalchemy import (
     CheckConstraint,
     Column,
@@ -58,7 +58,7 @@ def _ended_run(row: Row[Any]) -> EndedRun:
     return EndedRun(**row._mapping)
 
 
-def _keys(runs: Collection[RunKey]) -> dict[str, list[str]]:
+def _keys(runs: Collection[RunKey]) -> dict[str, Any]:
     ordered = sorted(runs)
     return {"tenants": [tenant for tenant, _ in ordered], "runs": [run for _, run in ordered]}
 
@@ -138,22 +138,27 @@ async def count_usage(connection: AsyncConnection, keys: Collection[RunKey]) -> 
     if not keys:
         return counted
     # The subquery is evaluated run by run, by index, whatever the planner believes about the table's size.
+    # A voided event was recorded, as the run said at its end; it only counts for nothing.
     rows = await connection.execute(
         text("""
-            SELECT i.tenant_id, i.run, u.meter, u.quantity, u.events
+            SELECT i.tenant_id, i.run, u.meter, u.quantity, u.recorded, u.events, u.transactions
             FROM unnest(CAST(:tenants AS text[]), CAST(:runs AS text[])) AS i (tenant_id, run),
             LATERAL (
-                SELECT meter, sum(quantity) AS quantity, count(*) AS events FROM usage_events
-                WHERE run = i.run AND tenant_id = i.tenant_id GROUP BY meter
+                SELECT meter, count(*) AS recorded, coalesce(sum(quantity) FILTER (WHERE NOT voided), 0) AS quantity,
+                       count(*) FILTER (WHERE NOT voided) AS events,
+                       CASE WHEN count(*) <= :listed
+                            THEN array_agg(quantity ORDER BY at, id, source) FILTER (WHERE NOT voided) END
+                           AS transactions
+                FROM usage_effective WHERE run = i.run AND tenant_id = i.tenant_id GROUP BY meter
             ) AS u
             ORDER BY 1, 2, 3
         """),
-        _keys(keys),
+        _keys(keys) | {"listed": TRANSACTIONS_MAX},
     )
-    for tenant, run, meter, quantity, events in rows:
+    for tenant, run, meter, quantity, recorded, events, transactions in rows:
         before = counted[tenant, run]
-        totals = (*before.totals, Quantity(meter=meter, quantity=quantity))
-        counted[tenant, run] = Counted(events=before.events + events, totals=totals)
+        total = Quantity(meter=meter, quantity=quantity, events=events, transactions=transactions or [])
+        counted[tenant, run] = Counted(events=before.events + recorded, totals=(*before.totals, total))
     return counted
 
 

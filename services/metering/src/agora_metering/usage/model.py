@@ -1,58 +1,79 @@
-"""The rules of usage: what a query may ask, and how it is grouped."""
+"""The rules of usage events: which of them are one and the same."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
+from decimal import Decimal
+from enum import Enum
+from typing import Any
 
-from agora_contracts.metering import GroupBy, QueryUsage
-from agora_contracts.problems import FieldError
+from agora_contracts.envelope import Envelope
+from agora_contracts.execution import UsageRecorded
 
-_TIMES: tuple[GroupBy, ...] = ("hour", "day")
-_HOUR = timedelta(hours=1)
+type EventKey = tuple[str, str, str]
+"""An event's id, source and tenant: what makes it one event."""
+
+
+class Taken(Enum):
+    """What became of an event that was taken in."""
+
+    ACCEPTED = "accepted"
+    DUPLICATE = "duplicate"
+    """It is stored already, and says the same: counted once."""
+    COLLISION = "collision"
+    """Another one is stored under its id, which stands; this one is not counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Grouping:
-    """What a report's rows are grouped by, in the order of its columns."""
+class Body:
+    """What an event says, besides its key."""
 
-    keys: Sequence[GroupBy]
-
-    @property
-    def time(self) -> GroupBy | None:
-        """Whether rows are by hour or by day, if either."""
-        return next((key for key in self.keys if key in _TIMES), None)
-
-
-def query_faults(query: QueryUsage) -> list[FieldError]:
-    """Everything wrong with a query that its types cannot say, each with its field; empty when sound."""
-    faults = []
-    for field, moment in (("start", query.start), ("end", query.end)):
-        if moment.tzinfo is None:
-            detail = "needs a time zone, such as 2026-01-31T00:00:00Z"
-            faults.append(FieldError(field=field, detail=detail))
-    if not faults and query.start >= query.end:
-        faults.append(FieldError(field="end", detail="must be later than start"))
-    if set(_TIMES) <= set(query.group_by):
-        detail = "a row has one time: group by hour or by day, not by both"
-        faults.append(FieldError(field="group_by", detail=detail))
-    return faults
+    run: str | None
+    deployment: str | None
+    package: str | None
+    meter: str
+    quantity: Decimal
+    at: datetime
+    dimensions: dict[str, str]
 
 
-def grouping(query: QueryUsage) -> Grouping:
-    """What the query groups by, each key once, in the order in which it was asked for."""
-    return Grouping(keys=tuple(dict.fromkeys(query.group_by)))
+def key_of(event: Envelope[Any]) -> EventKey:
+    """What makes the event one event."""
+    return event.id, event.source, event.tenant
 
 
-def first_hour(moment: datetime) -> datetime:
-    """The hour in which a moment lies."""
-    return moment.replace(minute=0, second=0, microsecond=0)
+def body_of(event: Envelope[UsageRecorded]) -> Body:
+    """What the event says."""
+    fact = event.data
+    return Body(
+        run=fact.run,
+        deployment=fact.deployment,
+        package=fact.package,
+        meter=fact.meter,
+        quantity=fact.quantity,
+        at=event.time,
+        dimensions=fact.dimensions,
+    )
 
 
-def hour_after(moment: datetime) -> datetime:
-    """The end of the last hour that a range up to `moment`, itself left out, touches.
+def outcomes(
+    events: Sequence[Envelope[UsageRecorded]],
+    stored_now: Collection[EventKey],
+    bodies: Mapping[EventKey, Body],
+) -> list[Taken]:
+    """What became of each event of a batch, in order.
 
-    Raises:
-        OverflowError: beyond the year 9999.
+    Args:
+        stored_now: keys of those that the batch has stored; of several with one key, the first is the one stored.
+        bodies: what is stored now under each key.
     """
-    hour = first_hour(moment)
-    return hour if hour == moment else hour + _HOUR
+    left = set(stored_now)
+    taken: list[Taken] = []
+    for event in events:
+        key = key_of(event)
+        if key in left:
+            left.discard(key)
+            taken.append(Taken.ACCEPTED)
+        else:
+            taken.append(Taken.DUPLICATE if bodies[key] == body_of(event) else Taken.COLLISION)
+    return taken

@@ -1,40 +1,34 @@
-"""Use cases of usage. One call is one transaction, opened and committed by the caller."""
+"""Use cases of usage events. One call is one transaction, opened and committed by the caller."""
 
 from collections.abc import Sequence
 
 from agora_contracts.envelope import Envelope
 from agora_contracts.execution import UsageRecorded
-from agora_contracts.metering import QueryUsage, UsageReport
-from agora_contracts.problems import AgoraError, FieldError
+from agora_contracts.subjects import PLATFORM_TENANT
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from agora_metering.meters.store import definitions_of
 from agora_metering.runs.service import close_after_usage, lock_tenants_for_usage
 from agora_metering.usage import model, store
+from agora_metering.usage.model import Taken
 
 
-async def take_in_usage(connection: AsyncConnection, events: Sequence[Envelope[UsageRecorded]]) -> None:
+async def take_in(connection: AsyncConnection, events: Sequence[Envelope[UsageRecorded]]) -> list[Taken]:
     """Count each event once, and close the ended runs whose last event was among them.
+
+    Returns what became of each event, in order.
 
     Raises:
         AgoraError: `run_ended`, when an event exceeds what its run said at its end it had used.
     """
-    await lock_tenants_for_usage(connection, {event.tenant for event in events})
-    runs = await store.take_in(connection, events)
-    await close_after_usage(connection, runs)
-
-
-async def query_usage(connection: AsyncConnection, query: QueryUsage) -> UsageReport:
-    """Sum a tenant's usage over every hour that the range touches, filtered and grouped.
-
-    Raises:
-        AgoraError: `malformed_request`, with the fields at fault.
-    """
-    if faults := model.query_faults(query):
-        raise AgoraError("malformed_request", "the query cannot be answered", errors=faults)
-    try:
-        start, end = model.first_hour(query.start), model.hour_after(query.end)
-    except OverflowError as error:
-        fault = FieldError(field="end", detail="must lie before the end of the year 9999")
-        raise AgoraError("malformed_request", "the query cannot be answered", errors=[fault]) from error
-    rows = await store.query_totals(connection, query, model.grouping(query), start=start, end=end)
-    return UsageReport(items=rows[: query.limit], truncated=len(rows) > query.limit)
+    tenants = {event.tenant for event in events}
+    # Whoever defines a meter, or ends a run, takes the tenant's lock alone: what is read after it stays true.
+    await lock_tenants_for_usage(connection, tenants | {PLATFORM_TENANT})
+    month = await store.lock_month(connection)
+    definitions = await definitions_of(connection, tenants)
+    stored = await store.take_in(connection, events, month=month, definitions=definitions)
+    await close_after_usage(connection, stored.runs)
+    if stored.keys is None:
+        return [Taken.ACCEPTED] * len(events)
+    bodies = await store.stored_bodies(connection, {model.key_of(event) for event in events}, month=month)
+    return model.outcomes(events, stored.keys, bodies)

@@ -1,15 +1,16 @@
-"""SQL for usage events and their hourly totals. Never commits."""
+"""SQL for usage events. Never commits."""
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Collection, Sequence
+from datetime import date
 from typing import Any
 
+import msgspec
 from agora_contracts.envelope import Envelope
 from agora_contracts.execution import UsageRecorded
-from agora_contracts.metering import QueryUsage, UsageRow
 from sqlalchemy import (
-    BigInteger,
+    Boolean,
     Column,
+    Date,
     DateTime,
     Index,
     Numeric,
@@ -18,14 +19,24 @@ from sqlalchemy import (
     Text,
     text,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agora_metering.database import metadata
-from agora_metering.usage.model import Grouping
+from agora_metering.totals.model import Definition, Merge
+from agora_metering.totals.store import (
+    DEFINED,
+    INSERT_DELTAS,
+    defined_deltas,
+    defined_parameters,
+    plain_deltas,
+)
+from agora_metering.usage.model import Body, EventKey, key_of
 
 usage_events = Table(
     "usage_events",
     metadata,
+    Column("accepted_month", Date, nullable=False),
     Column("tenant_id", Text, nullable=False),
     Column("source", Text, nullable=False),
     Column("id", Text, nullable=False),
@@ -35,115 +46,168 @@ usage_events = Table(
     Column("meter", Text, nullable=False),
     Column("quantity", Numeric, nullable=False),
     Column("at", DateTime(timezone=True), nullable=False),
-    PrimaryKeyConstraint("id", "source", "tenant_id"),
+    Column("dimensions", JSONB),
+    PrimaryKeyConstraint("id", "source", "tenant_id", "accepted_month"),
 )
 Index("ix_usage_events_run", usage_events.c.run, postgresql_where=usage_events.c.run.is_not(None))
 
-usage_hourly = Table(
-    "usage_hourly",
+usage_period = Table(
+    "usage_period",
     metadata,
-    Column("tenant_id", Text, nullable=False),
-    Column("hour", DateTime(timezone=True), nullable=False),
-    Column("meter", Text, nullable=False),
-    Column("package", Text, nullable=False),
-    Column("deployment", Text, nullable=False),
-    Column("quantity", Numeric, nullable=False),
-    Column("events", BigInteger, nullable=False),
-    PrimaryKeyConstraint("tenant_id", "hour", "meter", "package", "deployment"),
+    Column("single", Boolean, nullable=False, server_default="true"),
+    Column("current", Date, nullable=False),
+    PrimaryKeyConstraint("single"),
 )
 
-# One statement: whatever was not there before is stored, and exactly that is added to the totals. Quantities
-# travel as text because that is the cheaper way into `numeric`. The totals are taken in the order of their
-# key, so that two batches cannot wait for each other.
-_TAKE_IN = text("""
+MONTHS_BEFORE = 2
+"""In how many months before the current one a duplicate is looked for: for 59 days at least."""
+
+
+async def lock_month(connection: AsyncConnection) -> date:
+    """The month that is accepted into, which does not change until the transaction ends."""
+    month: date = (await connection.execute(text("SELECT current FROM usage_period FOR SHARE"))).scalar_one()
+    return month
+
+
+def months_before(month: date) -> list[date]:
+    """The months in which, besides the current one, a duplicate may lie."""
+    number = month.year * 12 + month.month - 1
+    return [date((number - back) // 12, (number - back) % 12 + 1, 1) for back in range(1, MONTHS_BEFORE + 1)]
+
+
+# Whatever was not there before is stored, and exactly that is added to the totals, in one statement. Quantities
+# travel as text because that is the cheaper way into `numeric`. What was stored comes back by run; event by event
+# only when it was not all of them.
+_STORE = """
     WITH fresh AS (
-        INSERT INTO usage_events (tenant_id, source, id, run, deployment, package, meter, quantity, at)
-        SELECT i.tenant_id, i.source, i.id, i.run, i.deployment, i.package, i.meter, i.quantity::numeric, i.at
+        INSERT INTO usage_events (accepted_month, tenant_id, source, id, run, deployment, package, meter, quantity, at,
+                                  dimensions)
+        SELECT :month, i.tenant_id, i.source, i.id, i.run, i.deployment, i.package, i.meter, i.quantity::numeric, i.at,
+               i.dimensions::jsonb
         FROM unnest(
             CAST(:tenants AS text[]), CAST(:sources AS text[]), CAST(:ids AS text[]), CAST(:runs AS text[]),
             CAST(:deployments AS text[]), CAST(:packages AS text[]), CAST(:meters AS text[]),
-            CAST(:quantities AS text[]), CAST(:times AS timestamptz[])
-        ) AS i (tenant_id, source, id, run, deployment, package, meter, quantity, at)
+            CAST(:quantities AS text[]), CAST(:times AS timestamptz[]), CAST(:dimensions AS text[])
+        ) AS i (tenant_id, source, id, run, deployment, package, meter, quantity, at, dimensions)
+        WHERE NOT EXISTS (
+            SELECT FROM usage_events before
+            WHERE before.id = i.id AND before.source = i.source AND before.tenant_id = i.tenant_id
+                AND before.accepted_month = ANY(CAST(:before AS date[]))
+            OFFSET 0
+        )
         ON CONFLICT DO NOTHING
-        RETURNING tenant_id, run, deployment, package, meter, quantity, at
-    ), added AS (
-        INSERT INTO usage_hourly AS total (tenant_id, hour, meter, package, deployment, quantity, events)
-        SELECT tenant_id, date_trunc('hour', at, 'UTC') AS hour, meter, coalesce(package, '') AS package,
-               coalesce(deployment, '') AS deployment, sum(quantity), count(*)
-        FROM fresh GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5
-        ON CONFLICT (tenant_id, hour, meter, package, deployment) DO UPDATE
-        SET quantity = total.quantity + excluded.quantity, events = total.events + excluded.events
+        RETURNING tenant_id, source, id, run, deployment, package, meter, quantity, at, dimensions
+    ), {deltas}
+    SELECT tenant_id, run, count(*) AS events, NULL AS source, NULL AS id FROM fresh GROUP BY 1, 2
+    UNION ALL
+    SELECT tenant_id, NULL, 0, source, id FROM fresh WHERE (SELECT count(*) FROM fresh) < :count
+"""
+_TAKE_IN = text(_STORE.format(deltas=f"plain AS ({INSERT_DELTAS} {plain_deltas('fresh')})"))
+
+
+def _with_definitions(*, latest: bool) -> Any:
+    return text(
+        _STORE.format(
+            deltas=f"""
+                defined AS MATERIALIZED ({DEFINED}),
+                plain AS ({INSERT_DELTAS} {plain_deltas("fresh", skip_defined=True)}),
+                made AS ({INSERT_DELTAS} {defined_deltas("fresh", latest=latest)})
+            """
+        )
     )
-    SELECT DISTINCT tenant_id, run FROM fresh WHERE run IS NOT NULL
-""")
+
+
+_TAKE_IN_DEFINED = {latest: _with_definitions(latest=latest) for latest in (False, True)}
+
+
+class Stored(msgspec.Struct, frozen=True, kw_only=True):
+    """What `take_in` has stored: how many events, of which (tenant, run), and which, unless it was all of them."""
+
+    count: int
+    runs: list[tuple[str, str]]
+    keys: set[EventKey] | None
 
 
 async def take_in(
-    connection: AsyncConnection, events: Sequence[Envelope[UsageRecorded]]
-) -> list[tuple[str, str]]:
-    """Store the events that are new and add them to the totals. Returns the (tenant, run) that got any."""
+    connection: AsyncConnection,
+    events: Sequence[Envelope[UsageRecorded]],
+    *,
+    month: date,
+    definitions: Sequence[Definition],
+) -> Stored:
+    """Store the events that are new and add them to the totals, as the definitions of their tenants say."""
+    # Always in the same order: two batches that share events would otherwise wait for each other.
+    events = sorted(events, key=key_of)
     facts = [event.data for event in events]
-    rows = await connection.execute(
-        _TAKE_IN,
-        {
-            "tenants": [event.tenant for event in events],
-            "sources": [event.source for event in events],
-            "ids": [event.id for event in events],
-            "runs": [fact.run for fact in facts],
-            "deployments": [fact.deployment for fact in facts],
-            "packages": [fact.package for fact in facts],
-            "meters": [fact.meter for fact in facts],
-            "quantities": [str(fact.quantity) for fact in facts],
-            "times": [event.time for event in events],
-        },
-    )
-    return [(tenant, run) for tenant, run in rows]
-
-
-_GROUP_SQL = {
-    "meter": "meter",
-    "package": "package",
-    "deployment": "deployment",
-    "hour": "hour",
-    "day": "date_trunc('day', hour, 'UTC')",
-}
-
-
-async def query_totals(
-    connection: AsyncConnection, query: QueryUsage, grouping: Grouping, *, start: datetime, end: datetime
-) -> list[UsageRow]:
-    """Sum the hours in [start, end) by group, one row more than the limit if there is one."""
-    parts = [_GROUP_SQL[key] for key in grouping.keys]
-    columns = "".join(f"{part} AS key_{number}, " for number, part in enumerate(parts))
-    order = ", ".join(f"key_{number}" for number in range(len(parts)))
-    # A query that groups by nothing has one row, and none where there is nothing to sum.
-    group = f"GROUP BY {order} ORDER BY {order}" if order else "HAVING count(*) > 0"
-    statement = text(f"""
-        SELECT {columns} sum(quantity) AS quantity, sum(events)::bigint AS events FROM usage_hourly
-        WHERE tenant_id = :tenant AND hour >= :start AND hour < :end
-            AND (CAST(:meter AS text) IS NULL OR meter = :meter)
-            AND (CAST(:package AS text) IS NULL OR package = :package)
-            AND (CAST(:deployment AS text) IS NULL OR deployment = :deployment)
-        {group} LIMIT :limit
-    """)
-    rows = await connection.execute(
-        statement,
-        {
-            "tenant": query.tenant,
-            "start": start,
-            "end": end,
-            "meter": query.meter,
-            "package": query.package,
-            "deployment": query.deployment,
-            "limit": query.limit + 1,
-        },
-    )
-    return [_usage_row(grouping, row._mapping) for row in rows]
-
-
-def _usage_row(grouping: Grouping, row: Any) -> UsageRow:
-    groups = {
-        "time" if key == grouping.time else key: row[f"key_{number}"] or None
-        for number, key in enumerate(grouping.keys)
+    parameters: dict[str, Any] = {
+        "month": month,
+        "before": months_before(month),
+        "count": len(events),
+        "tenants": [event.tenant for event in events],
+        "sources": [event.source for event in events],
+        "ids": [event.id for event in events],
+        "runs": [fact.run for fact in facts],
+        "deployments": [fact.deployment for fact in facts],
+        "packages": [fact.package for fact in facts],
+        "meters": [fact.meter for fact in facts],
+        "quantities": [str(fact.quantity) for fact in facts],
+        "times": [event.time for event in events],
+        "dimensions": [_json(fact.dimensions) if fact.dimensions else None for fact in facts],
     }
-    return UsageRow(quantity=row["quantity"], events=row["events"], **groups)
+    statement = _TAKE_IN
+    if definitions:
+        statement = _TAKE_IN_DEFINED[any(one.merge is Merge.LATEST for one in definitions)]
+        parameters |= defined_parameters(definitions)
+    rows = (await connection.execute(statement, parameters)).all()
+    count = sum(row.events for row in rows)
+    return Stored(
+        count=count,
+        runs=[(row.tenant_id, row.run) for row in rows if row.run is not None],
+        keys=None
+        if count == len(events)
+        else {(row.id, row.source, row.tenant_id) for row in rows if row.id is not None},
+    )
+
+
+def _json(dimensions: dict[str, str]) -> str:
+    return _encoder.encode(dimensions).decode()
+
+
+_encoder = msgspec.json.Encoder()
+
+
+async def stored_bodies(
+    connection: AsyncConnection, keys: Collection[EventKey], *, month: date
+) -> dict[EventKey, Body]:
+    """What the stored events of these keys say."""
+    ordered = sorted(keys)
+    rows = await connection.execute(
+        text("""
+            SELECT e.id, e.source, e.tenant_id, e.run, e.deployment, e.package, e.meter, e.quantity, e.at, e.dimensions
+            FROM unnest(CAST(:ids AS text[]), CAST(:sources AS text[]), CAST(:tenants AS text[]))
+                AS i (id, source, tenant_id),
+            LATERAL (
+                SELECT * FROM usage_events e
+                WHERE e.id = i.id AND e.source = i.source AND e.tenant_id = i.tenant_id
+                    AND e.accepted_month = ANY(CAST(:months AS date[]))
+            ) AS e
+        """),
+        {
+            "ids": [key[0] for key in ordered],
+            "sources": [key[1] for key in ordered],
+            "tenants": [key[2] for key in ordered],
+            "months": [month, *months_before(month)],
+        },
+    )
+    return {
+        (row.id, row.source, row.tenant_id): Body(
+            run=row.run,
+            deployment=row.deployment,
+            package=row.package,
+            meter=row.meter,
+            quantity=row.quantity,
+            at=row.at,
+            dimensions=row.dimensions or {},
+        )
+        for row in rows
+    }

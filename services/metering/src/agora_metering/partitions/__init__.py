@@ -1,0 +1,1 @@
+"""Partitions of what grows: made ahead, and dropped by retention while everything goes on."""

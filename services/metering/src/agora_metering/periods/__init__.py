@@ -1,0 +1,1 @@
+"""Usage of deployments outside of runs, told by calendar month."""

@@ -1,0 +1,1 @@
+"""Queries: totals over a span of time, filtered and grouped, in any time zone."""
