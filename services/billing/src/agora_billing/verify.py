@@ -59,6 +59,7 @@ def summary(report: Report) -> str:
         f"charged {format_amount(report.charged)}, refunded {format_amount(report.refunds)}, "
         f"credit {format_amount(report.credit)}, held {format_amount(report.held)}, "
         f"owed {format_amount(report.receivable)}",
+        f"{report.rated_again} charges were rated again from their inputs",
         f"{report.sealed} postings are as they were sealed, {report.unsealed} are not sealed yet",
     ]
     lines += [

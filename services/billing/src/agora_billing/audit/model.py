@@ -17,7 +17,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """The books in figures, and where they are wrong. `ok` when no rule is broken.
 
     `charged` is what all runs owe as of their newest revision, before `refunds`. `cash` is what came in by
-    top-ups. `sealed` counts the postings whose hash is right, `unsealed` those that the next sweep seals.
+    top-ups. `rated_again` counts the charges, all revisions, that were rated again. `sealed` counts the postings whose hash is right, `unsealed` those that the next sweep seals.
     `first_tampered` names the first posting, by account and number, that its chain of hashes disowns.
     """
 
@@ -41,6 +41,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     rounding: int
     promotion_cost: int
     platform_cost: int
+    rated_again: int
     sealed: int
     unsealed: int
     first_tampered: str | None

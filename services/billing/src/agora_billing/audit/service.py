@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from agora_billing.audit import store
 from agora_billing.audit.chains import check_chains
 from agora_billing.audit.model import Fault, Progress, Report
+from agora_billing.audit.ratings import check_ratings
 from agora_billing.audit.rules import RULES
 from agora_billing.audit.store import FAULTS_MAX, RunBooks
 from agora_billing.charges.split import change, earned
@@ -45,9 +46,18 @@ async def verify(database: Database, account: str | None = None, watch: Watch = 
             watch(Progress(step="hashes", done=done, total=figures["postings"]))
 
         chains = await check_chains(connection, account, seen)
+        rated = 0
+
+        def rerated(charges: int) -> None:
+            nonlocal rated
+            rated += charges
+            watch(Progress(step="charges", done=rated, total=figures["charges"]))
+
+        ratings = await check_ratings(connection, account, rerated)
     return Report(
-        ok=not faults and not chains.faults,
-        faults=faults + chains.faults,
+        ok=not faults and not chains.faults and not ratings.faults,
+        faults=faults + ratings.faults + chains.faults,
+        rated_again=ratings.rated,
         sealed=chains.sealed,
         unsealed=chains.unsealed,
         first_tampered=chains.faults[0].subject if chains.faults else None,
