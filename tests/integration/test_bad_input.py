@@ -59,7 +59,10 @@ BODIES = [
     executes("half a character", "malformed_request", **raw(b'{"input": {"text": "\\ud800"}}')),
     executes("nested deeply", "malformed_request", **raw(b'{"input":' * 20_000)),
     executes(
-        "nested by 300", "malformed_request", "levels", **raw(b'{"input":' + b"[" * 300 + b"]" * 300 + b"}")
+        "nested by 300",
+        "malformed_request",
+        "levels",
+        **raw(b'{"input": {"text":' + b"[" * 300 + b"]" * 300 + b"}}"),
     ),
     executes("empty", "malformed_request", "JSON", **raw(b"")),
     executes("a list", "invalid_input", "object", **raw(b"[1, 2]")),
@@ -115,7 +118,14 @@ HIRES = [
     hires("unknown package", "not_found", "nothing-here", package="nothing-here", basis="task"),
     hires("unknown version", "not_found", "9.9.9", package="echo", basis="task", version="9.9.9"),
     hires("unknown field", "invalid_input", "/seats", package="echo", basis="task", seats=3),
-    hires("null character in a name", "invalid_input", "U+0000", package="echo", basis="task", name="a\x00b"),
+    Bad(
+        "null character in a name",
+        "POST",
+        "/deployments",
+        "invalid_input",
+        ("U+0000",),
+        {"json": {"package": "echo", "basis": "task", "name": "a\x00b"}},
+    ),
     hires("null character in a package", "invalid_input", "U+0000", package="ec\x00ho", basis="task"),
     hires("no basis", "invalid_input", "/basis", package="echo"),
     hires("config", "invalid_config", "colour", package="echo", basis="task", config={"colour": 1}),

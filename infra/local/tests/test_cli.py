@@ -181,3 +181,13 @@ def test_a_folder_that_is_not_ours_is_neither_used_nor_deleted(environment: Comm
         result = run(wrong, *command)
         assert (result.returncode, str(tmp_path) in result.stderr) == (1, True)
     assert (tmp_path / "thesis.txt").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_a_message(environment: Commands, tmp_path: Path) -> None:
+    """
+    A data folder below a file can never be: the message says so and what to set.
+    """
+    (tmp_path / "file").touch()
+    up = run({**environment, "AGORA_HOME": str(tmp_path / "file" / "home")}, "up")
+
+    assert (up.returncode, "AGORA_HOME" in up.stderr, "Traceback" in up.stderr) == (1, True, False)

@@ -40,14 +40,25 @@ def prepare_home(home: Path) -> None:
     """Make the data folder and mark it as ours.
 
     Raises:
-        PlatformFailed: it has contents that are not ours.
+        PlatformFailed: it has contents that are not ours, or cannot be made or written to.
     """
-    home.mkdir(parents=True, exist_ok=True)
-    marker = home / _MARKER
-    if not marker.exists():
-        if any(home.iterdir()):
-            raise PlatformFailed(f"{home} is not empty and is not Agora's. Set AGORA_HOME to another folder.")
-        marker.touch()
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        marker = home / _MARKER
+        if not marker.exists():
+            if any(home.iterdir()):
+                raise PlatformFailed(
+                    f"{home} is not empty and is not Agora's. Set AGORA_HOME to another folder."
+                )
+            marker.touch()
+    except OSError as error:
+        raise PlatformFailed(
+            f"{home} cannot be used as the data folder: {error.strerror}. Set AGORA_HOME to another one."
+        ) from error
+    if not os.access(home, os.W_OK):
+        raise PlatformFailed(
+            f"{home} cannot be written to. Make it writable, or set AGORA_HOME to another one."
+        )
 
 
 def is_home(home: Path) -> bool:
