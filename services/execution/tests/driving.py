@@ -13,6 +13,7 @@ from agora_contracts.catalogue import EVENTS
 from agora_contracts.envelope import Envelope, utc_now
 from agora_contracts.execution import ENDED, GetRun, ListSteps, RegisterFile, Step
 from agora_contracts.money import Money
+from agora_contracts.refunds import ChargeRefunded
 from agora_contracts.subjects import PLATFORM_TENANT
 from agora_execution import agents
 from agora_execution.deployments.service import Deployments
@@ -143,6 +144,14 @@ class Platform:
             )
         else:
             fact = ChargeAdjusted(difference=nothing, cause="usage corrected", **common)
+        await self.publish(TENANT, fact, entity=run)
+
+    async def refund(self, run: str, refunded: int, number: int = 1) -> None:
+        """Tell that `refunded` of a run's charge has been given back in all, as billing does."""
+        fact = ChargeRefunded(
+            run=run, account=ACCOUNT, number=number, amount=Money(amount=1), refunded=Money(amount=refunded),
+            charged=Money(amount=0), reason="it was wrong", reference=f"r{number}", at=utc_now(),
+        )  # fmt: skip
         await self.publish(TENANT, fact, entity=run)
 
     async def upload(self, content: bytes, *, name: str = "note.txt", tenant: str = TENANT) -> str:

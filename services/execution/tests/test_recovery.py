@@ -268,6 +268,41 @@ async def test_charges_that_come_twice_or_late_leave_the_newest_standing(platfor
     assert list(range(1, len(rows) + 1)) == [row.seq for row in rows]
 
 
+async def test_a_refund_lowers_the_runs_cost(platform: Platform) -> None:
+    """
+    Refunds come off the newest charge, whichever comes first, twice or late; the journal tells of each.
+    """
+    run = await platform.run({"text": "hello"})
+
+    async def costs(amount: int) -> None:
+        async def so() -> bool:
+            cost = (await platform.get(run.id)).cost
+            return cost is not None and cost.amount == amount
+
+        await platform.until(so)
+
+    await platform.refund(run.id, 1_000)
+    await platform.until(
+        lambda: platform.rows("SELECT 1 FROM runs WHERE id = :run AND refund_number = 1", run=run.id)
+    )
+    await platform.charge(run.id, 10_000)
+    await costs(9_000)
+    await platform.refund(run.id, 4_000, number=3)
+    await costs(6_000)
+    for number, refunded in ((2, 2_000), (3, 4_000), (1, 1_000)):
+        await platform.refund(run.id, refunded, number)
+    await platform.charge(run.id, 12_000, revision=2)
+    await costs(8_000)
+
+    told = [event.data for event in await platform.events(RunCharged, entity=run.id)]
+    assert [(1, 9_000, 1_000), (1, 6_000, 4_000), (2, 8_000, 4_000)] == [
+        (fact.revision, fact.amount.amount, fact.refunded.amount) for fact in told
+    ]
+    assert [1, 0, 1] == [len(fact.lines) for fact in told]
+    rows = await platform.rows("SELECT seq FROM run_events WHERE run_id = :run ORDER BY seq", run=run.id)
+    assert list(range(1, len(rows) + 1)) == [row.seq for row in rows]
+
+
 async def test_a_charge_for_an_unknown_run_is_put_aside(echo_listed: Platform) -> None:
     """
     A charge that fits no run becomes a dead letter with its reason, and those behind it go through.

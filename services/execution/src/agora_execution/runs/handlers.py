@@ -13,6 +13,7 @@ from agora_contracts.execution import (
     Run,
     StartRun,
 )
+from agora_contracts.refunds import ChargeRefunded
 from agora_kit.service import Service
 
 from agora_execution.runs.admission import Admission
@@ -36,4 +37,6 @@ def register(service: Service, admission: Admission, runs: Runs) -> None:
     broker.answer(ListRunUsage, runs.usage_ids)
     broker.answer(ReplayRunUsage, runs.replay_usage)
     # A charge's revision tells whether it was taken up before, so no inbox is needed.
-    broker.consume("charges", [ChargeSettled, ChargeAdjusted], runs.take_up_charges, inbox=False)
+    broker.consume(
+        "charges", [ChargeSettled, ChargeAdjusted, ChargeRefunded], runs.take_up_charges, inbox=False
+    )

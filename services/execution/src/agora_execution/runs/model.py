@@ -111,7 +111,16 @@ class LockedRun:
     usage_count: int
     usage: dict[str, Decimal]
     cancel_requested: bool = False
+    charged: int | None = None
     charge_revision: int = 0
+    refunded: int = 0
+    refund_number: int = 0
+
+    @property
+    def cost(self) -> int | None:
+        """What the run costs: its charge less its refunds; None until it is charged."""
+        # A refund may arrive before the correction that made room for it.
+        return None if self.charged is None else max(self.charged - self.refunded, 0)
 
     @property
     def ended(self) -> bool:

@@ -23,6 +23,7 @@ from agora_contracts.execution import (
 )
 from agora_contracts.money import Money
 from agora_contracts.problems import AgoraError
+from agora_contracts.refunds import ChargeRefunded
 from agora_kit.database import Database
 from agora_kit.group_commit import GroupCommit
 from agora_kit.outbox import Event
@@ -40,6 +41,8 @@ from agora_execution.runs.model import (
     totals,
 )
 from agora_execution.runs.store import JournalEntry
+
+type Charge = ChargeSettled | ChargeAdjusted | ChargeRefunded
 
 
 class Recorder:
@@ -326,32 +329,55 @@ def _finished(run: LockedRun, ending: Ending) -> RunFinished:
 
 
 async def take_up_charges(connection: AsyncConnection, envelopes: Sequence[Envelope[Any]]) -> list[str]:
-    """Journal what billing settled or adjusted. Returns the runs whose charge was taken up.
+    """Journal what billing settled, adjusted or refunded. Returns the runs whose cost was taken up.
 
-    A revision that is not newer than the one that stands changes nothing, so a charge may come again.
+    Charges stand by their revision and refunds by their number, each for itself: what is not newer than what
+    stands changes nothing, so both may come again and in any order.
     """
-    charges: list[ChargeSettled | ChargeAdjusted] = [envelope.data for envelope in envelopes]
+    charges: list[Charge] = [envelope.data for envelope in envelopes]
     locked = await store.lock_runs(connection, (charge.run for charge in charges))
-    taken: dict[str, tuple[LockedRun, int]] = {}
+    taken: dict[str, LockedRun] = {}
     entries: list[JournalEntry] = []
     events: list[Event] = []
-    for charge in sorted(charges, key=lambda one: one.revision):
+    for charge in sorted(charges, key=_place):
         run = locked.get(charge.run)
         if run is None:
             raise AgoraError("not_found", f"a charge for the unknown run {charge.run}")
-        if charge.revision <= run.charge_revision:
+        if not _is_news(run, charge):
             continue
-        run.charge_revision = charge.revision
-        seq = run.take_seq()
+        taken[run.id] = run
+        if (cost := run.cost) is None:
+            continue  # refunded before its charge has come, which will tell of both
         fact = RunCharged(
-            run=run.id, seq=seq, revision=charge.revision, amount=charge.amount, lines=charge.lines
+            run=run.id,
+            seq=run.take_seq(),
+            revision=run.charge_revision,
+            amount=Money(amount=cost, currency=charge.amount.currency),
+            lines=[] if isinstance(charge, ChargeRefunded) else charge.lines,
+            refunded=Money(amount=run.refunded, currency=charge.amount.currency),
         )
-        entries.append(_entry(run.id, run.tenant, seq, "run.charged", charge.at, fact))
-        events.append(_event(run.id, run.tenant, fact, seq, charge.at))
-        taken[run.id] = run, charge.amount.amount
+        entries.append(_entry(run.id, run.tenant, fact.seq, "run.charged", charge.at, fact))
+        events.append(_event(run.id, run.tenant, fact, fact.seq, charge.at))
     if taken:
         await store.save_charges(connection, list(taken.values()), entries, events)
-    return list(taken)
+    return [run.id for run in taken.values() if run.cost is not None]
+
+
+def _place(charge: Charge) -> tuple[bool, int]:
+    return (True, charge.number) if isinstance(charge, ChargeRefunded) else (False, charge.revision)
+
+
+def _is_news(run: LockedRun, charge: Charge) -> bool:
+    """Take a charge or refund up, unless a newer one stands. Returns whether it was taken."""
+    if isinstance(charge, ChargeRefunded):
+        if charge.number <= run.refund_number:
+            return False
+        run.refund_number, run.refunded = charge.number, charge.refunded.amount
+        return True
+    if charge.revision <= run.charge_revision:
+        return False
+    run.charge_revision, run.charged = charge.revision, charge.amount.amount
+    return True
 
 
 def _entry(run: str, tenant: str, seq: int, kind: str, at: datetime, fact: msgspec.Struct) -> JournalEntry:

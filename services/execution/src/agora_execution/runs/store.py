@@ -32,7 +32,7 @@ def _statement(sql: str) -> TextClause:
 
 _LOCK = _statement("""
     SELECT id, tenant_id, account_id, status, package, version, deployment_id, next_seq, steps, usage_count, usage,
-        cancel_requested_at, charge_revision
+        cancel_requested_at, charged, charge_revision, refunded, refund_number
     FROM runs WHERE id = ANY(CAST(:ids AS text[])) ORDER BY id FOR UPDATE
 """)
 
@@ -87,9 +87,11 @@ _SAVE_ENDED = _statement("""
 
 _SAVE_CHARGES = _statement(f"""
     WITH charged AS (
-        UPDATE runs SET cost = u.cost, charge_revision = u.revision, next_seq = u.next_seq
-        FROM unnest(CAST(:charged AS text[]), CAST(:costs AS bigint[]), CAST(:revisions AS int[]),
-            CAST(:next_seqs AS int[])) AS u(id, cost, revision, next_seq)
+        UPDATE runs SET cost = u.cost, charged = u.charged, charge_revision = u.revision, refunded = u.refunded,
+            refund_number = u.refund_number, next_seq = u.next_seq
+        FROM unnest(CAST(:charged AS text[]), CAST(:costs AS bigint[]), CAST(:charges AS bigint[]),
+            CAST(:revisions AS int[]), CAST(:refunds AS bigint[]), CAST(:refund_numbers AS int[]),
+            CAST(:next_seqs AS int[])) AS u(id, cost, charged, revision, refunded, refund_number, next_seq)
         WHERE runs.id = u.id),
     {_JOURNAL}
 """)
@@ -117,7 +119,10 @@ async def lock_runs(connection: AsyncConnection, ids: Iterable[str]) -> dict[str
             usage_count=row.usage_count,
             usage={meter: Decimal(quantity) for meter, quantity in row.usage.items()},
             cancel_requested=row.cancel_requested_at is not None,
+            charged=row.charged,
             charge_revision=row.charge_revision,
+            refunded=row.refunded,
+            refund_number=row.refund_number,
         )
         for row in rows
     }
@@ -264,18 +269,21 @@ async def record_platform_cost(
 
 async def save_charges(
     connection: AsyncConnection,
-    charged: Sequence[tuple[LockedRun, int]],
+    charged: Sequence[LockedRun],
     entries: Sequence[JournalEntry],
     events: Sequence[Event],
 ) -> None:
-    """Save what locked runs cost, with its journal entries and events."""
+    """Save what locked runs were charged and got back, with their journal entries and events."""
     await connection.execute(
         _SAVE_CHARGES,
         {
-            "charged": [run.id for run, _ in charged],
-            "costs": [cost for _, cost in charged],
-            "revisions": [run.charge_revision for run, _ in charged],
-            "next_seqs": [run.next_seq for run, _ in charged],
+            "charged": [run.id for run in charged],
+            "costs": [run.cost for run in charged],
+            "charges": [run.charged for run in charged],
+            "revisions": [run.charge_revision for run in charged],
+            "refunds": [run.refunded for run in charged],
+            "refund_numbers": [run.refund_number for run in charged],
+            "next_seqs": [run.next_seq for run in charged],
             **journal_columns(entries),
             **outbox.parameters(events),
         },
