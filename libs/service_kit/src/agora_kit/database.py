@@ -73,7 +73,7 @@ class Database:
     """
 
     def __init__(self, url: str, system_url: str, *, pool_size: int = 8, command_seconds: float = 30) -> None:
-        def engine(address: str) -> AsyncEngine:
+        def engine(address: str, **settings: str) -> AsyncEngine:
             return create_async_engine(
                 address,
                 pool_size=pool_size,
@@ -86,13 +86,16 @@ class Database:
                 connect_args={
                     "timeout": 5,
                     "command_timeout": command_seconds,
-                    "server_settings": {"jit": "off"},
+                    "server_settings": {"jit": "off"} | settings,
                 },
             )
 
         self.system_url = system_url
         self._tenant_engine = engine(url)
-        self._system_engine = engine(system_url)
+        # What runs under the system role is written for sets that come as arrays, and finds its rows by index. The
+        # planner, who cannot tell how long an array is, would plan such a statement anew each time, which costs more
+        # than most of them do; and while a table is young it would keep a plan that reads all of it.
+        self._system_engine = engine(system_url, plan_cache_mode="force_generic_plan", enable_seqscan="off")
         # The same pool of connections: only the isolation level differs while one is taken.
         self._autocommit_engine = self._system_engine.execution_options(isolation_level="AUTOCOMMIT")
 

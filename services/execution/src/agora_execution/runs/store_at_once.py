@@ -63,7 +63,7 @@ _BEGIN = text(f"""
             AND cancel_requested_at IS NULL
         ORDER BY id FOR UPDATE
     ), begun AS (
-        UPDATE runs SET status = 'running', started_at = :at, next_seq = {STARTED_SEQ + 1}, checked_at = now()
+        UPDATE runs SET status = 'running', started_at = :at, next_seq = {STARTED_SEQ + 1}
         FROM ready WHERE runs.id = ready.id RETURNING runs.id
     ), {_told("begun")}
 """)
@@ -136,4 +136,4 @@ async def finish(
 
 
 def _telling(entries: Sequence[JournalEntry], events: Sequence[Event]) -> dict[str, list[object]]:
-    return store.journal_columns(entries) | outbox.parameters(events)  # type: ignore[operator]
+    return store.journal_columns(entries) | outbox.parameters(events)
