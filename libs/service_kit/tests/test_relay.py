@@ -194,8 +194,10 @@ async def test_what_no_stream_stores_is_not_noted_as_published(database: Databas
     await client.jetstream().delete_stream(METERING_STREAM.name)
     await write(database, an_event())
 
+    session = await database.listen_connection()
     with pytest.raises(ConnectionError, match="1 of 1 events were not acknowledged"):
-        await Relay(database, client).publish_pending()
+        await Relay(database, client).publish_pending(session)
+    await session.close()
 
     assert 1 == await unpublished(database)
 
@@ -265,15 +267,19 @@ async def test_nothing_is_piled_up_while_nats_is_away(database: Database, own_na
         return not connection.is_connected
 
     await until(away)
+    session = await database.listen_connection()
     with pytest.raises(ConnectionError):
-        await relay.publish_pending()
+        await relay.publish_pending(session)
     assert 0 == connection.pending_data_size
     await asyncio.to_thread(own_nats.start)
 
     async def published_again() -> bool:
-        return connection.is_connected and not await relay.publish_pending() and await all_published(database)
+        if not connection.is_connected or await relay.publish_pending(session):
+            return False
+        return await all_published(database)
 
     await until(published_again)
+    await session.close()
     await connection.close()
 
 

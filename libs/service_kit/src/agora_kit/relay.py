@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import time
 
+import asyncpg
 import structlog
 from agora_contracts.subjects import STREAMS, Stream
 from nats.aio.client import Client
@@ -30,10 +31,12 @@ _LATE_ROWS = 1000
 _PACE_SECONDS = 0.02
 """The least time from one batch to the next."""
 
-_PENDING = text(
-    f"SELECT seq, message_id, subject, payload FROM outbox WHERE published_at IS NULL AND seq > :after ORDER BY seq LIMIT {_BATCH}"
+_PENDING = (
+    "SELECT seq, message_id, subject, payload FROM outbox WHERE published_at IS NULL AND seq > $1 "
+    f"ORDER BY seq LIMIT {_BATCH}"
 )
-_DONE = text("UPDATE outbox SET published_at = now() WHERE seq = ANY(CAST(:seqs AS bigint[]))")
+_DONE = "UPDATE outbox SET published_at = now() WHERE seq = ANY($1::bigint[])"
+_STATEMENT_SECONDS = 30
 _SLICE = 10_000
 _INBOX_DAYS = 3 * RETENTION_DAYS + 1
 """How long what was applied is remembered. An event can come again while its row is in the outbox (twice the
@@ -86,7 +89,7 @@ class Relay:
             while not session.is_closed():
                 self._wake.clear()
                 started = time.monotonic()
-                while await self.publish_pending():
+                while await self.publish_pending(session):
                     pass
                 # A lone event goes at once; under load those of the next few milliseconds go together.
                 await asyncio.sleep(max(0.0, _PACE_SECONDS - (time.monotonic() - started)))
@@ -111,8 +114,11 @@ class Relay:
             return 0
         return self._newest - _LATE_ROWS
 
-    async def publish_pending(self) -> bool:
+    async def publish_pending(self, session: asyncpg.Connection) -> bool:
         """Publish one batch. Returns whether there may be more at once.
+
+        Args:
+            session: the driver's own connection, which holds the relays' lock: hot and simple statements.
 
         Raises:
             Exception: what NATS or the database raised; nothing unacknowledged is marked as published.
@@ -121,27 +127,25 @@ class Relay:
             # The client would keep what is published for later, and each try again; and what it refuses when
             # that is full takes up a place among its unacknowledged messages for ever (nats-py 2.16).
             raise ConnectionError("not connected to NATS")
-        async with self._database.autocommit() as connection:
-            rows = (await connection.execute(_PENDING, {"after": self._after()})).all()
+        rows = await session.fetch(_PENDING, self._after(), timeout=_STATEMENT_SECONDS)
         if not rows:
             return False
-        self._newest = max(self._newest, rows[-1].seq)
+        self._newest = max(self._newest, rows[-1]["seq"])
         if len(rows) == _BATCH:
             # There may be more old ones (a rebuilt stream): look from the beginning again, without a pause.
             self._swept_at = -self._sweep_seconds
         acks = [
             await self._stream.publish_async(
-                row.subject, row.payload, headers={"Nats-Msg-Id": row.message_id}
+                row["subject"], row["payload"], headers={"Nats-Msg-Id": row["message_id"]}
             )
             for row in rows
         ]
         done, late = await asyncio.wait(acks, timeout=_ACK_SECONDS)
         for future in late:
             future.cancel()
-        confirmed = [row.seq for row, ack in zip(rows, acks, strict=True) if ack in done and _stored(ack)]
+        confirmed = [row["seq"] for row, ack in zip(rows, acks, strict=True) if ack in done and _stored(ack)]
         if confirmed:
-            async with self._database.autocommit() as connection:
-                await connection.execute(_DONE, {"seqs": confirmed})
+            await session.execute(_DONE, confirmed, timeout=_STATEMENT_SECONDS)
         if len(confirmed) < len(rows):
             raise ConnectionError(f"{len(rows) - len(confirmed)} of {len(rows)} events were not acknowledged")
         return len(rows) == _BATCH
