@@ -8,11 +8,13 @@ a thread, so a workflow that replays takes the same way again.
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
+from weakref import WeakKeyDictionary
 
 import msgspec
 from langchain_core.runnables import RunnableConfig
 from langgraph.errors import GraphRecursionError
 from langgraph.graph import StateGraph
+from langgraph.graph.state import CompiledStateGraph
 from langsmith import tracing_context
 
 from agora.errors import AgentDefinitionError
@@ -26,6 +28,9 @@ ROUNDS_MAX = 1000
 
 _SENT = "__pregel_push"
 """LangGraph's mark of a task that came from a `Send`, in the path it gives each task."""
+
+_CALLS = "agora_calls"
+"""Where a run's `_Calls` stand in the configuration that LangGraph hands to its nodes."""
 
 
 class NodeCall(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,26 +49,43 @@ type CallNode = Callable[[NodeCall, Any], Awaitable[Mapping[str, Any] | None]]
 """Runs one step on a state and returns its update, typed as the state's fields are."""
 
 
-def bind(agent: "Agent", call_node: CallNode) -> StateGraph[Any]:
-    """A new graph with the agent's edges, in which every node awaits `call_node`.
+class _Calls:
+    """One run's way to call nodes, with its count of visits."""
 
-    Bind once per run: the visits are counted inside.
+    def __init__(self, call_node: CallNode) -> None:
+        self._call_node = call_node
+        self._visits: Counter[tuple[str, str]] = Counter()
+
+    async def call(self, node: str, branch: str, state: Any) -> Mapping[str, Any] | None:
+        self._visits[node, branch] += 1
+        return await self._call_node(
+            NodeCall(node=node, visit=self._visits[node, branch], branch=branch), state
+        )
+
+
+_bound: WeakKeyDictionary["Agent", CompiledStateGraph[Any]] = WeakKeyDictionary()
+
+
+def _bind(agent: "Agent") -> CompiledStateGraph[Any]:
+    """The agent's graph, in which every node calls what the run's configuration has for it: the same for all runs.
+
+    Made once an agent, as it costs as much as a short run.
     """
+    found = _bound.get(agent)
+    if found is not None:
+        return found
     plain = agent.graph()
     bound: StateGraph[Any] = StateGraph(agent.state_type)
-    visits: Counter[tuple[str, str]] = Counter()
     for name, spec in plain.nodes.items():
         bound.add_node(
-            name,
-            _node(name, visits, call_node),
-            defer=spec.defer,
-            input_schema=cast(Any, agent.nodes[name].state_type),
+            name, _node(name), defer=spec.defer, input_schema=cast(Any, agent.nodes[name].state_type)
         )
     bound.edges |= plain.edges
     bound.waiting_edges |= plain.waiting_edges
     for source, routers in plain.branches.items():
         bound.branches[source].update(routers)
-    return bound
+    _bound[agent] = compiled = bound.compile()
+    return compiled
 
 
 async def run(agent: "Agent", run_input: Input, call_node: CallNode) -> Output:
@@ -75,21 +97,14 @@ async def run(agent: "Agent", run_input: Input, call_node: CallNode) -> Output:
         AgentDefinitionError: the graph ended without an output, did not end within `ROUNDS_MAX` rounds, or
             failed between its steps (a router that raises, two branches that write one plain field).
     """
-    raised: list[BaseException] = []
-
-    async def watched(call: NodeCall, state: Any) -> Mapping[str, Any] | None:
-        try:
-            return await call_node(call, state)
-        except BaseException as error:
-            raised.append(error)
-            raise
-
-    graph = bind(agent, watched).compile()
+    graph = _bind(agent)
     start = agent.state_type(input=run_input)
     try:
         # LangSmith's tracer works in threads and on the network: never from inside a workflow.
         with tracing_context(enabled=False):
-            final = await graph.ainvoke(start, {"recursion_limit": ROUNDS_MAX})
+            final = await graph.ainvoke(
+                start, {"recursion_limit": ROUNDS_MAX, "configurable": {_CALLS: _Calls(call_node)}}
+            )
     except GraphRecursionError as error:
         raise AgentDefinitionError(
             f"The graph of {agent.id} did not end within {ROUNDS_MAX} rounds."
@@ -102,11 +117,10 @@ async def run(agent: "Agent", run_input: Input, call_node: CallNode) -> Output:
     return output
 
 
-def _node(name: str, visits: Counter[tuple[str, str]], call_node: CallNode) -> Callable[..., Awaitable[Any]]:
+def _node(name: str) -> Callable[..., Awaitable[Any]]:
     async def node(state: Any, config: RunnableConfig) -> Any:
-        branch = _branch(config)
-        visits[name, branch] += 1
-        return await call_node(NodeCall(node=name, visit=visits[name, branch], branch=branch), state)
+        calls: _Calls = config["configurable"][_CALLS]
+        return await calls.call(name, _branch(config), state)
 
     return node
 
