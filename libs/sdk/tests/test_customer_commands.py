@@ -110,6 +110,35 @@ def test_the_other_commands_print_what_the_api_answers(
         assert json.loads(command(*arguments, "--json").stdout)
 
 
+A_RECEIPT = {
+    "run": "run_1", "state": "settled", "basis": "task", "quoted": MONEY, "held": MONEY, "charged": MONEY,
+    "released": MONEY, "explanation": "delivered in full.", "settled_at": "2026-01-01T00:00:00Z",
+    "lines": [{"meter": "tasks", "description": "tasks by task, tier 1", "quantity": "4", "unit_price": "0.125",
+               "amount": "0.500"}],
+    "quote_lines": [{"meter": "tasks", "description": "tasks by task, tier 2", "quantity": "8",
+                     "unit_price": "0.125", "amount": "1.000"}],
+    "differences": [{"meter": "tasks", "quoted": "1.000", "charged": "0.500", "why": "4 of 8 estimated"}],
+}  # fmt: skip
+
+
+def test_a_receipt_says_line_by_line_what_was_charged_and_why(
+    platform: Platform, command: Callable[..., Any]
+) -> None:
+    """
+    `agora receipt` shows the charge's lines and the differences from the quote; before the charge, the quote's.
+    """
+    platform.on("GET /runs/run_1/receipt", Answer(200, A_RECEIPT))
+    held = A_RECEIPT | {"run": "run_2", "state": "held", "lines": [], "differences": [], "settled_at": None}
+    platform.on("GET /runs/run_2/receipt", Answer(200, held))
+
+    settled, waiting = command("receipt", "run_1").stdout, command("receipt", "run_2").stdout
+
+    for text in ("delivered in full.", "tasks by task, tier 1", "0.125", "4 of 8 estimated"):
+        assert text in settled
+    assert "quoted for" in waiting and "tasks by task, tier 2" in waiting
+    assert A_RECEIPT["differences"] == json.loads(command("receipt", "run_1", "--json").stdout)["differences"]
+
+
 def test_a_refused_key_says_how_to_give_one(platform: Platform, command: Callable[..., Any]) -> None:
     """
     A missing or wrong key ends with the reason and where a key is given.

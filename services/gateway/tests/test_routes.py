@@ -8,6 +8,7 @@ import httpx
 import msgspec
 from agora_contracts.billing import (
     Balance,
+    ChargeDifference,
     GetBalance,
     GetReceipt,
     GetStatement,
@@ -231,6 +232,11 @@ async def test_the_account_is_shown_in_public_money(customer: Customer, others: 
         quote_lines=[],
         explanation="one micro",
         settled_at=AT,
+        differences=[
+            ChargeDifference(
+                meter="tasks", quoted=Decimal("0.5"), charged=Decimal("0.000001"), why="little used"
+            )
+        ],
     )
     await others.answer((GetBalance, BALANCE), (GetStatement, statement), (GetReceipt, receipt))
     balance = (await customer.http.get("/account")).json()
@@ -244,6 +250,9 @@ async def test_the_account_is_shown_in_public_money(customer: Customer, others: 
         shown["next_cursor"],
     )
     assert ("0.000001", "0.499999") == (paid["charged"]["amount"], paid["released"]["amount"])
+    assert [{"meter": "tasks", "quoted": "0.5", "charged": "0.000001", "why": "little used"}] == paid[
+        "differences"
+    ]
     assert customer.account == next(query.account for query in others.asked if isinstance(query, GetBalance))
 
 

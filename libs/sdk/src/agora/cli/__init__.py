@@ -29,6 +29,7 @@ app.command("packages")(customer.packages)
 app.command("hire")(customer.hire)
 app.command("execute")(customer.execute)
 app.command("runs")(customer.runs)
+app.command("receipt")(customer.receipt)
 app.command("balance")(customer.balance)
 app.command("statement")(customer.statement)
 

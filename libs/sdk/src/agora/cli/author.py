@@ -12,6 +12,7 @@ import typer
 from agora.agent import Agent
 from agora.cli import show
 from agora.cli.inputs import base_of, read_json
+from agora.cli.prices import price_text
 from agora.cli.scaffold import ScaffoldRefused, scaffold
 from agora.context import Progress
 from agora.errors import AgentDefinitionError, AgoraError, RunFailed
@@ -61,7 +62,7 @@ def validate(folder: Folder = Path(), as_json: AsJson = False) -> None:
     else:
         show.out.print(f"{agent.id} {manifest.version} is a valid agent ({agent.manifest_path}).")
         show.table(("step", "title"), [(name, step.title) for name, step in agent.nodes.items()])
-        prices = [(price.basis, str(price.unit_price), price.meter or "") for price in manifest.prices]
+        prices = [(price.basis, price_text(price), price.meter or "") for price in manifest.prices]
         show.table(("basis", "USD", "meter"), prices)
         if tools:
             show.table(("tool", "works"), [(tool, "yes" if works else "NO") for tool, works in tools.items()])

@@ -1,4 +1,4 @@
-"""The commands of a customer (packages, hire, execute, runs, balance, statement), and publish."""
+"""The commands of a customer (packages, hire, execute, runs, receipt, balance, statement), and publish."""
 
 import asyncio
 import os
@@ -11,6 +11,7 @@ import typer
 
 from agora.cli import show
 from agora.cli.inputs import read_json
+from agora.cli.prices import price_text
 from agora.client import ApiError, Client, ConnectionFailed
 from agora.client.runs import Run
 from agora.client.types import PublicMoney, RunEvent, RunState
@@ -49,7 +50,7 @@ def packages(
                 item.id,
                 item.version,
                 item.state,
-                ", ".join(f"{price.unit_price}/{price.basis}" for price in item.prices),
+                ", ".join(price_text(price) for price in item.prices),
                 item.summary,
             )
             for item in page.items
@@ -136,6 +137,34 @@ def runs(
             for item in page.items
         ],
     )
+
+
+def receipt(
+    run: Annotated[str, typer.Argument(help="A run's id.")],
+    url: Url = None,
+    key: Key = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a run was quoted and charged, line by line, and why they differ."""
+    found = _call(url, key, lambda client: client.runs.receipt(run))
+    if as_json:
+        show.json_value(found)
+        return
+    settled = found.settled_at is not None
+    show.out.print(f"{found.run} {found.state}: {found.explanation}")
+    show.table(
+        ("charged for" if settled else "quoted for", "quantity", "unit price", "amount"),
+        [
+            (line.description, f"{line.quantity:f}", f"{line.unit_price:f}", f"{line.amount:f}")
+            for line in (found.lines if settled else found.quote_lines)
+        ],
+    )
+    show.out.print(f"charged {_money(found.charged)} of {_money(found.quoted)} quoted")
+    if found.differences:
+        show.table(
+            ("meter", "quoted", "charged", "why"),
+            [(one.meter, f"{one.quoted:f}", f"{one.charged:f}", one.why) for one in found.differences],
+        )
 
 
 def balance(url: Url = None, key: Key = None, as_json: AsJson = False) -> None:

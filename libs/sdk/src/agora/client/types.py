@@ -5,13 +5,14 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
-from agora_contracts.billing import Quantity, QuoteLine
+from agora_contracts.billing import ChargeDifference, Quantity, QuoteLine
 from agora_contracts.catalog import ChargePolicy, Estimate, Limits, OfferedPrice, Permissions
 from agora_contracts.execution import RunError, Step
 from agora_contracts.metering import UsageRow
 from agora_contracts.money import PublicMoney
 
 __all__ = [
+    "ChargeDifference",
     "ChargePolicy",
     "Estimate",
     "OfferedPrice",
@@ -119,7 +120,7 @@ class RunEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
-    """What was quoted, held, charged and released for a run, and what explains the difference."""
+    """What was quoted, held, charged and released for a run, and why they differ, meter by meter."""
 
     run: str
     state: str
@@ -134,6 +135,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     revision: int = 0
     price_version: str = ""
     settled_at: datetime | None = None
+    differences: list[ChargeDifference] = []
 
 
 class Deployment(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
-from agora_contracts.billing import Quantity, QuoteLine, Receipt
+from agora_contracts.billing import ChargeDifference, Quantity, QuoteLine, Receipt
 from agora_contracts.execution import ENDED, Deliverable, Run, RunError, RunStatus, Step, StepList, WaitingFor
 from agora_contracts.money import PublicMoney, to_public
 from litestar import Response
@@ -44,7 +44,7 @@ class RunPageShape(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReceiptShape(msgspec.Struct, frozen=True, kw_only=True):
-    """What was quoted, held, charged and released for a run, line by line, and why they differ."""
+    """What was quoted, held, charged and released for a run, line by line, and why they differ, meter by meter."""
 
     run: str
     state: str
@@ -59,6 +59,7 @@ class ReceiptShape(msgspec.Struct, frozen=True, kw_only=True):
     quote_lines: list[QuoteLine]
     explanation: str
     settled_at: datetime | None
+    differences: list[ChargeDifference]
 
 
 def run_shape(run: Run) -> RunShape:
@@ -111,6 +112,7 @@ def receipt_shape(receipt: Receipt) -> ReceiptShape:
         quote_lines=receipt.quote_lines,
         explanation=receipt.explanation,
         settled_at=receipt.settled_at,
+        differences=receipt.differences,
     )
 
 
@@ -161,15 +163,20 @@ A_RECEIPT = ReceiptShape(
     state="settled",
     price_version="price_0190a5b07c3a7d4e8f00112233445566",
     basis="task",
-    quoted=USD_HALF,
-    held=USD_HALF,
+    quoted=PublicMoney(amount="1.000000", currency="USD"),
+    held=PublicMoney(amount="1.000000", currency="USD"),
     charged=USD_HALF,
-    released=PublicMoney(amount="0.000000", currency="USD"),
+    released=USD_HALF,
     revision=1,
     lines=[A_LINE],
-    quote_lines=[A_LINE],
-    explanation="charged as quoted",
+    quote_lines=[msgspec.structs.replace(A_LINE, quantity=Decimal(2), amount=Decimal(1))],
+    explanation="0.50 USD charged of 1.00 USD quoted: delivered in full; 0.50 USD went back to the account.",
     settled_at=_LATER,
+    differences=[
+        ChargeDifference(
+            meter=A_LINE.meter, quoted=Decimal(1), charged=Decimal("0.5"), why="1 of 2 estimated"
+        )
+    ],
 )
 EVENTS = f"""\
 id: 4
