@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -35,7 +36,7 @@ async def database(urls: DatabaseUrls) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-def settings(urls: DatabaseUrls, nats_url: str) -> MeteringSettings:
+def settings(urls: DatabaseUrls, nats_url: str, tmp_path: Path) -> MeteringSettings:
     """Settings of a metering that looks into incomplete runs at once."""
     return MeteringSettings(
         database_url=urls.app,
@@ -44,6 +45,8 @@ def settings(urls: DatabaseUrls, nats_url: str) -> MeteringSettings:
         log_level="critical",
         incomplete_after_seconds=0.2,
         incomplete_sweep_seconds=0.05,
+        objects_folder=str(tmp_path / "objects"),
+        export_sweep_seconds=0.05,
     )
 
 

@@ -3,10 +3,14 @@
 from agora_kit.service import Service
 from agora_kit.settings import load_settings
 
+from agora_metering.corrections import handlers as corrections
+from agora_metering.exports import handlers as exports
+from agora_metering.ingest import handlers as ingest
 from agora_metering.meters import handlers as meters
 from agora_metering.partitions import handlers as partitions
 from agora_metering.periods import handlers as periods
 from agora_metering.queries import handlers as queries
+from agora_metering.refusals import handlers as refusals
 from agora_metering.runs import handlers as runs
 from agora_metering.settings import MeteringSettings
 from agora_metering.totals import handlers as totals
@@ -24,4 +28,8 @@ def build(settings: MeteringSettings | None = None) -> Service:
     meters.register(service, settings)
     queries.register(service)
     partitions.register(service, settings)
+    ingest.register(service, settings)
+    refusals.register(service, settings)
+    corrections.register(service)
+    exports.register(service, settings)
     return service

@@ -76,10 +76,11 @@ async def totals(
         values |= {f"where_{number}": name, f"value_{number}": value}
     values |= _segments(plan)
     names = ", ".join(f"k{number}" for number in range(len(keys)))
-    bound = ""
+    # Where all that was counted is voided, there is no total.
+    bound = "WHERE events > 0"
     if after is not None:
         places = [f"CAST(CAST(:after_{n} AS text) AS {key.kind})" for n, key in enumerate(keys)]
-        bound = f"WHERE ({names}) > ({', '.join(places)})"
+        bound += f" AND ({names}) > ({', '.join(places)})"
         values |= {f"after_{number}": part for number, part in enumerate(after)}
     statement = f"""
         WITH parts AS ({_parts(query, plan, keys, merges)})

@@ -1,0 +1,1 @@
+"""Exports: a tenant's usage as a file, written in the background."""

@@ -1,0 +1,1 @@
+"""What was refused: kept with its reason, listed, corrected and replayed."""
