@@ -3,9 +3,9 @@
 Both sides read the same stored events from the same stream, each in a process of its own, one after the other,
 in alternating order, with new events for every pair:
 
-- *metering*: the service's own consumer as `./dev up` runs it: decoded, deduplicated, added to the hourly
-  totals of tenant, deployment, package and meter, indexed by run, looked up among the ended runs, committed,
-  acknowledged.
+- *metering*: the service's own consumer and roller as `./dev up` runs them: decoded, deduplicated over three months,
+  indexed by run, looked up among the ended runs, committed, acknowledged, and added to the totals of tenant, deployment,
+  package and meter by minute, hour and day, until nothing is left to be added.
 - *copy*: fetched 500 at a time from a consumer that needs no acknowledgement, and their bytes copied into a
   logged table without an index, one transaction a batch.
 
@@ -20,6 +20,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -36,6 +37,7 @@ import psutil
 from agora_contracts.execution import UsageRecorded
 from agora_contracts.ids import derived
 from agora_contracts.subjects import USAGE_STREAM
+from agora_kit.database import Database
 from agora_kit.outbox import Event, encode
 from agora_kit.provision import DatabasePasswords, DatabaseUrls, provision
 from agora_kit.relay import ensure_streams
@@ -127,13 +129,19 @@ async def connected(nats_url: str) -> AsyncIterator[Client]:
         await connection.close()
 
 
-async def run_metering(nats_url: str, urls: DatabaseUrls) -> SideResult:
+async def run_metering(nats_url: str, urls: DatabaseUrls, objects_folder: str) -> SideResult:
     """Run the service's consumer of usage until everything on the stream is acknowledged."""
     from agora_metering.app import build
     from agora_metering.settings import MeteringSettings
+    from agora_metering.totals.service import roll
 
     settings = MeteringSettings(
-        database_url=urls.app, database_system_url=urls.system, nats_url=nats_url, log_level="error"
+        database_url=urls.app,
+        database_system_url=urls.system,
+        nats_url=nats_url,
+        # For exports, of which there are none here.
+        objects_folder=objects_folder,
+        log_level="error",
     )
     service = build(settings)
     (consumer,) = (one for one in service.broker.consumers if one.name == _DURABLE)
@@ -144,6 +152,7 @@ async def run_metering(nats_url: str, urls: DatabaseUrls) -> SideResult:
         await service.database.check()
         started, cpu_before = time.perf_counter(), time.process_time()
         task = asyncio.create_task(consumer.run(consuming, service.database))
+        rolling = asyncio.create_task(_keep_rolling(service.database, settings.roll_seconds))
         while True:
             await asyncio.sleep(0.02)
             if len(resident) <= (time.perf_counter() - started):
@@ -154,6 +163,9 @@ async def run_metering(nats_url: str, urls: DatabaseUrls) -> SideResult:
                 continue
             if not info.num_pending and not info.num_ack_pending:
                 break
+        rolling.cancel()
+        await asyncio.gather(rolling, return_exceptions=True)
+        await roll(service.database)
         seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu_before
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -161,6 +173,15 @@ async def run_metering(nats_url: str, urls: DatabaseUrls) -> SideResult:
     return SideResult(
         seconds=seconds, cpu_seconds=cpu_seconds, resident=[*resident, process.memory_info().rss]
     )
+
+
+async def _keep_rolling(database: Database, seconds: float) -> None:
+    """Move what was counted into the totals again and again, as the service does."""
+    from agora_metering.totals.service import roll
+
+    while True:
+        await asyncio.sleep(seconds)
+        await roll(database)
 
 
 async def run_copy(nats_url: str, urls: DatabaseUrls, count: int) -> SideResult:
@@ -213,7 +234,10 @@ async def _side(side: str, count: int) -> SideResult:
     app, system, owner = json.loads(os.environ["BENCHMARK_DATABASE_URLS"])
     urls = DatabaseUrls(app=app, system=system, owner=owner)
     nats_url = os.environ["BENCHMARK_NATS_URL"]
-    return await (run_metering(nats_url, urls) if side == "metering" else run_copy(nats_url, urls, count))
+    if side == "copy":
+        return await run_copy(nats_url, urls, count)
+    with tempfile.TemporaryDirectory() as folder:
+        return await run_metering(nats_url, urls, folder)
 
 
 # --- the comparison ------------------------------------------------------------------------------
@@ -239,10 +263,15 @@ class Bench:
     async def check_totals(self, count: int) -> None:
         """Raise unless exactly `count` events were counted, and their totals say the same."""
         connection = await asyncpg.connect(self.postgres.url.removesuffix("/postgres") + "/agora_metering")
-        stored = await connection.fetchrow("SELECT count(*), sum(quantity) FROM usage_events")
-        totals = await connection.fetchrow("SELECT sum(events)::bigint, sum(quantity) FROM usage_hourly")
+        stored = tuple(await connection.fetchrow("SELECT count(*), sum(quantity) FROM usage_events"))
+        totals = {
+            grain: tuple(
+                await connection.fetchrow(f"SELECT sum(events)::bigint, sum(quantity) FROM usage_{grain}")
+            )
+            for grain in ("minute", "hour", "day")
+        }
         await connection.close()
-        if tuple(stored) != tuple(totals) or stored[0] != count:
+        if stored[0] != count or any(total != stored for total in totals.values()):
             raise RuntimeError(f"{count} events were sent, {stored} are stored and {totals} are totalled")
 
     async def settings(self) -> dict[str, str]:

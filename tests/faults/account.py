@@ -67,7 +67,10 @@ async def examine(platform: Platform, runs: list[str], account: str) -> Findings
                 "FROM usage_events GROUP BY run"
             )
         }
-        hourly = await metering.fetchval("SELECT coalesce(sum(events), 0) FROM usage_hourly")
+        hourly = await metering.fetchval(
+            "SELECT coalesce((SELECT sum(events) FROM usage_hour), 0)"
+            " + coalesce((SELECT sum(events) FROM usage_deltas), 0)"
+        )
         stored = await metering.fetchval("SELECT count(*) FROM usage_events")
         charges = await billing.fetch("SELECT run, count(*) FILTER (WHERE kind = 'settled') AS settled, "
             "sum(difference) AS amount FROM charges GROUP BY run")  # fmt: skip
