@@ -9,12 +9,13 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 from agora_contracts.billing import Balance, GetBalance
 from agora_contracts.platform import GetHealth, Health
 from agora_contracts.problems import AgoraError
 from agora_kit.broker import Broker
-from agora_kit.database import is_current
+from agora_kit.database import MigrationsChanged, is_current, migrate
 from agora_kit.provision import DatabasePasswords, DatabaseUrls, administrator, provision
 from agora_kit.service import Service
 from agora_kit.settings import ServiceSettings
@@ -79,6 +80,20 @@ async def test_migrating_twice_and_at_once_is_harmless(empty: DatabaseUrls, samp
     assert [0, 0] == await asyncio.to_thread(run, 2)
     assert await is_current(empty.owner, "agora_sample")
     assert [0] == await asyncio.to_thread(run, 1)
+
+
+async def test_a_database_made_by_other_migrations_is_refused(empty: DatabaseUrls, sample_sources: Path):
+    """
+    A migration that was changed after it ran is named at the start, and not found out by a failing statement.
+    """
+    await asyncio.to_thread(migrate, empty.owner, "agora_sample")
+    assert await is_current(empty.owner, "agora_sample")
+    connection = await asyncpg.connect(empty.owner.replace("+asyncpg", ""))
+    await connection.execute("""COMMENT ON TABLE alembic_version IS '{"0001": "of another file"}'""")
+    await connection.close()
+
+    with pytest.raises(MigrationsChanged, match="another version of migration 0001"):
+        await is_current(empty.owner, "agora_sample")
 
 
 async def test_a_request_at_hand_is_answered_before_the_end(urls: DatabaseUrls, nats_url: str):

@@ -5,7 +5,9 @@ policy admits only that tenant's rows. `system()` uses the named system role, wh
 for the outbox relay, batch consumers, group commits and sweeps.
 """
 
+import hashlib
 import importlib.util
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -187,14 +189,38 @@ def migrate(owner_url: str, service_package: str) -> None:
     command.upgrade(config, "head")
 
 
+class MigrationsChanged(RuntimeError):
+    """The database was made by migrations that are not these: one that has run was changed since."""
+
+
+def digests(versions: Path) -> dict[str, str]:
+    """SHA-256 of each migration's file, by revision, the oldest first."""
+    files = sorted(versions.glob("[0-9]*.py"))
+    return {file.name.split("_")[0]: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
 async def is_current(owner_url: str, service_package: str) -> bool:
-    """Whether the database is at the newest migration, told without loading Alembic (start-up time)."""
-    folder = migrations_folder(service_package) / "versions"
-    newest = max((path.name.split("_")[0] for path in folder.glob("[0-9]*.py")), default=None)
+    """Whether the database is at the newest migration, told without loading Alembic (start-up time).
+
+    Raises:
+        MigrationsChanged: it was made by other migrations, and would fail at the first statement that needs the
+            difference.
+    """
+    known = digests(migrations_folder(service_package) / "versions")
     connection = await asyncpg.connect(owner_url.replace("+asyncpg", ""), timeout=5)
     try:
         if await connection.fetchval("SELECT to_regclass('alembic_version')") is None:
             return False
-        return bool(await connection.fetchval("SELECT version_num FROM alembic_version") == newest)
+        made_by = await connection.fetchval("SELECT obj_description('alembic_version'::regclass)")
+        version = await connection.fetchval("SELECT version_num FROM alembic_version")
     finally:
         await connection.close()
+    applied = json.loads(made_by) if made_by else {}
+    changed = [revision for revision, digest in applied.items() if known.get(revision) != digest]
+    if changed:
+        raise MigrationsChanged(
+            f"the database of {service_package} was made by another version of migration {changed[0]}, which this "
+            "version cannot bring up to date; keep using the version that made it, or delete the data "
+            "(on one machine: ./dev reset)"
+        )
+    return bool(known) and version == list(known)[-1]

@@ -5,10 +5,14 @@ A service's `migrations/env.py` is two lines: `from agora_kit.migrations import 
 """
 
 import asyncio
+import json
+from pathlib import Path
 
 from alembic import context, op
 from sqlalchemy import Connection, MetaData, text
 from sqlalchemy.ext.asyncio import create_async_engine
+
+from agora_kit.database import digests
 
 _LOCK = 7_203_011
 
@@ -38,6 +42,17 @@ def _run_on(connection: Connection, metadata: MetaData) -> None:
     with context.begin_transaction():
         connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
         context.run_migrations()
+        _remember(connection)
+
+
+def _remember(connection: Connection) -> None:
+    """Write down which files made the database, so that a start can tell when they are not the same any more."""
+    script = context.script
+    known = digests(Path(script.dir) / "versions")
+    at = context.get_context().get_current_revision()
+    applied = {revision: digest for revision, digest in known.items() if at is not None and revision <= at}
+    if applied:
+        connection.execute(text(f"COMMENT ON TABLE alembic_version IS '{json.dumps(applied)}'"))
 
 
 def secure_table(service: str, table: str) -> None:
