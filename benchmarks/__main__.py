@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-NAMES = ("run", "gateway", "metering", "footprint")
+NAMES = ("run", "gateway", "metering", "holds", "rating", "footprint")
 
 
 def main() -> int:

@@ -3,6 +3,7 @@
 import asyncio
 import csv
 import io
+from fractions import Fraction
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,27 @@ async def test_the_data_processor_accounts_for_every_row(http: httpx.AsyncClient
     assert 1_000_000 == micro(found["cost"])
     produced = (await http.get("/files", params={"run": found["id"]})).json()["items"]
     assert {output[name] for name in parts} <= {file["id"] for file in produced}
+
+
+async def test_the_data_processor_by_the_gigabyte(http: httpx.AsyncClient):
+    """
+    Hired by the gigabyte, a run is quoted by the size of its file and charged for exactly its bytes.
+    """
+    name, table = a_messy_table()
+    deployment = await hire(http, "data-processor", "gb", {})
+    given = {"file": await upload(http, name, table)}
+    estimated = await http.post(f"/deployments/{deployment}/estimate", json={"input": given})
+    found = await run(http, deployment, given)
+    receipt = (await http.get(f"/runs/{found['id']}/receipt")).json()
+    owed = round(Fraction(len(table), 10**9) / 2 * 10**6)
+
+    assert owed == micro(estimated.json()["quote"]["amount"]) == micro(found["cost"])
+    (line,) = receipt["lines"]
+    assert ("gigabytes by gb", Fraction(len(table), 10**9)) == (
+        line["description"],
+        Fraction(line["quantity"]),
+    )
+    assert [] == receipt["differences"]
 
 
 async def test_the_knowledge_base_answers_from_its_files_and_says_when_it_cannot(http: httpx.AsyncClient):

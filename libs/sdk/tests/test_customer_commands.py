@@ -110,7 +110,7 @@ def test_the_other_commands_print_what_the_api_answers(
         assert json.loads(command(*arguments, "--json").stdout)
 
 
-A_RECEIPT = {
+A_RECEIPT: dict[str, Any] = {
     "run": "run_1", "state": "settled", "basis": "task", "quoted": MONEY, "held": MONEY, "charged": MONEY,
     "released": MONEY, "explanation": "delivered in full.", "settled_at": "2026-01-01T00:00:00Z",
     "lines": [{"meter": "tasks", "description": "tasks by task, tier 1", "quantity": "4", "unit_price": "0.125",
@@ -128,7 +128,13 @@ def test_a_receipt_says_line_by_line_what_was_charged_and_why(
     `agora receipt` shows the charge's lines and the differences from the quote; before the charge, the quote's.
     """
     platform.on("GET /runs/run_1/receipt", Answer(200, A_RECEIPT))
-    held = A_RECEIPT | {"run": "run_2", "state": "held", "lines": [], "differences": [], "settled_at": None}
+    held: dict[str, Any] = A_RECEIPT | {
+        "run": "run_2",
+        "state": "held",
+        "lines": [],
+        "differences": [],
+        "settled_at": None,
+    }
     platform.on("GET /runs/run_2/receipt", Answer(200, held))
 
     settled, waiting = command("receipt", "run_1").stdout, command("receipt", "run_2").stdout

@@ -56,18 +56,20 @@ def parts(price: OfferedPrice, usage: Usage) -> list[Part]:
         AgoraError: `malformed_request`, when the price goes by transaction and the usage does not say them.
     """
     name = f"{price.meter} by {price.basis}"
-    model = price.charge_model
     free = min(price.free_units, usage.quantity)
-    billed = EXACT.subtract(usage.quantity, free)
-    found = _of_model(model, name, billed, usage, price.window)
+    billed = EXACT.subtract(usage.quantity, free) if free else usage.quantity
+    if price.model is None and isinstance(price.unit_price, Decimal):
+        found = [Part("units", name, billed, price.unit_price)]  # the most frequent price, in short
+    else:
+        found = _of_model(price.charge_model, name, billed, usage, price.window)
     if free:
         found.insert(0, Part("free units", f"{name}, free", free, ZERO))
-    if (price.minimum is not None or price.maximum is not None) and is_used(model, usage):
+    if (price.minimum is not None or price.maximum is not None) and is_used(price.model, usage):
         found += _bounds(price, name, add(part.amount for part in found))
     return found
 
 
-def is_used(model: ChargeModel, usage: Usage) -> bool:
+def is_used(model: ChargeModel | None, usage: Usage) -> bool:
     """Whether there was any usage: a transaction of nothing is one, zero units are none."""
     return usage.quantity > 0 or (isinstance(model, PercentageModel) and usage.events > 0)
 

@@ -44,7 +44,7 @@ def worst_parts(price: OfferedPrice, usage: Usage, before: Usage) -> list[Part]:
     """The parts of the highest charge that a run can come to; see `rating.model.worst`."""
     if price.window == "run":
         return _worst_alone(price, usage)
-    if not is_used(price.charge_model, usage):
+    if not is_used(price.model, usage):
         return []
     found = _worst_addition(price, usage, before)
     name = f"{price.meter} by {price.basis}"
@@ -55,7 +55,7 @@ def worst_parts(price: OfferedPrice, usage: Usage, before: Usage) -> list[Part]:
             text = f"{name}, lowered to what the maximum of the {price.window} leaves"
             found.append(Part("maximum", text, ONE, EXACT.subtract(left, bound)))
             bound = left
-    if price.minimum is not None and not is_used(price.charge_model, before) and bound < price.minimum:
+    if price.minimum is not None and not is_used(price.model, before) and bound < price.minimum:
         text = f"{name}, raised to the minimum of {plain(price.minimum)} per {price.window}"
         found.append(Part("minimum", text, ONE, EXACT.subtract(price.minimum, bound)))
     text = f"{name}, rounding of the {price.window}'s total, at most"
