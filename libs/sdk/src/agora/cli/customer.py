@@ -39,7 +39,7 @@ def packages(
     as_json: AsJson = False,
 ) -> None:
     """List the packages on offer."""
-    page = _call(url, key, lambda client: client.packages.list(search=search, category=category, limit=200))
+    page = call(url, key, lambda client: client.packages.list(search=search, category=category, limit=200))
     if as_json:
         show.json_value(page)
         return
@@ -78,7 +78,7 @@ def hire(
             package, basis=basis, config=configured, name=name, idempotency_key=idempotency_key
         )
 
-    deployment = _call(url, key, start)
+    deployment = call(url, key, start)
     if as_json:
         show.json_value(deployment)
     else:
@@ -104,7 +104,7 @@ def execute(
         show.note(f"{run.id} {run.state.status}, at most {_money(run.state.quoted)}")
         return await _watch(run) if watch else run.state
 
-    state = _call(url, key, start)
+    state = call(url, key, start)
     if as_json:
         show.json_value(state)
     elif state.output is not None:
@@ -126,7 +126,7 @@ def runs(
     if run is not None:
         _show_run(run, url, key, as_json)
         return
-    page = _call(url, key, lambda client: client.runs.list())
+    page = call(url, key, lambda client: client.runs.list())
     if as_json:
         show.json_value(page)
         return
@@ -146,7 +146,7 @@ def receipt(
     as_json: AsJson = False,
 ) -> None:
     """Show what a run was quoted and charged, line by line, and why they differ."""
-    found = _call(url, key, lambda client: client.runs.receipt(run))
+    found = call(url, key, lambda client: client.runs.receipt(run))
     if as_json:
         show.json_value(found)
         return
@@ -165,11 +165,17 @@ def receipt(
             ("meter", "quoted", "charged", "why"),
             [(one.meter, f"{one.quoted:f}", f"{one.charged:f}", one.why) for one in found.differences],
         )
+    if found.refunds:
+        show.out.print(f"refunded {_money(found.refunded)} of it")
+        show.table(
+            ("at", "refunded", "reason"),
+            [(f"{one.at:%Y-%m-%d %H:%M:%S}", _money(one.amount), one.reason) for one in found.refunds],
+        )
 
 
 def balance(url: Url = None, key: Key = None, as_json: AsJson = False) -> None:
     """Show the account's credit, what is held, and what is available."""
-    found = _call(url, key, lambda client: client.account.balance())
+    found = call(url, key, lambda client: client.account.balance())
     if as_json:
         show.json_value(found)
         return
@@ -179,7 +185,7 @@ def balance(url: Url = None, key: Key = None, as_json: AsJson = False) -> None:
 
 def statement(url: Url = None, key: Key = None, as_json: AsJson = False) -> None:
     """Show the account's postings, newest first."""
-    found = _call(url, key, lambda client: client.account.statement())
+    found = call(url, key, lambda client: client.account.statement())
     if as_json:
         show.json_value(found)
         return
@@ -213,7 +219,7 @@ def publish(
         agent = load_agent(folder)
     except AgentDefinitionError as error:
         show.fail(str(error))
-    published = _call(url, secret, lambda client: client.operator.publish(agent.manifest, agent.schemas))
+    published = call(url, secret, lambda client: client.operator.publish(agent.manifest, agent.schemas))
     if as_json:
         show.json_value(published)
     else:
@@ -230,7 +236,7 @@ def _missing(published: dict[str, Any]) -> str:
     return ""
 
 
-def _call[Result](url: str | None, key: str | None, work: Callable[[Client], Awaitable[Result]]) -> Result:
+def call[Result](url: str | None, key: str | None, work: Callable[[Client], Awaitable[Result]]) -> Result:
     """Run one piece of work against the platform; what goes wrong ends the command with its reason."""
 
     async def connected() -> Result:
@@ -270,7 +276,7 @@ def _show_run(run: str, url: str | None, key: str | None, as_json: bool) -> None
     async def both(client: Client) -> tuple[RunState, Any]:
         return await client.runs.get(run), await client.runs.steps(run)
 
-    state, steps = _call(url, key, both)
+    state, steps = call(url, key, both)
     if as_json:
         show.json_value({"run": state, "steps": steps})
         return

@@ -27,6 +27,7 @@ from agora.client.types import (
     PackageDetail,
     PackageHealth,
     Page,
+    PublicMoney,
     RunEstimate,
     RunState,
     Statement,
@@ -250,6 +251,14 @@ class Account:
         query = {"cursor": cursor, "limit": limit}
         return await self._transport.call(Statement, "GET", "/account/statement", query=query)
 
+    async def ledger(self, *, cursor: str | None = None, limit: int = 100) -> Page[dict[str, Any]]:
+        """A page of the ledger, oldest first: each posting with its entries, as it is hashed, and its hash.
+
+        `agora.ledger_check` recomputes a whole ledger.
+        """
+        query = {"cursor": cursor, "limit": limit}
+        return await self._transport.call(Page[dict[str, Any]], "GET", "/account/ledger", query=query)
+
 
 class ApiKeys:
     """`client.api_keys`."""
@@ -311,6 +320,14 @@ class Operator:
         """Publish a package version. The same contents again change nothing."""
         body = {"manifest": manifest, "schemas": schemas, "first_party": first_party}
         return await self._transport.call(dict[str, Any], "POST", "/operator/packages", body=body)
+
+    async def refund(
+        self, run: str, *, reason: str, reference: str, amount: PublicMoney | None = None
+    ) -> dict[str, Any]:
+        """Give back `amount` of a run's charge, or all that is left of it. The same reference does it once."""
+        body = _without_none({"reason": reason, "reference": reference, "amount": amount})
+        path = f"/operator/runs/{segment(run)}/refunds"
+        return await self._transport.call(dict[str, Any], "POST", path, body=body)
 
 
 def _open(path: Path) -> Any:

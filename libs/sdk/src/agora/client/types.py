@@ -119,8 +119,21 @@ class RunEvent(msgspec.Struct, frozen=True, kw_only=True):
     seq: int | None = None
 
 
+class Refund(msgspec.Struct, frozen=True, kw_only=True):
+    """What was given back of a run's charge: as credit, as promotional credit, and off what is owed."""
+
+    number: int
+    amount: PublicMoney
+    reason: str
+    reference: str
+    at: datetime
+    to_credit: PublicMoney
+    to_promotional: PublicMoney
+    off_receivable: PublicMoney
+
+
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
-    """What was quoted, held, charged and released for a run, and why they differ, meter by meter."""
+    """What was quoted, held, charged, released and refunded for a run, and why they differ, meter by meter."""
 
     run: str
     state: str
@@ -136,6 +149,8 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     price_version: str = ""
     settled_at: datetime | None = None
     differences: list[ChargeDifference] = []
+    refunded: PublicMoney = PublicMoney(amount="0.000000")
+    refunds: list[Refund] = []
 
 
 class Deployment(msgspec.Struct, frozen=True, kw_only=True):
