@@ -53,12 +53,16 @@ class FinishedShape(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ChargedShape(msgspec.Struct, frozen=True, kw_only=True):
-    """`run.charged`: what it cost. Revisions after the first are corrections."""
+    """`run.charged`: what it costs now, `refunded` taken off.
+
+    Revisions after the first are corrections; a refund tells of no lines.
+    """
 
     run: str
     revision: int
     amount: PublicMoney
     lines: list[QuoteLine]
+    refunded: PublicMoney
 
 
 def _accepted(fact: execution.RunAccepted) -> AcceptedShape:
@@ -83,7 +87,13 @@ def _finished(fact: execution.RunFinished) -> FinishedShape:
 
 
 def _charged(fact: execution.RunCharged) -> ChargedShape:
-    return ChargedShape(run=fact.run, revision=fact.revision, amount=to_public(fact.amount), lines=fact.lines)
+    return ChargedShape(
+        run=fact.run,
+        revision=fact.revision,
+        amount=to_public(fact.amount),
+        lines=fact.lines,
+        refunded=to_public(fact.refunded),
+    )
 
 
 _SHAPES: dict[str, tuple[type[msgspec.Struct], Any]] = {

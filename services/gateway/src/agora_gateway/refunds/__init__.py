@@ -1,0 +1,1 @@
+"""Giving back what a run was charged."""
