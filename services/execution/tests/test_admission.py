@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from agora_contracts.catalog import ListingStateChanged
 from agora_contracts.execution import EstimateRun, RunAccepted
+from agora_contracts.money import Money
 from agora_contracts.problems import AgoraError
 from agora_contracts.subjects import PLATFORM_TENANT
 
@@ -39,6 +40,40 @@ async def test_a_run_is_accepted_with_its_hold_and_its_event(echo_listed: Platfo
     [entry] = await echo_listed.rows("SELECT seq, type FROM run_events WHERE run_id = :run", run=run.id)
     assert (1, "run.accepted") == tuple(entry)
     assert [run.id] == [hold.run for hold in echo_listed.billing.placed]
+
+
+async def test_a_hold_says_who_asked_and_what_the_run_may_cost(echo_listed: Platform) -> None:
+    """
+    Billing is told the API key, for budgets by key, and the run's own limit.
+    """
+    await echo_listed.start({"text": "hello"}, requested_by="key_1", max_cost=Money(amount=20_000))
+
+    [placed] = echo_listed.billing.placed
+    assert ("key_1", Money(amount=20_000)) == (placed.api_key, placed.run_limit)
+
+
+async def test_what_a_budget_refuses_is_not_stored(echo_listed: Platform) -> None:
+    """
+    An exhausted budget refuses the run as billing says it; nothing is stored, and no event told.
+    """
+    echo_listed.billing.refuse_holds = AgoraError("budget_exhausted", "the budget has 0.00 left")
+    with pytest.raises(AgoraError) as caught:
+        await echo_listed.start({"text": "hello"})
+
+    assert "budget_exhausted" == caught.value.slug
+    assert await nothing_stored(echo_listed)
+
+
+async def test_without_billing_nothing_is_spent(echo_listed: Platform) -> None:
+    """
+    When billing is gone, a run is refused as unavailable after the retries, and nothing is stored.
+    """
+    await echo_listed.billing.broker.stop()
+    with pytest.raises(AgoraError) as caught:
+        await echo_listed.start({"text": "hello"})
+
+    assert caught.value.slug in {"unavailable", "deadline_exceeded"}
+    assert await nothing_stored(echo_listed)
 
 
 async def test_the_same_request_again_is_the_same_run(echo_listed: Platform) -> None:

@@ -9,6 +9,7 @@ from litestar import Litestar, Request, Router
 from litestar.di import Provide
 
 from agora_gateway.account import routes as account
+from agora_gateway.budgets import routes as budgets
 from agora_gateway.deployments import routes as deployments
 from agora_gateway.docs import routes as docs
 from agora_gateway.docs.document import openapi_config
@@ -59,6 +60,7 @@ def create_api(
             files_routes.router,
             usage.router,
             account.router,
+            budgets.router,
             identity_routes.router,
             operators.router,
         ],

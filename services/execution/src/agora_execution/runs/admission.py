@@ -60,7 +60,7 @@ class Admission:
 
         Raises:
             AgoraError: `idempotency_conflict`, `invalid_input`, `not_found`, `not_executable`,
-                `insufficient_credit`, or that billing does not answer. Nothing is stored then.
+                `insufficient_credit`, `budget_exhausted`, or that billing does not answer. Nothing is stored then.
         """
         async with self._database.autocommit() as connection:
             known = await queries.run_with_fingerprint(connection, command.run_id)
@@ -139,6 +139,8 @@ class Admission:
             basis=target.basis,
             estimates=estimates,
             deployment=command.deployment,
+            api_key=command.requested_by or None,
+            run_limit=command.max_cost,
         )
         # A price version that was published a moment ago may not have reached billing yet.
         async for attempt in stamina.retry_context(

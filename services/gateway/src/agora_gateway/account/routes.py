@@ -6,6 +6,8 @@ from litestar import Router, get
 from litestar.di import NamedDependency
 
 from agora_gateway.account import shapes
+from agora_gateway.account.ledger_routes import get_ledger
+from agora_gateway.account.promotion_routes import list_promotions
 from agora_gateway.account.shapes import BalanceShape, StatementShape, balance_shape, statement_shape
 from agora_gateway.edge.principals import Tenant, requires
 from agora_gateway.edge.routing import TENANT_SECURITY, Cursor, Limit, answers
@@ -42,5 +44,8 @@ async def get_statement(
 
 
 router = Router(
-    "/account", route_handlers=[get_balance, get_statement], tags=["Account"], security=TENANT_SECURITY
+    "/account",
+    route_handlers=[get_balance, get_statement, get_ledger, list_promotions],
+    tags=["Account"],
+    security=TENANT_SECURITY,
 )

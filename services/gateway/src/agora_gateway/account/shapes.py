@@ -10,17 +10,25 @@ from agora_gateway.edge.shapes import public_money
 
 
 class BalanceShape(msgspec.Struct, frozen=True, kw_only=True):
-    """`credit` is what the ledger says, `held` what runs have set aside, `available` the difference."""
+    """`credit` was paid, `promotional` was given and is spent first; `held` is what runs have set aside of both.
+
+    `available` is what is left for new runs, `receivable` what the account owes.
+    """
 
     account: str
     credit: PublicMoney
+    promotional: PublicMoney
     held: PublicMoney
     available: PublicMoney
     receivable: PublicMoney
+    closed_at: datetime | None = None
 
 
 class StatementLineShape(msgspec.Struct, frozen=True, kw_only=True):
-    """One posting: `amount` is signed, `balance` the credit after it."""
+    """One posting: `amount` is signed, `balance` the paid credit after it.
+
+    `promotional` and `promotional_balance` say the same of promotional credit.
+    """
 
     posting: str
     at: datetime
@@ -30,13 +38,20 @@ class StatementLineShape(msgspec.Struct, frozen=True, kw_only=True):
     run: str | None
     amount: PublicMoney
     balance: PublicMoney
+    promotional: PublicMoney
+    promotional_balance: PublicMoney
 
 
 class StatementShape(msgspec.Struct, frozen=True, kw_only=True):
-    """Postings, newest first. `entries_sum` is added up from the ledger and equals `balance.credit`."""
+    """Postings, newest first.
+
+    `entries_sum` is added up from the ledger and equals `balance.credit`; `promotional_entries_sum` equals
+    `balance.promotional`.
+    """
 
     balance: BalanceShape
     entries_sum: PublicMoney
+    promotional_entries_sum: PublicMoney
     items: list[StatementLineShape]
     next_cursor: str | None = None
 
@@ -47,9 +62,11 @@ def balance_shape(balance: Balance) -> BalanceShape:
     return BalanceShape(
         account=balance.account,
         credit=public_money(balance.credit, currency),
+        promotional=public_money(balance.promotional, currency),
         held=public_money(balance.held, currency),
         available=public_money(balance.available, currency),
         receivable=public_money(balance.receivable, currency),
+        closed_at=balance.closed_at,
     )
 
 
@@ -59,6 +76,7 @@ def statement_shape(statement: Statement) -> StatementShape:
     return StatementShape(
         balance=balance_shape(statement.balance),
         entries_sum=public_money(statement.entries_sum, currency),
+        promotional_entries_sum=public_money(statement.promotional_entries_sum, currency),
         items=[
             StatementLineShape(
                 posting=line.posting,
@@ -69,6 +87,8 @@ def statement_shape(statement: Statement) -> StatementShape:
                 run=line.run,
                 amount=public_money(line.amount, currency),
                 balance=public_money(line.balance, currency),
+                promotional=public_money(line.promotional, currency),
+                promotional_balance=public_money(line.promotional_balance, currency),
             )
             for line in statement.items
         ],
@@ -81,13 +101,15 @@ def statement_shape(statement: Statement) -> StatementShape:
 A_BALANCE = BalanceShape(
     account="acc_0190a5b07c3a7d4e8f00112233445566",
     credit=PublicMoney(amount="99.500000"),
+    promotional=PublicMoney(amount="5.000000"),
     held=PublicMoney(amount="0.500000"),
-    available=PublicMoney(amount="99.000000"),
+    available=PublicMoney(amount="104.000000"),
     receivable=PublicMoney(amount="0.000000"),
 )
 A_STATEMENT = StatementShape(
     balance=A_BALANCE,
     entries_sum=PublicMoney(amount="99.500000"),
+    promotional_entries_sum=PublicMoney(amount="5.000000"),
     items=[
         StatementLineShape(
             posting="post_0190a5b07c3a7d4e8f00112233445566",
@@ -98,6 +120,8 @@ A_STATEMENT = StatementShape(
             run="run_0190a5b07c3a7d4e8f00112233445566",
             amount=PublicMoney(amount="-0.500000"),
             balance=PublicMoney(amount="99.500000"),
+            promotional=PublicMoney(amount="0.000000"),
+            promotional_balance=PublicMoney(amount="5.000000"),
         )
     ],
 )

@@ -19,6 +19,7 @@ from agora_gateway.deployments import shapes
 from agora_gateway.deployments.shapes import (
     ConfigBody,
     DeploymentBody,
+    DeploymentEstimateBody,
     DeploymentPageShape,
     DeploymentRunBody,
     DeploymentShape,
@@ -170,7 +171,7 @@ async def estimate_deployment(
     broker: NamedDependency[Broker],
     tenant: NamedDependency[Tenant],
     deployment: DeploymentId,
-    data: Annotated[DeploymentRunBody, body(shapes.A_RUN_BODY)],
+    data: Annotated[DeploymentEstimateBody, body(shapes.AN_ESTIMATE_BODY)],
 ) -> EstimateShape:
     """What this input would cost at most at the rental's price. Nothing is started or set aside."""
     return await estimate(broker, tenant, RunTarget(deployment=existing("dep", deployment)), data)

@@ -7,6 +7,8 @@ import msgspec
 from agora_contracts.execution import Deployment, DeploymentStatus, RunError
 from msgspec import Meta
 
+from agora_gateway.edge.shapes import MoneyBody
+
 
 class DeploymentBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What to hire: a package, the basis of its price, and its config, to the package's config schema."""
@@ -24,10 +26,20 @@ class ConfigBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     config: dict[str, Any]
 
 
-class DeploymentRunBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A run's input, to the package's input schema."""
+class DeploymentEstimateBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The input of the run to be estimated, to the package's input schema."""
 
     input: dict[str, Any]
+
+
+class DeploymentRunBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A run's input, to the package's input schema.
+
+    `max_cost` is the run's own hard budget: it is refused when it is quoted at more, and never charged more.
+    """
+
+    input: dict[str, Any]
+    max_cost: MoneyBody | None = None
 
 
 class DeploymentShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,7 +77,8 @@ def deployment_shape(deployment: Deployment) -> DeploymentShape:
 
 A_BODY = DeploymentBody(package="echo", basis="task", name="our echo", config={})
 A_CONFIG = ConfigBody(config={"greeting": "hi"})
-A_RUN_BODY = DeploymentRunBody(input={"text": "hello"})
+AN_ESTIMATE_BODY = DeploymentEstimateBody(input={"text": "hello"})
+A_RUN_BODY = DeploymentRunBody(input={"text": "hello"}, max_cost=MoneyBody(amount="1.00"))
 A_DEPLOYMENT = DeploymentShape(
     id="dep_0190a5b07c3a7d4e8f00112233445566",
     name="our echo",

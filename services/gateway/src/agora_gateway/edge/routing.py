@@ -52,6 +52,7 @@ DeploymentId = Annotated[str, _id("dep", "deployment")]
 FileId = Annotated[str, _id("file", "file")]
 KeyId = Annotated[str, _id("key", "API key")]
 TenantId = Annotated[str, _id("ten", "tenant")]
+BudgetId = Annotated[str, _id("bud", "budget")]
 
 TENANT_SECURITY: list[dict[str, list[str]]] = [{"bearer": []}, {"key": []}]
 OPERATOR_SECURITY: list[dict[str, list[str]]] = [{"operator": []}]
@@ -73,7 +74,14 @@ def existing_package(given: str) -> str:
     return given
 
 
-_NOUNS = {"run": "run", "dep": "deployment", "file": "file", "key": "API key", "ten": "tenant"}
+_NOUNS = {
+    "run": "run",
+    "dep": "deployment",
+    "file": "file",
+    "key": "API key",
+    "ten": "tenant",
+    "bud": "budget",
+}
 
 
 def body(example: msgspec.Struct, description: str | None = None) -> BodyKwarg:

@@ -3,7 +3,25 @@
 from decimal import Decimal
 
 from agora_contracts.billing import Quantity, QuoteLine
-from agora_contracts.money import Money, PublicMoney, format_amount, to_public
+from agora_contracts.money import Money, PublicMoney, format_amount, from_public, to_public
+from agora_contracts.problems import AgoraError, FieldError
+
+
+class MoneyBody(PublicMoney, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An amount as a decimal string with at most six places, and its currency."""
+
+
+def read_money(given: PublicMoney, field: str) -> Money:
+    """Money that somebody sent, in micro-units.
+
+    Raises:
+        AgoraError: `invalid_input`, naming the `field` (a JSON pointer).
+    """
+    try:
+        return from_public(given)
+    except ValueError as error:
+        fields = [FieldError(field=f"{field}/amount", detail=str(error))]
+        raise AgoraError("invalid_input", "the amount cannot be read", errors=fields) from error
 
 
 def public_money(amount: int, currency: str) -> PublicMoney:

@@ -5,8 +5,7 @@ from typing import Annotated, Any
 import msgspec
 from agora_contracts.billing import TopUp
 from agora_contracts.catalog import Manifest, PublishPackage, SetListingState
-from agora_contracts.money import Money, from_public
-from agora_contracts.problems import AgoraError, FieldError
+from agora_contracts.problems import AgoraError
 from agora_kit.broker import Broker
 from litestar import Router, delete, get, post
 from litestar.di import NamedDependency
@@ -30,6 +29,7 @@ from agora_gateway.edge.routing import (
     existing,
     existing_package,
 )
+from agora_gateway.edge.shapes import read_money
 from agora_gateway.identity import shapes as identity_shapes
 from agora_gateway.identity.key_cache import KeyCache
 from agora_gateway.identity.service import Identity, NewKey
@@ -46,9 +46,10 @@ from agora_gateway.identity.shapes import (
     new_key_shape,
     tenant_shape,
 )
-from agora_gateway.operators import platform_routes, shapes
-from agora_gateway.operators.shapes import MoneyBody, PublishBody, StateBody, TopUpBody
+from agora_gateway.operators import credit_routes, platform_routes, shapes
+from agora_gateway.operators.shapes import PublishBody, StateBody, TopUpBody
 from agora_gateway.packages.shapes import A_DETAIL, PackageDetailShape, package_detail
+from agora_gateway.refunds import routes as refund_routes
 
 
 @post(
@@ -146,6 +147,7 @@ async def revoke_key(
         "malformed_request",
         "invalid_input",
         "currency_mismatch",
+        "account_closed",
         status=201,
     ),
 )
@@ -160,7 +162,7 @@ async def top_up(
     command = TopUp(
         account=tenant.account,
         tenant=tenant.id,
-        amount=_money(data.amount),
+        amount=read_money(data.amount, "/amount"),
         reference=data.reference,
     )
     return balance_shape(await broker.ask(command))
@@ -225,14 +227,6 @@ def _manifest(given: dict[str, Any]) -> Manifest:
         ) from error
 
 
-def _money(given: MoneyBody) -> Money:
-    try:
-        return from_public(given)
-    except ValueError as error:
-        fields = [FieldError(field="/amount/amount", detail=str(error))]
-        raise AgoraError("invalid_input", "the amount cannot be read", errors=fields) from error
-
-
 router = Router(
     "/operator",
     route_handlers=[
@@ -244,7 +238,9 @@ router = Router(
         top_up,
         publish_package,
         set_listing_state,
+        *credit_routes.handlers,
         *platform_routes.handlers,
+        *refund_routes.handlers,
     ],
     guards=[operators_only],
     tags=["Operator"],

@@ -11,11 +11,7 @@ from agora_contracts.money import PublicMoney
 from agora_contracts.platform import DeadLetter, DeadLetterPage, Health, ReplayReport
 from msgspec import Meta
 
-from agora_gateway.edge.shapes import public_money
-
-
-class MoneyBody(PublicMoney, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An amount as a decimal string with at most six places, and its currency."""
+from agora_gateway.edge.shapes import MoneyBody, public_money
 
 
 class TopUpBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -21,7 +21,7 @@ from agora_contracts.catalog import (
 from agora_contracts.execution import PackageHealth, RunEstimate
 from agora_contracts.money import PublicMoney, to_public
 
-from agora_gateway.edge.shapes import A_LINE, A_QUANTITY, USD_HALF
+from agora_gateway.edge.shapes import A_LINE, A_QUANTITY, USD_HALF, MoneyBody
 
 
 class PackageDetailShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,10 +75,14 @@ class EstimateBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class ExecuteBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The run's input, to the package's input schema; without `version` the newest one runs."""
+    """The run's input, to the package's input schema; without `version` the newest one runs.
+
+    `max_cost` is the run's own hard budget: it is refused when it is quoted at more, and never charged more.
+    """
 
     input: dict[str, Any]
     version: str | None = None
+    max_cost: MoneyBody | None = None
 
 
 def package_detail(detail: PackageDetail) -> PackageDetailShape:
@@ -159,7 +163,7 @@ A_QUOTE = QuoteShape(
 )
 AN_ESTIMATE = EstimateShape(estimates=[A_QUANTITY], quote=A_QUOTE)
 AN_ESTIMATE_BODY = EstimateBody(input={"text": "hello"})
-AN_EXECUTE_BODY = ExecuteBody(input={"text": "hello"})
+AN_EXECUTE_BODY = ExecuteBody(input={"text": "hello"}, max_cost=MoneyBody(amount="1.00"))
 A_HEALTH = PackageHealth(
     package="echo",
     version="1.0.0",

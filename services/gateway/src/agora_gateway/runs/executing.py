@@ -10,6 +10,7 @@ from litestar import Response, post
 from agora_gateway.edge.headers import fingerprint, requested_id, wait_seconds
 from agora_gateway.edge.principals import Tenant, requires
 from agora_gateway.edge.routing import answers, header
+from agora_gateway.edge.shapes import MoneyBody, read_money
 from agora_gateway.packages.shapes import AN_ESTIMATE, EstimateShape, estimate_shape
 from agora_gateway.runs.service import start_run
 from agora_gateway.runs.shapes import A_RUN, RunShape, started
@@ -18,11 +19,20 @@ _REFUSED = ("not_found", "not_executable", "malformed_request", "invalid_input",
 
 
 class InputBody(Protocol):
-    """A request's body that holds a run's input. The whole of it makes the request's fingerprint."""
+    """A request's body that holds a run's input."""
 
     @property
     def input(self) -> dict[str, Any]:
         """The run's input."""
+        ...
+
+
+class RunBody(InputBody, Protocol):
+    """A request's body that starts a run. The whole of it makes the request's fingerprint."""
+
+    @property
+    def max_cost(self) -> MoneyBody | None:
+        """The run's own hard budget."""
         ...
 
 
@@ -64,6 +74,9 @@ def executes(path: str, *, summary: str, operation_id: str) -> post:
             A_RUN,
             *_REFUSED,
             "insufficient_credit",
+            "budget_exhausted",
+            "account_closed",
+            "currency_mismatch",
             "idempotency_conflict",
             status=(200, 202),
             description="The run: 202 while it goes on, 200 when it has ended within the wait.",
@@ -87,7 +100,7 @@ async def execute(
     broker: Broker,
     tenant: Tenant,
     target: RunTarget,
-    body: InputBody,
+    body: RunBody,
     idempotency_key: str | None,
     prefer: str | None,
 ) -> Response[RunShape]:
@@ -102,5 +115,6 @@ async def execute(
         version=target.version,
         deployment=target.deployment,
         input=body.input,
+        max_cost=None if body.max_cost is None else read_money(body.max_cost, "/max_cost"),
     )
     return started(await start_run(broker, command, wait_seconds(prefer)))
