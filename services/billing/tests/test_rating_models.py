@@ -224,6 +224,17 @@ def test_a_price_by_transaction_needs_the_transactions(charge_model: dict[str, A
     assert "malformed_request" == refused.value.slug
 
 
+def test_more_transactions_than_can_be_listed_are_not_quoted():
+    """
+    A run that could not be rated at its end is refused before it starts: at most 1,000 transactions are listed.
+    """
+    price = a_price(BOUNDED)
+
+    assert model.worst(price, Usage(Decimal(100), 1_000))
+    with pytest.raises(AgoraError, match="at most 1000"):
+        model.worst(price, Usage(Decimal(100), 1_001))
+
+
 @pytest.mark.parametrize(
     "quantity", ["-1", "-1e-18", "NaN", "sNaN", "Infinity", "-Infinity", "1e13", "1e-19", "0e99"]
 )

@@ -77,11 +77,18 @@ def worst(price: OfferedPrice, usage: Usage, before: Usage = NOTHING) -> list[Qu
 def added(price: OfferedPrice, before: Usage, usage: Usage) -> Rated:
     """What `usage` adds to a window that has used `before`: the difference of the two rounded totals.
 
-    Negative where the charge falls, as it may by volume. The lines add up to the amount with no rounding left:
-    what the rounding of the totals made of it is a line of its own. Summed over all runs of a window, in
-    whatever order, the amounts are the rounded total of the window.
+    Summed over all runs of a window, in whatever order, the amounts are the rounded total of the window.
     """
-    earlier, later = parts(price, before), parts(price, before.plus(usage))
+    return between(price, before, before.plus(usage))
+
+
+def between(price: OfferedPrice, before: Usage, after: Usage) -> Rated:
+    """What a window's usage changes in its charge by going from `before` to `after`.
+
+    Negative where the charge falls, as it may by volume or when usage is corrected. The lines add up to the amount
+    with no rounding left: what the rounding of the totals made of it is a line of its own.
+    """
+    earlier, later = parts(price, before), parts(price, after)
     changed = _difference(earlier, later)
     was, now = (add(part.amount for part in some) for some in (earlier, later))
     difference = to_micro(now) - to_micro(was)

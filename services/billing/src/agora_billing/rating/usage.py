@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 
-from agora_contracts.billing import Quantity
+from agora_contracts.billing import TRANSACTIONS_MAX, Quantity
 from agora_contracts.problems import AgoraError, FieldError
 
 from agora_billing.rating.exact import EXACT, ZERO, add
@@ -51,8 +51,8 @@ class Usage:
         return AgoraError(
             "malformed_request",
             f"{name} is priced by transaction: its total must say in how many events it came, and list each of"
-            f" them where one transaction has a minimum or a maximum; got {len(self.transactions)} listed of"
-            f" {self.events}",
+            f" them (at most {TRANSACTIONS_MAX}) where one transaction has a minimum or a maximum; got"
+            f" {len(self.transactions)} listed of {self.events}",
         )
 
 

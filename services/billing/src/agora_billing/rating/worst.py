@@ -18,6 +18,7 @@ make their difference up to one micro-unit more than exact, which is a part of t
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 
+from agora_contracts.billing import TRANSACTIONS_MAX
 from agora_contracts.catalog import OfferedPrice
 from agora_contracts.pricing import (
     FlatModel,
@@ -91,7 +92,8 @@ def _worst_transactions(price: OfferedPrice, usage: Usage, model: PercentageMode
     Nothing is taken off for what is free: it may go to transactions that cost their minimum anyway.
     """
     name = f"{price.meter} by {price.basis}"
-    if usage.quantity and not usage.events:
+    if (usage.quantity and not usage.events) or usage.events > TRANSACTIONS_MAX:
+        # More than can be listed could not be rated at its end: better no run than one that cannot be settled.
         raise usage.lacks_transactions(name)
     events = Decimal(usage.events)
     least = max(model.transaction_minimum or ZERO, model.fixed)
