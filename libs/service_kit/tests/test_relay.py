@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from agora_contracts.envelope import Envelope
 from agora_contracts.metering import UsageIncomplete
 from agora_contracts.subjects import METERING_STREAM
+from agora_kit import lost_streams
 from agora_kit import relay as relay_module
 from agora_kit.database import Database
 from agora_kit.outbox import PAYLOAD_BYTES_MAX, Event, emit, republish, republish_since
@@ -21,6 +23,7 @@ from agora_local.parts import Nats
 from agora_local.ports import free_ports
 from agora_local.testing import own_folder
 from nats.aio.client import Client
+from nats.js.errors import NotFoundError
 from sqlalchemy import text
 
 type Until = Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]]
@@ -185,6 +188,35 @@ async def test_a_lost_stream_is_rebuilt_from_the_outbox(database: Database, clie
         await until(lambda: all_published(database))
 
     assert [1, 2] == [one.data.expected for one in await published(client)]
+
+
+async def test_a_stream_that_is_gone_is_made_again_with_all_it_had(
+    database: Database, client: Client, until: Until, monkeypatch: pytest.MonkeyPatch
+):
+    """
+    Nobody has to ask: the relay finds its stream gone with the next event, makes it, and publishes everything that
+    went into the lost one; what a stream has that is not lost is left alone.
+    """
+    monkeypatch.setattr(lost_streams, "_CLOCKS", timedelta(0))
+    await write(database, an_event(expected=1), an_event(expected=2))
+    async with relaying(database, client):
+        await until(lambda: all_published(database))
+        await client.jetstream().delete_stream(METERING_STREAM.name)
+        await write(database, an_event(expected=3))
+
+        async def rebuilt() -> bool:
+            try:
+                return len(await published(client)) == 3
+            except NotFoundError:
+                return False
+
+        await until(rebuilt)
+        await until(lambda: all_published(database))
+    async with relaying(database, client):
+        await write(database, an_event(expected=4))
+        await until(lambda: all_published(database))
+
+    assert [1, 2, 3, 4] == sorted(one.data.expected for one in await published(client))
 
 
 async def test_what_no_stream_stores_is_not_noted_as_published(database: Database, client: Client):

@@ -3,7 +3,8 @@
 One relay per service is active (a session lock in the database); replicas wait to take over. Woken by
 NOTIFY, with a sweep for what a notification missed. Order is kept per entity as long as publishing
 succeeds; consumers must bear redelivery and late arrival in any case. JetStream drops a second copy of a
-message id within its window.
+message id within its window. Where a stream was lost with its store, it is made again and gets what the lost one had
+(`lost_streams`).
 """
 
 import asyncio
@@ -20,6 +21,7 @@ from nats.js.errors import NotFoundError
 from sqlalchemy import text
 
 from agora_kit.database import Database
+from agora_kit.lost_streams import LostStreams
 from agora_kit.outbox import RETENTION_DAYS
 
 log = structlog.get_logger()
@@ -66,6 +68,7 @@ class Relay:
         self._database = database
         self._connection = connection
         self._stream = connection.jetstream(timeout=_ACK_SECONDS)
+        self._lost_streams = LostStreams(connection)
         self._sweep_seconds = sweep_seconds
         self._wake = asyncio.Event()
         self._newest = 0
@@ -86,8 +89,11 @@ class Relay:
             while not await session.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):  # noqa: ASYNC110
                 await asyncio.sleep(1.0)
             await session.add_listener("outbox", self._notified)
+            await self._restore_streams(session)
             while not session.is_closed():
                 self._wake.clear()
+                if self._lost_streams.in_doubt:
+                    await self._restore_streams(session)
                 started = time.monotonic()
                 while await self.publish_pending(session):
                     pass
@@ -98,6 +104,11 @@ class Relay:
         finally:
             with contextlib.suppress(Exception):
                 await session.close(timeout=2)
+
+    async def _restore_streams(self, session: asyncpg.Connection) -> None:
+        await ensure_streams(self._stream)
+        if await self._lost_streams.restore(session):
+            self._swept_at = -self._sweep_seconds
 
     def _notified(self, *_: object) -> None:
         self._wake.set()
