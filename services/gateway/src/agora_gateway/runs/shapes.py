@@ -12,6 +12,7 @@ from litestar import Response
 
 from agora_gateway.edge.gate import PREFIX
 from agora_gateway.edge.shapes import A_LINE, A_QUANTITY, USD_HALF, optional_money, public_money
+from agora_gateway.refunds.shapes import RefundShape, refund_shape
 
 
 class RunShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,6 +61,8 @@ class ReceiptShape(msgspec.Struct, frozen=True, kw_only=True):
     explanation: str
     settled_at: datetime | None
     differences: list[ChargeDifference]
+    refunded: PublicMoney
+    refunds: list[RefundShape]
 
 
 def run_shape(run: Run) -> RunShape:
@@ -113,6 +116,8 @@ def receipt_shape(receipt: Receipt) -> ReceiptShape:
         explanation=receipt.explanation,
         settled_at=receipt.settled_at,
         differences=receipt.differences,
+        refunded=public_money(receipt.refunded, currency),
+        refunds=[refund_shape(one) for one in receipt.refunds],
     )
 
 
@@ -177,6 +182,8 @@ A_RECEIPT = ReceiptShape(
             meter=A_LINE.meter, quoted=Decimal(1), charged=Decimal("0.5"), why="1 of 2 estimated"
         )
     ],
+    refunded=PublicMoney(amount="0.000000", currency="USD"),
+    refunds=[],
 )
 EVENTS = f"""\
 id: 4
@@ -185,6 +192,7 @@ data: {{"run":"{_RUN}","status":"succeeded","deliverable":"full","error":null}}
 
 id: 5
 event: run.charged
-data: {{"run":"{_RUN}","revision":1,"amount":{{"amount":"0.500000","currency":"USD"}},"lines":[]}}
+data: {{"run":"{_RUN}","revision":1,"amount":{{"amount":"0.500000","currency":"USD"}},"lines":[],\
+"refunded":{{"amount":"0.000000","currency":"USD"}}}}
 
 """
