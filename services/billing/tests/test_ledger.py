@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import asyncpg
 import pytest
 from agora_billing.ledger.model import Ledger, Unbalanced, balanced
-from agora_billing.verify import audit
+from agora_billing.verify import audit, summary
 from agora_contracts.billing import GetStatement
 from agora_contracts.problems import AgoraError
 from agora_kit.provision import DatabaseUrls
@@ -181,8 +181,8 @@ async def test_a_cursor_that_is_not_ours_is_refused(platform: Platform, cursor):
 
 async def test_the_audit_agrees_with_untouched_books_and_finds_tampering(platform: Platform, billing_urls):
     """
-    `python -m agora_billing.verify` prints the figures with exit code 0; a changed balance or a lost hold
-    is named, with exit code 1.
+    `python -m agora_billing.verify --json` prints the figures with exit code 0; a changed balance or a lost
+    hold is named, with exit code 1, also when only its account is looked at, and in words without --json.
     """
     await platform.fund(1_000_000)
     await platform.ask(hold_request("run_1"))
@@ -200,14 +200,20 @@ async def test_the_audit_agrees_with_untouched_books_and_finds_tampering(platfor
     assert [
         ("account credit is the sum of its entries", ACCOUNT, 1_000_000, 1_000_001),
         ("account held is the sum of its open holds", ACCOUNT, 10_000, 9_999),
-    ] == [tuple(fault.values()) for fault in json.loads(bad.stdout)["faults"]]
-    assert not (await audit(billing_urls.system)).ok
+    ] == [tuple(fault.values())[:4] for fault in json.loads(bad.stdout)["faults"]]
+    report = await audit(billing_urls.system)
+    assert not report.ok
+    assert report == await audit(billing_urls.system, ACCOUNT)
+    assert (await audit(billing_urls.system, "acc_other")).ok
+    said = summary(report).splitlines()
+    assert f"WRONG account credit is the sum of its entries: {ACCOUNT}: 1000001 instead of 1000000" in said
+    assert "2 places do not agree" == said[-1]
 
 
 def run_audit(urls: DatabaseUrls) -> subprocess.CompletedProcess[str]:
     """Run the audit as an operator does."""
     return subprocess.run(
-        [sys.executable, "-m", "agora_billing.verify"],
+        [sys.executable, "-m", "agora_billing.verify", "--json"],
         env=os.environ | {"AGORA_DATABASE_SYSTEM_URL": urls.system},
         capture_output=True,
         text=True,
