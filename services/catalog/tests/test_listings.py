@@ -26,6 +26,7 @@ from agora_contracts.catalog import (
 )
 from agora_contracts.catalogue import EVENTS
 from agora_contracts.envelope import Envelope
+from agora_contracts.pricing import GraduatedModel, Tier
 from agora_contracts.problems import AgoraError
 from agora_contracts.subjects import PLATFORM_TENANT, event_subject
 from agora_kit.broker import Broker
@@ -158,6 +159,25 @@ async def test_publication_is_announced(asker: Broker, nats_url: str) -> None:
     assert detail.manifest == package.data.manifest
     assert detail.summary.price_version == package.data.price_version == price.data.price_version
     assert ("USD", Decimal("0.50")) == (price.data.currency, price.data.prices[0].unit_price)
+
+
+async def test_a_charge_model_reaches_billing_as_it_was_published(asker: Broker, nats_url: str) -> None:
+    """
+    Tiers, window, free units and bounds come through the catalogue's database and the event as the author wrote
+    them, to the twelfth decimal place.
+    """
+    tiers = [
+        Tier(up_to=Decimal(10), unit_price=Decimal("0.000000000001"), flat=Decimal(2)),
+        Tier(unit_price=Decimal("0.5")),
+    ]
+    price = OfferedPrice(
+        basis="task", meter="tasks", model=GraduatedModel(tiers=tiers), window="month",
+        free_units=Decimal("0.5"), minimum=Decimal(1), maximum=Decimal(9),
+    )  # fmt: skip
+    detail = await asker.ask(a_package(prices=[price]))
+
+    (published,) = await events(nats_url, PriceVersionPublished, 1)
+    assert [price] == detail.manifest.prices == published.data.prices
 
 
 @pytest.mark.emits.with_args(ListingStateChanged)

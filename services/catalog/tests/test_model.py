@@ -1,7 +1,7 @@
 """The rules of listings, alone."""
 
 from decimal import Decimal
-from typing import Any, get_args
+from typing import Annotated, Any, get_args
 
 import msgspec
 import pytest
@@ -184,6 +184,8 @@ def test_a_sound_manifest_has_no_faults() -> None:
         (changed(estimate={"tasks": Estimate()}), "/manifest/estimate/tasks"),
         (changed(estimate={"tasks": Estimate(fixed=Decimal(1), count_of="/a")}), "/manifest/estimate/tasks"),
         (changed(estimate={"tasks": Estimate(count_of="tickets")}), "/manifest/estimate/tasks/count_of"),
+        (changed(estimate={"tasks": Estimate(size_of="file")}), "/manifest/estimate/tasks/size_of"),
+        (changed(estimate={"tasks": Estimate(size_of="/a", count_of="/b")}), "/manifest/estimate/tasks"),
         (changed(permissions=Permissions(models=True)), "/manifest/limits/model_cost"),
         (changed(limits=Limits(model_cost=Decimal(1))), "/manifest/permissions/models"),
         (changed(permissions=Permissions(network=["http://x/"])), "/manifest/permissions/network/0"),
@@ -255,6 +257,44 @@ def test_an_estimate_counts_a_list(pointer: str, faults: int) -> None:
 
     found = schema_faults(manifest, schemas(input=msgspec.json.schema(Batch)))
     assert ["/manifest/estimate/tasks/count_of"] * faults == [fault.field for fault in found]
+
+
+class Batched(msgspec.Struct, forbid_unknown_fields=True):
+    """An input that names files, some of them in parts of it."""
+
+    sources: list["Source"]
+    title: str = ""
+    file: Annotated[str, msgspec.Meta(extra_json_schema={"format": "agora-file"})] | None = None
+
+
+class Source(msgspec.Struct):
+    """A part that names a file."""
+
+    file: Annotated[str, msgspec.Meta(extra_json_schema={"format": "agora-file"})]
+    next: "Source | None" = None
+
+
+@pytest.mark.parametrize(
+    ("pointer", "faults"), [("", 0), ("/file", 0), ("/sources", 0), ("/title", 1), ("/nothing", 1)]
+)
+def test_an_estimate_weighs_files(pointer: str, faults: int) -> None:
+    """
+    `size_of` must name a part of the input in which the schema says that files are named, at any depth.
+    """
+    manifest = changed(estimate={"tasks": Estimate(size_of=pointer)})
+
+    found = schema_faults(manifest, schemas(input=msgspec.json.schema(Batched)))
+    assert ["/manifest/estimate/tasks/size_of"] * faults == [fault.field for fault in found]
+
+
+def test_a_basis_may_rate_several_meters() -> None:
+    """
+    Under one basis each meter has its own price, so that a package may ask for its work and for its volume.
+    """
+    volume = OfferedPrice(basis="task", meter="gigabytes", unit_price=Decimal("0.1"))
+    estimate = AN_ESTIMATE | {"gigabytes": Estimate(fixed=Decimal(1))}
+
+    assert [] == manifest_faults(changed(prices=[A_PRICE, volume], estimate=estimate))
 
 
 def test_the_announced_packages_are_sound_and_complete() -> None:
