@@ -2,9 +2,9 @@
 
 import sys
 
-from tests.faults import runs
+from tests.faults import money, runs
 
-COMMANDS = {"runs": runs.main}
+COMMANDS = {"runs": runs.main, "money": money.main}
 
 
 def main() -> int:

@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import secrets
+import shutil
 import signal
 import sys
 import time
@@ -16,7 +17,7 @@ from typing import Self
 
 import nats
 from agora_contracts.permissions import permissions
-from agora_kit.provision import DatabasePasswords, DatabaseUrls, provision
+from agora_kit.provision import DatabasePasswords, DatabaseUrls, provision, urls_of
 
 from agora_local.blocking import run_in_thread
 from agora_local.parts import Nats, Part, PartFailed, Postgres, Temporal
@@ -30,6 +31,7 @@ from agora_local.unit import Unit, UnitState
 _LOG_LIMIT_BYTES = 20 * 1024**2
 _CRASHES_UNTIL_GIVING_UP = 5
 _HEALTH_SECONDS = 2.5
+_END_SECONDS = 10.0
 
 type Say = Callable[[str], None]
 
@@ -196,6 +198,34 @@ class Platform:
     def kill(self, name: str) -> None:
         """SIGKILL one part or process; it is restarted as after any crash."""
         self._unit(name).kill()
+
+    def kill_and_start(self, name: str, number: signal.Signals = signal.SIGKILL) -> None:
+        """End one part or process by a signal and start it at once, however often it has ended lately.
+
+        Raises:
+            PartFailed: a part does not come up again.
+        """
+        unit = self._unit(name)
+        unit.process.signal(number)
+        if not unit.process.wait(_END_SECONDS):
+            unit.kill()
+        unit.stop()
+        unit.start()
+
+    def lose_streams(self) -> None:
+        """Kill NATS, delete what JetStream has stored, and start it.
+
+        Raises:
+            PartFailed: it does not come up again.
+        """
+        self._unit("nats").kill()
+        self._unit("nats").stop()
+        shutil.rmtree(self.nats.folder / "store")
+        self._unit("nats").start()
+
+    def database_urls(self, service: str) -> DatabaseUrls:
+        """The URLs of a service's database, once the platform was started."""
+        return urls_of(self.postgres.url, service, self._database_passwords([service])[service])
 
     def restart(self, name: str) -> None:
         """Stop one part or process in order and start it again; returns when it has ended."""
