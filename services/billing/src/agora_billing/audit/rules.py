@@ -95,6 +95,33 @@ RULES: dict[str, str] = {
         LEFT JOIN (SELECT run, sum(promotional_part) AS part FROM refunds GROUP BY run) r USING (run)
         LEFT JOIN (SELECT run, sum(amount) AS amount FROM promotion_uses GROUP BY run) u USING (run)
     """,
+    "a budget has reserved what its open holds set aside": """
+        SELECT b.account_id, b.budget_id || ' from ' || w.starts_at::date AS subject,
+               coalesce(r.amount, 0) AS expected, w.reserved AS found
+        FROM budget_windows w JOIN budgets b USING (budget_id)
+        LEFT JOIN (
+            SELECT u.window_id, sum(h.amount) AS amount
+            FROM holds h CROSS JOIN unnest(h.windows) AS u (window_id)
+            WHERE h.state IN ('tentative', 'firm') GROUP BY u.window_id
+        ) r USING (window_id)
+    """,
+    "a budget has spent what customers paid for the runs that count in it": """
+        SELECT b.account_id, b.budget_id || ' from ' || w.starts_at::date AS subject,
+               coalesce(s.amount, 0) AS expected, w.spent AS found
+        FROM budget_windows w JOIN budgets b USING (budget_id)
+        LEFT JOIN (
+            SELECT u.window_id, sum(c.paid - coalesce(r.paid, 0)) AS amount
+            FROM (
+                SELECT DISTINCT ON (run) run, amount - platform_part AS paid
+                FROM charges ORDER BY run, revision DESC
+            ) c
+            JOIN holds h USING (run) CROSS JOIN unnest(h.windows) AS u (window_id)
+            LEFT JOIN (
+                SELECT run, sum(amount - platform_part) AS paid FROM refunds GROUP BY run
+            ) r USING (run)
+            GROUP BY u.window_id
+        ) s USING (window_id)
+    """,
     "what an account's promotions cost is what was granted and has not expired": """
         SELECT a.account_id, a.account_id AS subject, coalesce(g.cost, 0) AS expected,
                coalesce(e.cost, 0) AS found
