@@ -20,6 +20,7 @@ from agora_contracts.execution import (
     UsageRecorded,
 )
 from agora_contracts.platform import ListDeadLetters
+from agora_execution.runs import store
 from agora_execution.runs.model import Ending, NewRun, StepResult, UsageItem, step_id, usage_id
 
 from .asking import ACCOUNT, TENANT, new_id
@@ -150,6 +151,36 @@ async def test_a_step_recorded_twice_counts_once(echo_listed: Platform) -> None:
     assert ("recorded", "known", b'{"visits":1}') == (first.state, second.state, second.update)
     assert 1 == len(await echo_listed.events(UsageRecorded, entity=run))
     assert ["repeated"] == [row.reason for row in await echo_listed.rows("SELECT reason FROM platform_costs")]
+
+
+async def test_the_recorded_attempt_itself_comes_again(echo_listed: Platform) -> None:
+    """
+    Where the answer to a COMMIT was lost, the same attempt is recorded again: what it used is billed, and no
+    platform cost as well.
+    """
+    run = new_id("run")
+    recorder = echo_listed.recorder
+    await recorder.accept(accepted(run))
+    result = step_result(run)
+    first, again = await recorder.record(result), await recorder.record(result)
+
+    assert ("recorded", "known") == (first.state, again.state)
+    assert 1 == len(await echo_listed.events(UsageRecorded, entity=run))
+    assert [] == await echo_listed.rows("SELECT reason FROM platform_costs")
+
+
+async def test_a_cancellation_does_not_touch_a_run_that_has_ended(echo_listed: Platform) -> None:
+    """
+    The end won the race: a cancellation that was on its way leaves no mark on the run.
+    """
+    run = new_id("run")
+    await echo_listed.recorder.accept(accepted(run))
+    await echo_listed.recorder.end(Ending(run=run, outcome="succeeded", at=utc_now()))
+    async with echo_listed.database.system() as connection:
+        await store.request_cancel(connection, run)
+
+    [row] = await echo_listed.rows("SELECT status, cancel_requested_at FROM runs WHERE id = :r", r=run)
+    assert ("succeeded", None) == tuple(row)
 
 
 async def test_attempts_in_one_batch_are_told_apart(echo_listed: Platform) -> None:
@@ -344,7 +375,7 @@ async def test_the_hold_of_a_run_is_asked_for_with_what_it_is_for(echo_listed: P
 
     expected = PlaceHold(
         run=run.id, fingerprint="f1", tenant=TENANT, account=ACCOUNT, price_version="price_echo_1.0.0",
-        basis="task", estimates=placed.estimates,
+        basis="task", estimates=placed.estimates, api_key="key_one",
     )  # fmt: skip
     assert expected == placed
     assert [("tasks", Decimal(1))] == [(one.meter, one.quantity) for one in placed.estimates]

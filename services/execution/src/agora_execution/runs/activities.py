@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -62,6 +62,7 @@ log = structlog.get_logger()
 _HEARTBEAT_SECONDS = 5.0
 _PROGRESS_WAITING_MAX = 100
 _PATIENCE_SECONDS = 25.0
+_ABSENCES_MAX = 10_000
 
 _NOT_BEGUN = {"ended": RUN_ENDED, "cancelled": CANCELLED, "hold_lost": HOLD_LOST}
 """Why a run takes no step, by what came of beginning it."""
@@ -75,6 +76,7 @@ class RunActivities:
         self._broker = broker
         self._ports = ports
         self._live: set[asyncio.Task[None]] = set()
+        self._absences = Absences()
 
     @property
     def all(self) -> list[Any]:
@@ -102,19 +104,20 @@ class RunActivities:
         The first one of a run confirms its hold before anything else: begun together they cost the workflow one
         activation less.
         """
-        known = await self._prepare(step)
-        if known is not None:
-            return msgspec.Raw(known)
-        agent = agents.get(step.task.package)
-        definition = agent.nodes[step.node]
-        try:
-            async with self._heartbeat(definition):
-                result = await self._attempt(agent, definition, step)
-        except Exception as error:
-            raise _failure(definition, step, error) from error
-        record = await _patiently(self._recorder.record, result)
-        _require_open(record)
-        return msgspec.Raw(record.update)
+        with self._absences.counted(step.step):
+            known = await self._prepare(step)
+            if known is not None:
+                return msgspec.Raw(known)
+            agent = agents.get(step.task.package)
+            definition = agent.nodes[step.node]
+            try:
+                async with self._heartbeat(definition):
+                    result = await self._attempt(agent, definition, step)
+            except Exception as error:
+                raise self._failure(definition, step, error) from error
+            record = await _patiently(self._recorder.record, result)
+            _require_open(record)
+            return msgspec.Raw(record.update)
 
     @activity.defn
     async def open_run(self, step: StepTask) -> Opening:
@@ -122,26 +125,27 @@ class RunActivities:
 
         What fails beside the step itself, in the graph, is left to the workflow: it follows the same graph.
         """
-        known = await self._prepare(step)
-        if known is not None:
-            return Opening(taken=True, update=msgspec.Raw(known))
-        agent = agents.get(step.task.package)
-        definition = agent.nodes[step.node]
-        first = FirstStep(agent, step, lambda task: self._attempt(agent, definition, task))
-        ending = await first.follow()
-        if first.failure is not None:
-            raise _failure(definition, step, first.failure) from first.failure
-        if first.result is None:
-            return Opening()
-        if ending is None:
-            record = await _patiently(self._recorder.record, first.result)
-        else:
-            run = fresh_run(step.task)
-            record = await _patiently(self._recorder.finish, run, first.result, _ending(ending))
-        if record.outcome is not None:
-            return Opening(outcome=record.outcome)
-        _require_open(record)
-        return Opening(taken=True, update=msgspec.Raw(record.update))
+        with self._absences.counted(step.step):
+            known = await self._prepare(step)
+            if known is not None:
+                return Opening(taken=True, update=msgspec.Raw(known))
+            agent = agents.get(step.task.package)
+            definition = agent.nodes[step.node]
+            first = FirstStep(agent, step, lambda task: self._attempt(agent, definition, task))
+            ending = await first.follow()
+            if first.failure is not None:
+                raise self._failure(definition, step, first.failure) from first.failure
+            if first.result is None:
+                return Opening()
+            if ending is None:
+                record = await _patiently(self._recorder.record, first.result)
+            else:
+                run = fresh_run(step.task)
+                record = await _patiently(self._recorder.finish, run, first.result, _ending(ending))
+            if record.outcome is not None:
+                return Opening(outcome=record.outcome)
+            _require_open(record)
+            return Opening(taken=True, update=msgspec.Raw(record.update))
 
     async def _prepare(self, step: StepTask) -> bytes | None:
         """Begin the run with its first step. Returns the step's update when it is recorded already."""
@@ -203,6 +207,10 @@ class RunActivities:
             with suppress(asyncio.CancelledError):
                 await beating
 
+    def _failure(self, definition: StepDefinition, step: StepTask, error: Exception) -> ApplicationError:
+        own = activity.info().attempt - self._absences.of(step.step)
+        return _failure(definition, step, error, max(own, 1))
+
     def _publish(self, step: StepTask, progress: Progress) -> None:
         """Live only: what cannot be sent at once is dropped, and never fails or delays the step."""
         if len(self._live) >= _PROGRESS_WAITING_MAX:
@@ -218,7 +226,12 @@ class RunActivities:
             self._broker.publish_live(live_subject(step.task.tenant, step.task.run), message)
         )
         self._live.add(sending)
-        sending.add_done_callback(self._live.discard)
+        sending.add_done_callback(self._sent)
+
+    def _sent(self, sending: asyncio.Task[None]) -> None:
+        self._live.discard(sending)
+        if not sending.cancelled() and (error := sending.exception()) is not None:
+            log.debug("progress not sent", error=repr(error))
 
 
 def _ending(ending: RunEnding) -> Ending:
@@ -265,6 +278,39 @@ def _is_away(error: Exception) -> bool:
     return is_transient(error)
 
 
+def _is_absence(error: BaseException | None) -> bool:
+    """Whether an attempt ended because a part of the platform was away, and not by the agent's doing."""
+    return isinstance(error, PlatformAway) or (isinstance(error, AgoraError) and _is_away(error))
+
+
+class Absences:
+    """How many attempts at each step this worker's platform, and not the agent, has cost.
+
+    Temporal counts every attempt; these do not count against the step's policy. Kept in memory: with a worker that
+    dies its count is lost, and the step has so many attempts fewer.
+    """
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+
+    def of(self, step: str) -> int:
+        """How many of the step's attempts the platform has cost so far."""
+        return self._counts.get(step, 0)
+
+    @contextmanager
+    def counted(self, step: str) -> Iterator[None]:
+        """Count the attempt inside when it ends by an absence; forget the step when it is done."""
+        try:
+            yield
+        except Exception as error:
+            if _is_absence(error) or _is_absence(error.__cause__):
+                if len(self._counts) >= _ABSENCES_MAX:
+                    self._counts.pop(next(iter(self._counts)))
+                self._counts[step] = self.of(step) + 1
+            raise
+        self._counts.pop(step, None)
+
+
 async def _patiently[**P, R](call: Callable[P, Awaitable[R]], *args: P.args, **kwargs: P.kwargs) -> R:
     """Wait out a part of the platform that is away: the node's work must not be lost, nor its attempts used up."""
     try:
@@ -289,8 +335,8 @@ def _timed_out() -> ApplicationError:
     return ApplicationError(TIMED_OUT.detail, TIMED_OUT, type=TIMED_OUT.code, non_retryable=True)
 
 
-def _failure(definition: StepDefinition, step: StepTask, error: Exception) -> ApplicationError:
-    """How Temporal should take a failed attempt: for good, or to be tried again by the step's policy."""
+def _failure(definition: StepDefinition, step: StepTask, error: Exception, attempt: int) -> ApplicationError:
+    """How Temporal should take the agent's `attempt` that failed: for good, or to be tried again by its policy."""
     if isinstance(error, InputRejected):
         reason = RunError(code=error.code, detail=error.detail, place=error.place)
         return ApplicationError(error.detail, reason, type="rejected", non_retryable=True)
@@ -302,9 +348,8 @@ def _failure(definition: StepDefinition, step: StepTask, error: Exception) -> Ap
         reason = RunError(code=error.slug, detail=str(error))
         return ApplicationError(str(error), reason, type="refused", non_retryable=True)
     policy = POLICIES[definition.retry]
-    attempt = activity.info().attempt
     log.warning("step attempt failed", run=step.task.run, step=step.step, attempt=attempt, exc_info=error)
-    away = isinstance(error, PlatformAway) or (isinstance(error, AgoraError) and _is_away(error))
+    away = _is_absence(error)
     final = attempt >= policy.attempts_max and not away
     asked = error.after_seconds if isinstance(error, Retryable) else None
     wait_seconds = 0 if final else policy.delay_seconds(attempt) if asked is None else asked

@@ -194,11 +194,14 @@ async def record_steps(
         if run is None:
             answers.append(AgoraError("not_found", f"no run {result.run}"))
         elif result.step in known:
-            await store.record_platform_cost(connection, result, run, "repeated")
+            update, *taken_by = known[result.step]
+            # The same attempt again, as when the answer to its COMMIT was lost, is what was recorded.
+            if taken_by != [result.attempt, result.started_at]:
+                await store.record_platform_cost(connection, result, run, "repeated")
             answers.append(
                 StepRecord(
                     state="known",
-                    update=known[result.step],
+                    update=update,
                     cancel_requested=run.cancel_requested,
                     outcome=run.status if run.ended else None,
                 )
@@ -207,7 +210,7 @@ async def record_steps(
             await store.record_platform_cost(connection, result, run, "late")
             answers.append(StepRecord(state="ended"))
         else:
-            known[result.step] = result.update
+            known[result.step] = (result.update, result.attempt, result.started_at)
             fact = _take_up(run, result)
             recorded.append((result, run, fact.seq))
             entries.append(_entry(run.id, run.tenant, fact.seq, "step.recorded", result.finished_at, fact))

@@ -37,7 +37,7 @@ _LOCK = _statement("""
 """)
 
 _KNOWN_STEPS = _statement("""
-    SELECT id, result FROM steps WHERE run_id = ANY(CAST(:runs AS text[])) AND id = ANY(CAST(:ids AS text[]))
+    SELECT id, result, attempt, started_at FROM steps WHERE run_id = ANY(CAST(:runs AS text[])) AND id = ANY(CAST(:ids AS text[]))
 """)
 
 STEP_ROWS = """unnest(CAST(:step_runs AS text[]), CAST(:step_ids AS text[]), CAST(:step_tenants AS text[]),
@@ -128,12 +128,14 @@ async def lock_runs(connection: AsyncConnection, ids: Iterable[str]) -> dict[str
     }
 
 
-async def known_steps(connection: AsyncConnection, results: Sequence[StepResult]) -> dict[str, bytes]:
-    """Which of these steps are recorded already, and with what update."""
+async def known_steps(
+    connection: AsyncConnection, results: Sequence[StepResult]
+) -> dict[str, tuple[bytes, int, datetime]]:
+    """Which of these steps are recorded already: with what update, by which attempt, and when that began."""
     rows = await connection.execute(
         _KNOWN_STEPS, {"runs": list({one.run for one in results}), "ids": [one.step for one in results]}
     )
-    return {row.id: row.result for row in rows}
+    return {row.id: (row.result, row.attempt, row.started_at) for row in rows}
 
 
 async def step_result(connection: AsyncConnection, run: str, step: str) -> bytes | None:
@@ -291,8 +293,11 @@ async def save_charges(
 
 
 async def request_cancel(connection: AsyncConnection, run: str) -> None:
-    """Note that the customer wants the run to stop."""
+    """Note that the customer wants the run to stop; one that has ended meanwhile stays as it is."""
     await connection.execute(
-        text("UPDATE runs SET cancel_requested_at = coalesce(cancel_requested_at, now()) WHERE id = :id"),
+        text(
+            "UPDATE runs SET cancel_requested_at = coalesce(cancel_requested_at, now()) "
+            "WHERE id = :id AND finished_at IS NULL"
+        ),
         {"id": run},
     )
