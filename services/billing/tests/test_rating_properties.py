@@ -275,8 +275,10 @@ def test_a_quote_holds_whatever_other_runs_do_to_the_window(name: str, data: st.
     before, others, used = data.draw(usages()), data.draw(usages()), data.draw(usages())
     estimate = Usage(of([used.quantity, data.draw(SOMEWHAT)]).quantity, used.events + 1)
 
-    quoted = model.total(model.worst(price, estimate, before))
+    lines = model.worst(price, estimate, before)
+    quoted = model.total(lines)
 
+    assert Fraction(quoted, 10**6) == sum((Fraction(one.amount) for one in lines), Fraction(0))
     assert model.added(price, before.plus(others), used).amount <= quoted
 
 
@@ -324,7 +326,7 @@ def test_the_quote_of_a_dearer_volume_stands_for_all_units_before():
     ("charge_model", "before", "expected"),
     [
         (FlatModel(amount=Decimal(20)), 0, "20.000001"),
-        (FlatModel(amount=Decimal(20)), 1, "0.000001"),
+        (FlatModel(amount=Decimal(20)), 1, "0"),
         (PackageModel(size=Decimal(100), price=Decimal(3)), 50, "3.000001"),
         (GraduatedModel(tiers=[Tier(up_to=Decimal(10), unit_price=Decimal(2)), Tier(unit_price=Decimal(1))]), 0,
          "2.000001"),

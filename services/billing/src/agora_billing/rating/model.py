@@ -69,7 +69,8 @@ def worst(price: OfferedPrice, usage: Usage, before: Usage = NOTHING) -> list[Qu
     """What a run can cost at most that uses `usage` at most, when its window has used `before` or more.
 
     Under the window of a run: the dearest of all smaller usages. Under a longer one: the worst marginal price
-    that it could meet, whatever other runs add to the window before it is settled.
+    that it could meet, whatever other runs add to the window before it is settled; that comes to whole
+    micro-units, and is added to the rounded rest of a quote as its charges are to the rest of a charge.
     """
     return _lines(price, worst_parts(price, usage, before))
 

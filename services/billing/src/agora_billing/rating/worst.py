@@ -12,7 +12,9 @@ settlement: at least what it has used now, and nobody knows how much more, becau
 |                      | at a tier's end    | for all units before                                             |
 
 A minimum is met once; a maximum leaves no more than what is not charged yet. Rounding two totals half to even can
-make their difference up to one micro-unit more than exact, which is a part of the bound.
+make their difference up to one micro-unit more than exact: what is charged in whole micro-units is then at most the
+next one above the exact bound, and that is what is quoted. A charge adds such differences to the rounded rest of a run;
+a quote must add its parts up in the same way.
 """
 
 from collections.abc import Iterator, Sequence
@@ -59,8 +61,16 @@ def worst_parts(price: OfferedPrice, usage: Usage, before: Usage) -> list[Part]:
     if price.minimum is not None and not is_used(price.model, before) and bound < price.minimum:
         text = f"{name}, raised to the minimum of {plain(price.minimum)} per {price.window}"
         found.append(Part("minimum", text, ONE, EXACT.subtract(price.minimum, bound)))
-    text = f"{name}, rounding of the {price.window}'s total, at most"
-    return [*found, Part("rounding", text, ONE, _MICRO_UNIT)]
+        bound = price.minimum
+    if bound:
+        text = f"{name}, rounding of the {price.window}'s total, at most"
+        found.append(Part("rounding", text, ONE, EXACT.subtract(_next_micro_unit(bound), bound)))
+    return found
+
+
+def _next_micro_unit(amount: Decimal) -> Decimal:
+    """The next whole micro-unit above an amount."""
+    return EXACT.multiply(EXACT.add(EXACT.divide_int(amount, _MICRO_UNIT), ONE), _MICRO_UNIT)
 
 
 # --- a run by itself -----------------------------------------------------------------------------
