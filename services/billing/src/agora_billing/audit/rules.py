@@ -74,6 +74,35 @@ RULES: dict[str, str] = {
         SELECT h.account_id, h.run AS subject, (h.state = 'settled')::integer AS expected, count(c.run) AS found
         FROM holds h LEFT JOIN charges c ON c.run = h.run AND c.kind = 'settled' GROUP BY h.account_id, h.run
     """,
+    "what a budget has reserved is held by open holds that count in it": """
+        SELECT b.account_id, b.budget_id || '/' || w.window_id AS subject,
+               coalesce(sum(h.amount), 0) AS expected, w.reserved AS found
+        FROM budget_windows w
+        JOIN budgets b USING (budget_id)
+        LEFT JOIN (
+            SELECT unnest(windows) AS window_id, amount FROM holds WHERE state IN ('tentative', 'firm')
+        ) h USING (window_id)
+        GROUP BY b.account_id, b.budget_id, w.window_id
+    """,
+    "what a budget has spent was charged to customers and not refunded": """
+        SELECT b.account_id, b.budget_id || '/' || w.window_id AS subject,
+               coalesce(sum(c.paid - coalesce(r.paid, 0)), 0) AS expected, w.spent AS found
+        FROM budget_windows w
+        JOIN budgets b USING (budget_id)
+        LEFT JOIN (SELECT run, unnest(windows) AS window_id FROM holds) h USING (window_id)
+        LEFT JOIN (
+            SELECT DISTINCT ON (run) run, amount - platform_part AS paid FROM charges
+            ORDER BY run, revision DESC
+        ) c USING (run)
+        LEFT JOIN (
+            SELECT run, sum(amount - platform_part) AS paid FROM refunds GROUP BY run
+        ) r USING (run)
+        GROUP BY b.account_id, b.budget_id, w.window_id
+    """,
+    "a hold keeps to its run's own limit": """
+        SELECT account_id, run AS subject, least(amount, run_limit) AS expected, amount AS found
+        FROM holds WHERE run_limit IS NOT NULL
+    """,
     "what is left of an account's grants is its promotional credit": """
         SELECT a.account_id, a.account_id AS subject, coalesce(sum(g.remaining), 0) AS expected,
                a.promotional AS found
