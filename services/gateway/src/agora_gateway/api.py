@@ -29,6 +29,7 @@ from agora_gateway.operators import routes as operators
 from agora_gateway.packages import routes as packages
 from agora_gateway.runs import routes as runs
 from agora_gateway.runs.feeds import RunFeeds
+from agora_gateway.usage import export_routes, report_routes
 from agora_gateway.usage import routes as usage
 
 CACHED_PATHS = frozenset({f"{PREFIX}/packages", f"{PREFIX}/categories"})
@@ -59,6 +60,8 @@ def create_api(
             runs.router,
             files_routes.router,
             usage.router,
+            report_routes.router,
+            export_routes.router,
             account.router,
             budgets.router,
             identity_routes.router,

@@ -8,9 +8,10 @@ from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 from litestar.types import Guard
 
-Scope = Literal["read", "execute", "files", "account", "keys"]
+Scope = Literal["read", "execute", "files", "account", "keys", "usage"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
-"""What a key may do: read the marketplace and runs, start and hire, files, money, other keys."""
+"""What a key may do: read the marketplace and runs, start and hire, files, money, other keys, usage of
+one's own to report and correct."""
 
 
 class Tenant(msgspec.Struct, frozen=True, kw_only=True):

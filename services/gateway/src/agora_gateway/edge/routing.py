@@ -53,6 +53,8 @@ FileId = Annotated[str, _id("file", "file")]
 KeyId = Annotated[str, _id("key", "API key")]
 TenantId = Annotated[str, _id("ten", "tenant")]
 BudgetId = Annotated[str, _id("bud", "budget")]
+RefusedId = Annotated[str, _id("ref", "refused event")]
+ExportId = Annotated[str, _id("exp", "export")]
 
 TENANT_SECURITY: list[dict[str, list[str]]] = [{"bearer": []}, {"key": []}]
 OPERATOR_SECURITY: list[dict[str, list[str]]] = [{"operator": []}]
@@ -81,6 +83,8 @@ _NOUNS = {
     "key": "API key",
     "ten": "tenant",
     "bud": "budget",
+    "ref": "refused event",
+    "exp": "export",
 }
 
 

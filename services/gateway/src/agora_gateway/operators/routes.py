@@ -46,7 +46,7 @@ from agora_gateway.identity.shapes import (
     new_key_shape,
     tenant_shape,
 )
-from agora_gateway.operators import credit_routes, platform_routes, shapes
+from agora_gateway.operators import credit_routes, platform_routes, shapes, usage_routes
 from agora_gateway.operators.shapes import PublishBody, StateBody, TopUpBody
 from agora_gateway.packages.shapes import A_DETAIL, PackageDetailShape, package_detail
 from agora_gateway.refunds import routes as refund_routes
@@ -241,6 +241,7 @@ router = Router(
         *credit_routes.handlers,
         *platform_routes.handlers,
         *refund_routes.handlers,
+        *usage_routes.handlers,
     ],
     guards=[operators_only],
     tags=["Operator"],
