@@ -22,7 +22,7 @@ from faststream import AckPolicy
 from faststream.nats import NatsBroker, NatsMessage, NatsResponse
 from nats.aio.client import Client
 
-from agora_kit import telemetry
+from agora_kit import failpoints, telemetry
 from agora_kit.consumer import EventConsumer, Handler
 from agora_kit.database import UNSTORABLE, Database, is_transient, is_unstorable
 from agora_kit.durable import DurableConsumer
@@ -143,6 +143,7 @@ class Broker:
             except msgspec.MsgspecError as error:
                 return _refusal(AgoraError("malformed_request", f"{request.__name__}: {error}"))
             self._in_flight += 1
+            failpoints.enter(request.__name__)
             try:
                 reply = _encoder.encode(await answer(asked))
                 if len(reply) > self._bytes_max:

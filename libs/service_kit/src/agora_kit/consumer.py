@@ -16,7 +16,7 @@ from nats.aio.msg import Msg
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from agora_kit import dead_letters, telemetry
+from agora_kit import dead_letters, failpoints, telemetry
 from agora_kit.database import Database, is_transient
 from agora_kit.dead_letters import Refused
 from agora_kit.durable import TRIES, DurableConsumer, hand_back, is_final
@@ -118,6 +118,7 @@ class EventConsumer(DurableConsumer):
             committed()
         for message in messages:
             await message.ack()
+        failpoints.reach("after_ack")
 
     async def _apply_singly(
         self, good: list[tuple[Msg, Envelope[Any]]], refused: list[tuple[Msg, str]], database: Database

@@ -20,6 +20,8 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from agora_kit import failpoints
+
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
     "uq": "uq_%(table_name)s_%(column_0_N_name)s",
@@ -114,12 +116,18 @@ class Database:
                 text("SELECT set_config('agora.tenant_id', :tenant, true)"), {"tenant": tenant}
             )
             yield connection
+            written = failpoints.armed() and await _is_written(connection)
+        if written:
+            failpoints.reach("after_commit")
 
     @asynccontextmanager
     async def system(self) -> AsyncIterator[AsyncConnection]:
         """One transaction under the system role, for work across tenants."""
         async with self._system_engine.begin() as connection:
             yield connection
+            written = failpoints.armed() and await _is_written(connection)
+        if written:
+            failpoints.reach("after_commit")
 
     @asynccontextmanager
     async def autocommit(self) -> AsyncIterator[AsyncConnection]:
@@ -143,6 +151,15 @@ class Database:
         """Give every connection back."""
         await self._tenant_engine.dispose()
         await self._system_engine.dispose()
+
+
+async def _is_written(connection: AsyncConnection) -> bool:
+    """Whether the transaction that is about to commit has written anything; a failpoint may be just before it."""
+    answer = await connection.execute(text("SELECT pg_current_xact_id_if_assigned() IS NOT NULL"))
+    written = bool(answer.scalar_one())
+    if written:
+        failpoints.reach("before_commit")
+    return written
 
 
 async def driver(connection: AsyncConnection) -> asyncpg.Connection:

@@ -14,6 +14,7 @@ from nats.aio.msg import Msg
 from nats.js.api import AckPolicy, ConsumerConfig
 from sqlalchemy.exc import DBAPIError
 
+from agora_kit import failpoints
 from agora_kit.database import Database
 from agora_kit.dead_letters import Refused
 from agora_kit.pull import Pull
@@ -22,6 +23,9 @@ log = structlog.get_logger()
 
 TRIES = 5
 """After so many deliveries an unforeseen error makes a message a dead letter."""
+
+ACK_WAIT_SECONDS = 30.0
+"""After so long without an answer a message is delivered again: what a process that died had at hand waits for it."""
 
 _NAK_SECONDS = (0.2, 1.0, 5.0, 15.0)
 
@@ -65,6 +69,7 @@ class DurableConsumer:
 
     async def run(self, connection: Client, database: Database) -> None:
         """Consume until cancelled. Finishes the batch at hand before it ends."""
+        failpoints.enter(self.name)
         while True:
             try:
                 await self._consume(connection, database)
@@ -78,7 +83,7 @@ class DurableConsumer:
             ConsumerConfig(
                 durable_name=self.name,
                 ack_policy=AckPolicy.EXPLICIT,
-                ack_wait=30,
+                ack_wait=ACK_WAIT_SECONDS,
                 max_deliver=-1,
                 max_ack_pending=max(2000, 4 * self._batch_max),
                 filter_subjects=self.subjects if len(self.subjects) > 1 else None,

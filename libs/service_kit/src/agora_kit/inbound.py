@@ -13,7 +13,7 @@ from agora_contracts.subjects import Stream, tenant_of
 from nats.aio.msg import Msg
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from agora_kit import dead_letters
+from agora_kit import dead_letters, failpoints
 from agora_kit.database import Database, is_transient
 from agora_kit.dead_letters import Refused
 from agora_kit.durable import TRIES, DurableConsumer, hand_back, is_final
@@ -74,6 +74,7 @@ class InboundConsumer(DurableConsumer):
             return
         for message in messages:
             await message.ack()
+        failpoints.reach("after_ack")
 
     async def _apply_one(self, message: Msg, database: Database) -> None:
         try:

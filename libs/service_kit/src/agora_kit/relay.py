@@ -20,6 +20,7 @@ from nats.js.api import DiscardPolicy, RetentionPolicy, StreamConfig
 from nats.js.errors import NotFoundError
 from sqlalchemy import text
 
+from agora_kit import failpoints
 from agora_kit.database import Database
 from agora_kit.lost_streams import LostStreams
 from agora_kit.outbox import RETENTION_DAYS
@@ -76,6 +77,7 @@ class Relay:
 
     async def run(self) -> None:
         """Relay until cancelled; every failure is logged and retried."""
+        failpoints.enter("relay")
         while True:
             try:
                 await self._lead()
@@ -145,6 +147,7 @@ class Relay:
         if len(rows) == _BATCH:
             # There may be more old ones (a rebuilt stream): look from the beginning again, without a pause.
             self._swept_at = -self._sweep_seconds
+        failpoints.reach("before_publish")
         acks = [
             await self._stream.publish_async(
                 row["subject"], row["payload"], headers={"Nats-Msg-Id": row["message_id"]}
@@ -155,6 +158,7 @@ class Relay:
         for future in late:
             future.cancel()
         confirmed = [row["seq"] for row, ack in zip(rows, acks, strict=True) if ack in done and _stored(ack)]
+        failpoints.reach("after_publish")
         if confirmed:
             await session.execute(_DONE, confirmed, timeout=_STATEMENT_SECONDS)
         if len(confirmed) < len(rows):

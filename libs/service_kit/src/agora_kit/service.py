@@ -10,7 +10,7 @@ import msgspec
 import structlog
 from agora_contracts.platform import GetHealth, ListDeadLetters, ReplayDeadLetters, ReplayReport
 
-from agora_kit import dead_letters, telemetry
+from agora_kit import dead_letters, failpoints, telemetry
 from agora_kit.broker import Broker
 from agora_kit.database import Database, is_current, migrate
 from agora_kit.dead_letters import Refused
@@ -169,6 +169,7 @@ async def unless(asked: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
 
 
 async def _repeat(name: str, seconds: float, work: Work) -> None:
+    failpoints.enter(name)
     while True:
         try:
             await work()
