@@ -5,6 +5,7 @@ import agora_metering.exports.store
 import agora_metering.ingest.store
 import agora_metering.meters.builds
 import agora_metering.meters.store
+import agora_metering.partitions.store
 import agora_metering.periods.store
 import agora_metering.refusals.store
 import agora_metering.runs.store

@@ -137,8 +137,9 @@ async def test_malformed_events_are_dead_letters(
     assert 2 == (await until_counted(asker, 2)).counted
     letters = await until_refused(asker, len(malformed))
     assert len(malformed) == len(letters)
-    for letter, reason in zip(letters, malformed.values(), strict=True):
-        assert reason in letter.reason
+    # Batches are applied side by side, so that refusals come in no order.
+    reasons = [letter.reason for letter in letters]
+    assert all(any(reason in one for one in reasons) for reason in malformed.values())
 
 
 async def test_what_the_database_cannot_hold_is_a_dead_letter(

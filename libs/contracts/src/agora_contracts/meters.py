@@ -86,7 +86,10 @@ class DeleteMeter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RebuildMeter(msgspec.Struct, frozen=True, kw_only=True):
-    """Operator: make a meter's totals anew from the stored events, which mends what a check has found."""
+    """Operator: make a meter's totals anew from the stored events, which mends what a check has found.
+
+    The key may be that of a recorded meter that nobody has defined.
+    """
 
     tenant: str
     key: str

@@ -63,6 +63,15 @@ def _events() -> None:
             CONSTRAINT ck_usage_period_single CHECK (single)
         )
     """)
+    # No row, or one: the month before which nothing is kept by event and by minute.
+    op.execute("""
+        CREATE TABLE usage_kept (
+            single boolean NOT NULL DEFAULT true,
+            since date NOT NULL,
+            CONSTRAINT pk_usage_kept PRIMARY KEY (single),
+            CONSTRAINT ck_usage_kept_single CHECK (single)
+        )
+    """)
     op.execute("INSERT INTO usage_period (current) VALUES (date_trunc('month', now() AT TIME ZONE 'UTC'))")
     # What each stored event counts for now. `place` is where its row lies, to be read piece by piece.
     op.execute("""
@@ -246,7 +255,7 @@ def _partitions() -> None:
 
 def downgrade() -> None:
     op.execute("DROP VIEW usage_effective")
-    for table in (*TABLES, "usage_period", "outbox", "inbox", "dead_letters"):
+    for table in (*TABLES, "usage_period", "usage_kept", "outbox", "inbox", "dead_letters"):
         op.execute(f"DROP TABLE {table}")
     op.execute("DROP FUNCTION notify_outbox()")
     op.execute("DROP FUNCTION ensure_usage_partition(text, date)")

@@ -3,6 +3,7 @@
 from agora_kit.service import Service
 from agora_kit.settings import load_settings
 
+from agora_metering.checks import handlers as checks
 from agora_metering.corrections import handlers as corrections
 from agora_metering.exports import handlers as exports
 from agora_metering.ingest import handlers as ingest
@@ -28,6 +29,7 @@ def build(settings: MeteringSettings | None = None) -> Service:
     meters.register(service, settings)
     queries.register(service)
     partitions.register(service, settings)
+    checks.register(service, settings)
     ingest.register(service, settings)
     refusals.register(service, settings)
     corrections.register(service)

@@ -11,9 +11,10 @@ class MeteringSettings(ServiceSettings, frozen=True, kw_only=True):
     `incomplete_sweep_seconds`, and again after as long while it stays so. What was counted is moved into the totals
     every `roll_seconds`; until then queries add it themselves. A deployment's month is told again when it changed, at
     most every `period_seconds`. Stored events and totals by minute are kept for `usage_retention_months` whole
-    months (at least 4, so that no duplicate is missed), or for ever without it. What was refused of outside reports is
-    kept for `refused_retention_days`. Exports are looked for every `export_sweep_seconds`; their files go into the
-    object store below `objects_folder` and are kept for `export_retention_days`.
+    months (at least 4, so that no duplicate is missed), or for ever without it. Every `check_seconds` yesterday's
+    totals are recomputed from its events. What was refused of outside reports is kept for `refused_retention_days`.
+    Exports are looked for every `export_sweep_seconds`; their files go into the object store below `objects_folder`
+    and are kept for `export_retention_days`.
     """
 
     objects_folder: str
@@ -26,6 +27,7 @@ class MeteringSettings(ServiceSettings, frozen=True, kw_only=True):
     build_sweep_seconds: float = 2.0
     partition_sweep_seconds: float = 60.0
     usage_retention_months: int | None = None
+    check_seconds: float = 6 * 3600.0
     refused_retention_days: int = 90
     export_sweep_seconds: float = 1.0
     export_retention_days: int = 7

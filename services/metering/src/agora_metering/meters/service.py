@@ -3,6 +3,7 @@
 import structlog
 from agora_contracts import meters as contracts
 from agora_contracts.problems import AgoraError
+from agora_contracts.subjects import PLATFORM_TENANT
 from agora_kit.database import Database
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -78,11 +79,22 @@ async def delete_meter(connection: AsyncConnection, command: contracts.DeleteMet
 
 
 async def rebuild_meter(connection: AsyncConnection, command: contracts.RebuildMeter) -> contracts.Meter:
-    """Make a meter's totals anew from the stored events.
+    """Make a meter's totals anew from the stored events, also those of a recorded meter without a definition.
 
     Raises:
-        AgoraError: `not_found`.
+        AgoraError: `conflict` for a tenant, when the meter is the platform's.
     """
+    await store.lock_key(connection, command.key)
+    if await store.is_taken(connection, command.tenant, command.key):
+        raise AgoraError(
+            "conflict", f"the meter {command.key} is the platform's; name the tenant {PLATFORM_TENANT}"
+        )
+    meter = await store.find(connection, command.tenant, command.key)
+    if meter is None:
+        # Made as a definition is taken away: as what was recorded says, and then nothing is left of it.
+        plain = contracts.CreateMeter(tenant=command.tenant, key=command.key, unit="unit", aggregation="sum")
+        await store.insert(connection, plain)
+        return await _start(connection, command.tenant, command.key, "deleting")
     return await _start(connection, command.tenant, command.key, "backfilling")
 
 

@@ -30,7 +30,11 @@ async def drop_old(database: Database, owner_url: str, retention_months: int) ->
     owner = await asyncpg.connect(owner_url.replace("+asyncpg", ""), timeout=5)
     try:
         dropped = []
-        for partition in await store.before(owner, kept):
+        partitions = await store.before(owner, kept)
+        if partitions:
+            async with database.system() as connection:
+                await store.keep_since(connection, kept)
+        for partition in partitions:
             await store.drop(owner, partition)
             log.info("partition dropped", partition=partition.name)
             dropped.append(partition.name)

@@ -4,11 +4,20 @@ from dataclasses import dataclass
 from datetime import date
 
 import asyncpg
-from sqlalchemy import text
+from sqlalchemy import Boolean, Column, Date, PrimaryKeyConstraint, Table, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-PARENTS = ("usage_events", "usage_minute")
-_LOCK_TIMEOUT = "2s"
+from agora_metering.database import metadata
+
+usage_kept = Table(
+    "usage_kept",
+    metadata,
+    Column("single", Boolean, nullable=False, server_default="true"),
+    Column("since", Date, nullable=False),
+    PrimaryKeyConstraint("single"),
+)
+
+LOCK_TIMEOUT = "2s"
 """How long a sweep waits for others, which then wait behind it; it tries again with the next round."""
 
 
@@ -33,7 +42,7 @@ async def accept_into(connection: AsyncConnection, month: date) -> bool:
 
     Returns whether that is new. It never goes back.
     """
-    await connection.execute(text(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'"))
+    await connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'"))
     moved = await connection.execute(
         text("UPDATE usage_period SET current = :month WHERE current < :month RETURNING current"),
         {"month": month},
@@ -47,6 +56,23 @@ async def current_month(connection: AsyncConnection) -> date:
     return month
 
 
+async def keep_since(connection: AsyncConnection, month: date) -> None:
+    """Say that of the time before a month nothing is kept any more by event and by minute."""
+    await connection.execute(
+        text("""
+            INSERT INTO usage_kept AS kept (since) VALUES (:month)
+            ON CONFLICT (single) DO UPDATE SET since = greatest(kept.since, excluded.since)
+        """),
+        {"month": month},
+    )
+
+
+async def kept_since(connection: AsyncConnection) -> date | None:
+    """Since which month everything is kept by event and by minute; None when nothing was ever dropped."""
+    month: date | None = (await connection.execute(text("SELECT since FROM usage_kept"))).scalar_one_or_none()
+    return month
+
+
 async def before(connection: asyncpg.Connection, month: date) -> list[Partition]:
     """The partitions of earlier months, also those whose dropping was interrupted, oldest first."""
     rows = await connection.fetch(
@@ -55,7 +81,7 @@ async def before(connection: asyncpg.Connection, month: date) -> list[Partition]
                coalesce(i.inhdetachpending, false) AS detaching
         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = 'partitions'
         LEFT JOIN pg_inherits i ON i.inhrelid = c.oid LEFT JOIN pg_class parent ON parent.oid = i.inhparent
-        WHERE c.relkind = 'r' AND to_date(right(c.relname, 7), 'YYYY_MM') < $1 ORDER BY 2, 1
+        WHERE c.relkind = 'r' AND right(c.relname, 7) < to_char($1::date, 'YYYY_MM') ORDER BY 2, 1
         """,
         month,
     )
@@ -71,7 +97,7 @@ async def drop(connection: asyncpg.Connection, partition: Partition) -> None:
     Raises:
         asyncpg.LockNotAvailableError: a transaction went on for too long; what is begun is finished another time.
     """
-    await connection.execute(f"SET lock_timeout = '{_LOCK_TIMEOUT}'")
+    await connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
     if partition.parent is not None:
         how = "FINALIZE" if partition.detaching else "CONCURRENTLY"
         await connection.execute(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from agora_contracts.metering import GroupBy, QueryUsage
@@ -108,6 +108,17 @@ def meter_faults(query: QueryUsage, meters: Collection[Meter]) -> list[FieldErro
         for field, name in asked
         if name not in declared
     ]
+
+
+def kept_faults(plan: Plan, kept_since: date | None) -> list[FieldError]:
+    """Whether a plan needs totals by minute that are not kept any more."""
+    if kept_since is None:
+        return []
+    kept = datetime(kept_since.year, kept_since.month, 1, tzinfo=UTC)
+    if all(one.start >= kept for one in plan.segments if one.grain == "minute"):
+        return []
+    detail = f"minutes before {kept_since} are not kept: ask for whole hours, in a time zone that has them"
+    return [FieldError(field="start", detail=detail)]
 
 
 def plan(query: QueryUsage) -> Plan:

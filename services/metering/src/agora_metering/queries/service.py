@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agora_metering.meters.model import definition_of
 from agora_metering.meters.store import visible_to
+from agora_metering.partitions.store import kept_since
 from agora_metering.queries import model, store
 from agora_metering.queries.store import Key
 from agora_metering.totals.model import Merge
@@ -30,6 +31,7 @@ async def query_usage(connection: AsyncConnection, query: QueryUsage) -> UsageRe
     asked = [one for one in meters if query.meter is None or one.key == query.meter]
     merges = {Merge.ADD} | {definition_of(one).merge for one in asked}
     plan = model.plan(query)
+    _refuse(model.kept_faults(plan, await kept_since(connection)))
     keys = store.keys_of(query, plan)
     rows = await store.totals(connection, query, plan, keys, merges, after=_after(query, keys))
     shown = rows[: query.limit]

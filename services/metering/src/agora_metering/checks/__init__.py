@@ -1,0 +1,1 @@
+"""Checks: every total recomputed from the stored events."""
