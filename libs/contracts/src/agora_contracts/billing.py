@@ -106,12 +106,17 @@ class Balance(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class QuoteRun(msgspec.Struct, frozen=True, kw_only=True):
-    """Price estimated quantities with a pinned price version; nothing is set aside."""
+    """Price estimated quantities with a pinned price version; nothing is set aside.
+
+    `account` and `deployment` say where the run would be charged, for prices that add up over a month.
+    """
 
     tenant: str
     price_version: str
     basis: str
     estimates: list[Quantity]
+    account: str | None = None
+    deployment: str | None = None
 
 
 class PlaceHold(msgspec.Struct, frozen=True, kw_only=True):

@@ -128,14 +128,14 @@ EVENTS: dict[Struct, EventSpec] = {
             execution.DeploymentStarted,
             "execution.deployment.started",
             "execution",
-            ("metering", "integrators"),
+            ("metering", "billing", "integrators"),
             RUNS_STREAM,
         ),
         _event(
             execution.DeploymentEnded,
             "execution.deployment.ended",
             "execution",
-            ("integrators",),
+            ("billing", "integrators"),
             RUNS_STREAM,
         ),
         _event(
@@ -151,6 +151,7 @@ EVENTS: dict[Struct, EventSpec] = {
             metering.UsageIncomplete, "metering.usage.incomplete", "metering", ("operators",), METERING_STREAM
         ),
         _event(periods.PeriodTotal, "metering.period.total", "metering", ("billing",), METERING_STREAM),
+        _event(periods.PeriodCharged, "billing.period.charged", "billing", ("integrators",), BILLING_STREAM),
         _event(
             usage_ingest.UsageCorrected,
             "metering.usage.corrected",
@@ -275,6 +276,7 @@ COMMANDS: dict[Struct, CommandSpec] = {
         _command(billing.GetStatement, billing.Statement, "billing"),
         _command(billing.GetReceipt, billing.Receipt, "billing"),
         _command(billing.ListOpenHolds, billing.OpenHolds, "billing"),
+        _command(periods.ListPeriods, periods.PeriodPage, "billing"),
         _command(refunds.RefundRun, refunds.RefundResult, "billing"),
         _command(refunds.ListRefunds, refunds.RefundList, "billing"),
         _command(ledger.ReadLedger, ledger.LedgerPage, "billing", deadline_seconds=10),

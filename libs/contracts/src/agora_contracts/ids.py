@@ -7,9 +7,24 @@ _NAMESPACE = uuid.UUID("6d1f8f5e-52a5-5f5b-9e83-2f0f1f1d6c2a")
 _ID = re.compile(r"[a-z]{2,5}_[0-9a-f]{32}")
 _SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
-PREFIXES = {"run", "dep", "acc", "evt", "file", "ten", "key", "price", "post", "ref", "exp", "bud", "promo"}
+PREFIXES = {
+    "run",
+    "dep",
+    "acc",
+    "evt",
+    "file",
+    "ten",
+    "key",
+    "price",
+    "post",
+    "ref",
+    "exp",
+    "bud",
+    "promo",
+    "per",
+}
 """Run, deployment, account, event, file, tenant, API key, price version, ledger posting, refused
-usage, export, budget, promotional grant."""
+usage, export, budget, promotional grant, period of usage."""
 
 
 def derived(prefix: str, *parts: str) -> str:

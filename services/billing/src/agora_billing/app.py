@@ -15,11 +15,14 @@ from agora_billing.charges.service import Charges
 from agora_billing.holds import handlers as hold_handlers
 from agora_billing.holds.service import Holds
 from agora_billing.ledger import handlers as ledger_handlers
+from agora_billing.periods import handlers as period_handlers
+from agora_billing.periods.service import Periods
 from agora_billing.prices import handlers as price_handlers
 from agora_billing.prices.service import Prices
 from agora_billing.promotions import handlers as promotion_handlers
 from agora_billing.promotions import service as promotions
 from agora_billing.refunds import handlers as refund_handlers
+from agora_billing.rentals import handlers as rental_handlers
 from agora_billing.seals import handlers as seal_handlers
 from agora_billing.seals.service import Sealer
 from agora_billing.settings import BillingSettings
@@ -30,7 +33,7 @@ def build(settings: BillingSettings | None = None, clock: Clock = utc_now) -> Se
     settings = settings or load_settings(BillingSettings)
     service = Service("billing", settings, package="agora_billing")
     broker, database = service.broker, service.database
-    prices = Prices(database)
+    prices = Prices(database, clock)
     holds = Holds(database, prices, clock, timedelta(seconds=settings.hold_lapse_seconds))
     account_handlers.register(broker, database, clock)
     budget_handlers.register(broker, database, clock)
@@ -38,6 +41,8 @@ def build(settings: BillingSettings | None = None, clock: Clock = utc_now) -> Se
     price_handlers.register(broker, prices)
     hold_handlers.register(broker, holds)
     charge_handlers.register(broker, Charges(prices, clock), Receipts(database, prices))
+    rental_handlers.register(broker)
+    period_handlers.register(broker, database, Periods(prices, clock), prices)
     refund_handlers.register(broker, database, prices, clock)
     ledger_handlers.register(broker, database)
     seal_handlers.register(broker, database)

@@ -12,6 +12,7 @@ from agora_contracts.examples import (
     of_catalog,
     of_execution,
     of_metering,
+    of_periods,
     of_platform,
     of_refunds,
     of_usage_ingest,
@@ -30,6 +31,7 @@ for _example in (
     *of_billing.EXAMPLES,
     *of_budgets.EXAMPLES,
     *of_refunds.EXAMPLES,
+    *of_periods.EXAMPLES,
     *of_platform.EXAMPLES,
 ):
     EXAMPLES.setdefault(type(_example), []).append(_example)

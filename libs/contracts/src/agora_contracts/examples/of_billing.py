@@ -60,7 +60,12 @@ EXAMPLES: tuple[msgspec.Struct, ...] = (
     ),
     billing.GetBalance(account=story.ACCOUNT, tenant=story.TENANT),
     billing.QuoteRun(
-        tenant=story.TENANT, price_version=story.PRICE_VERSION, basis="job", estimates=story.ESTIMATES
+        tenant=story.TENANT,
+        price_version=story.PRICE_VERSION,
+        basis="job",
+        estimates=story.ESTIMATES,
+        account=story.ACCOUNT,
+        deployment=story.DEPLOYMENT,
     ),
     billing.PlaceHold(
         run=story.RUN,

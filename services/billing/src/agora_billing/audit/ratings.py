@@ -80,7 +80,8 @@ async def check_ratings(
 def _wrongly_rated(row: Row[Any], hold: RunHold, price: PriceVersion) -> Fault | None:
     subject = f"{row.run}:{row.revision}"
     try:
-        rated: Rated = owed(price, hold, _inputs.decode(row.inputs).usage).rated
+        inputs = _inputs.decode(row.inputs)
+        rated: Rated = owed(price, hold, inputs.usage, inputs.windows).rated
     except (msgspec.ValidationError, AgoraError) as error:
         return Fault(rule=RULE, subject=subject, expected=0, found=row.amount, detail=str(error))
     expected = max(rated.amount, row.refunded)

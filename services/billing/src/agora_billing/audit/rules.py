@@ -124,33 +124,6 @@ RULES: dict[str, str] = {
         LEFT JOIN (SELECT run, sum(promotional_part) AS part FROM refunds GROUP BY run) r USING (run)
         LEFT JOIN (SELECT run, sum(amount) AS amount FROM promotion_uses GROUP BY run) u USING (run)
     """,
-    "a budget has reserved what its open holds set aside": """
-        SELECT b.account_id, b.budget_id || ' from ' || w.starts_at::date AS subject,
-               coalesce(r.amount, 0) AS expected, w.reserved AS found
-        FROM budget_windows w JOIN budgets b USING (budget_id)
-        LEFT JOIN (
-            SELECT u.window_id, sum(h.amount) AS amount
-            FROM holds h CROSS JOIN unnest(h.windows) AS u (window_id)
-            WHERE h.state IN ('tentative', 'firm') GROUP BY u.window_id
-        ) r USING (window_id)
-    """,
-    "a budget has spent what customers paid for the runs that count in it": """
-        SELECT b.account_id, b.budget_id || ' from ' || w.starts_at::date AS subject,
-               coalesce(s.amount, 0) AS expected, w.spent AS found
-        FROM budget_windows w JOIN budgets b USING (budget_id)
-        LEFT JOIN (
-            SELECT u.window_id, sum(c.paid - coalesce(r.paid, 0)) AS amount
-            FROM (
-                SELECT DISTINCT ON (run) run, amount - platform_part AS paid
-                FROM charges ORDER BY run, revision DESC
-            ) c
-            JOIN holds h USING (run) CROSS JOIN unnest(h.windows) AS u (window_id)
-            LEFT JOIN (
-                SELECT run, sum(amount - platform_part) AS paid FROM refunds GROUP BY run
-            ) r USING (run)
-            GROUP BY u.window_id
-        ) s USING (window_id)
-    """,
     "what an account's promotions cost is what was granted and has not expired": """
         SELECT a.account_id, a.account_id AS subject, coalesce(g.cost, 0) AS expected,
                coalesce(e.cost, 0) AS found
@@ -186,6 +159,55 @@ def _paid(ledger: str, part: str) -> str:
         ) e USING (run)
     """
 
+
+RULES |= {
+    "a period's runs add up to what it says of them": """
+        SELECT p.account_id, p.period_id || ' ' || x.what AS subject, x.expected, x.found
+        FROM periods p
+        LEFT JOIN (
+            SELECT period_id, count(*) AS runs, sum(quantity) AS quantity, sum(events) AS events,
+                   sum(amount) AS amount
+            FROM period_runs GROUP BY period_id
+        ) r USING (period_id),
+        LATERAL (VALUES
+            ('runs', coalesce(r.runs, 0), p.runs),
+            ('quantity in 10^-18', coalesce(r.quantity, 0) * 10^18, p.run_quantity * 10^18),
+            ('events', coalesce(r.events, 0), p.run_events),
+            ('amount', coalesce(r.amount, 0), p.run_amount)
+        ) AS x (what, expected, found)
+    """,
+    "a period's own charges add up to what it says of them": """
+        SELECT p.account_id, p.period_id || ' ' || x.what AS subject, x.expected, x.found
+        FROM periods p
+        LEFT JOIN (
+            SELECT period_id, count(*) AS charges, sum(amount) AS amount FROM period_charges GROUP BY period_id
+        ) c USING (period_id),
+        LATERAL (VALUES
+            ('postings', coalesce(c.charges, 0), p.postings::bigint),
+            ('amount', coalesce(c.amount, 0), p.own_amount::numeric)
+        ) AS x (what, expected, found)
+    """,
+    "a posting of a period is what its charge says": """
+        SELECT c.account_id, c.period_id || ':' || c.number || ' ' || x.ledger AS subject, x.part AS expected,
+               -coalesce(e.amount, 0) AS found
+        FROM period_charges c
+        CROSS JOIN LATERAL (VALUES
+            ('customer_credit', c.credit_part), ('receivable', c.receivable_part), ('platform_cost', c.platform_part)
+        ) AS x (ledger, part)
+        LEFT JOIN postings p ON p.cause = c.period_id || ':' || c.number
+            AND p.kind IN ('period_charge', 'period_adjustment')
+        LEFT JOIN entries e ON e.posting_id = p.posting_id AND e.ledger = x.ledger
+    """,
+    "what a period has used of grants is what its charges say": """
+        SELECT p.account_id, p.period_id AS subject, coalesce(c.part, 0) AS expected,
+               coalesce(u.amount, 0) AS found
+        FROM periods p
+        LEFT JOIN (
+            SELECT period_id, sum(promotional_part) AS part FROM period_charges GROUP BY period_id
+        ) c USING (period_id)
+        LEFT JOIN (SELECT run, sum(amount) AS amount FROM promotion_uses GROUP BY run) u ON u.run = p.period_id
+    """,
+}
 
 RULES |= {
     f"what a run has taken of {ledger} is what its charge says": _paid(ledger, part)

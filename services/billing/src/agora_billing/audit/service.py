@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from agora_billing.audit import store
 from agora_billing.audit.chains import check_chains
 from agora_billing.audit.model import Fault, Progress, Report
+from agora_billing.audit.periods import check_periods
 from agora_billing.audit.ratings import check_ratings
 from agora_billing.audit.rules import RULES
 from agora_billing.audit.store import FAULTS_MAX, RunBooks
@@ -54,6 +55,7 @@ async def verify(database: Database, account: str | None = None, watch: Watch = 
             watch(Progress(step="charges", done=rated, total=figures["charges"]))
 
         ratings = await check_ratings(connection, account, rerated)
+        faults += await check_periods(connection, account)
     return Report(
         ok=not faults and not chains.faults and not ratings.faults,
         faults=faults + ratings.faults + chains.faults,

@@ -149,6 +149,11 @@ class BudgetDesk:
         for one in self.of(ids):
             self._spend(one, difference)
 
+    def give_back(self, windows: Sequence[Window], amount: int) -> None:
+        """Take off what was spent, as far as it was spent in these windows: what goes back may be of earlier ones."""
+        for one in windows:
+            self._spend(one, -min(amount, one.spent))
+
     def _spend(self, window: Window, amount: int) -> None:
         window.spent += amount
         self._changed[window.id] = window

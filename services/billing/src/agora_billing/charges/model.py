@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from types import MappingProxyType
 
 from agora_contracts.billing import QuoteLine
 from agora_contracts.catalog import MODEL_COST_METER
@@ -12,10 +13,14 @@ from agora_contracts.money import MICRO, format_amount
 from agora_billing.accounts.model import Account
 from agora_billing.holds.model import RunHold
 from agora_billing.ledger.model import Ledger, balanced
-from agora_billing.prices.model import PriceVersion, model_cost_lines, share_of, unit_lines
+from agora_billing.periods.model import Share, Standing, run_lines
+from agora_billing.prices.model import PriceVersion, model_cost_lines, share_of
 from agora_billing.rating.exact import EXACT, ONE, plain
-from agora_billing.rating.model import Rated, line
-from agora_billing.rating.usage import Usage, by_meter
+from agora_billing.rating.model import Rated, line, rate, total
+from agora_billing.rating.usage import NOTHING, Usage, by_meter
+
+_NO_WINDOWS: Mapping[str, Standing] = MappingProxyType({})
+_NEW = Standing(period="")
 
 NEVER_CHARGED = frozenset({"terminated", "hold_lost"})
 """Codes of failures that are not the customer's: nothing is owed, whatever the listing's policy says."""
@@ -26,12 +31,14 @@ class Owed:
     """What a run owes and, in words, why.
 
     `used` is what it is rated by: the usage, or the estimate where the full price is owed; `by_use` says which.
+    `shares` is what of the month it is, for the meters that are priced by the month.
     """
 
     rated: Rated
     reason: str
     used: Mapping[str, Usage] = field(default_factory=dict)
     by_use: bool = False
+    shares: Mapping[str, Share] = field(default_factory=dict)
 
     def quantities(self) -> dict[str, Decimal]:
         """What is paid for, by meter, in the order of the lines; model calls as far as they are passed through."""
@@ -97,7 +104,9 @@ NOBODY = Funding()
 # --- what is owed --------------------------------------------------------------------------------
 
 
-def owed(price: PriceVersion, hold: RunHold, usage: RunUsageClosed) -> Owed:
+def owed(
+    price: PriceVersion, hold: RunHold, usage: RunUsageClosed, windows: Mapping[str, Standing] = _NO_WINDOWS
+) -> Owed:
     """Rate a run's usage by how it ended.
 
     | ended                          | owed                                                    |
@@ -109,7 +118,11 @@ def owed(price: PriceVersion, hold: RunHold, usage: RunUsageClosed) -> Owed:
     | terminated, hold lost          | nothing                                                 |
     | cancelled                      | model calls so far at cost, at most the quote           |
 
-    The full price is that of the estimated units; model calls come on top wherever something is owed.
+    The full price is that of the estimated units; model calls come on top wherever something is owed. Where the
+    month is priced, units count in it: a share of the full price is the price of that share of the units.
+
+    Args:
+        windows: how the months stand that are priced as a whole, by meter.
 
     Raises:
         AgoraError: a quantity that cannot be rated (`malformed_request`), or a basis that the price
@@ -118,45 +131,89 @@ def owed(price: PriceVersion, hold: RunHold, usage: RunUsageClosed) -> Owed:
     used = by_meter(usage.totals, "totals")
     policy = price.charges
     if usage.outcome == "cancelled":
-        rated = Rated.of(_cost_so_far(price, hold, used))
-        return Owed(rated=rated, reason="cancelled, so model calls until then at cost")
+        model_cost = _cost_so_far(price, hold, used)
+        return _owed(price, hold, windows, {}, model_cost, "cancelled, so model calls until then at cost")
     if usage.outcome != "succeeded":
         if usage.error_code in NEVER_CHARGED:
-            return Owed(rated=Rated(), reason=f"{usage.error_code}, so nothing is owed")
+            return _owed(price, hold, windows, {}, [], f"{usage.error_code}, so nothing is owed")
         ended = "failed" if usage.outcome == "failed" else "timed out"
-        return _full_or_nothing(policy.failed == "full", ended, price, hold, used)
+        return _full_or_nothing(policy.failed == "full", ended, price, hold, used, windows)
     if usage.deliverable == "empty":
-        return _full_or_nothing(policy.empty == "full", "nothing was delivered", price, hold, used)
+        return _full_or_nothing(policy.empty == "full", "nothing was delivered", price, hold, used, windows)
     share = share_of(policy)
     if usage.deliverable == "partial" and share is not None:
         reason = f"delivered in part, for {plain(share)} of the full price"
-        return _full_price(price, hold, share, used, reason)
+        return _full_price(price, hold, share, used, windows, reason)
     reason = "delivered in full" if usage.deliverable == "full" else "delivered in part, for the units used"
-    lines = unit_lines(price, hold.basis, used) + model_cost_lines(price, used)
-    return Owed(rated=Rated.of(lines), reason=reason, used=used, by_use=True)
+    model_cost = model_cost_lines(price, used)
+    return replace(_owed(price, hold, windows, used, model_cost, reason), used=used, by_use=True)
 
 
 def _full_or_nothing(
-    full: bool, ended: str, price: PriceVersion, hold: RunHold, used: dict[str, Usage]
+    full: bool,
+    ended: str,
+    price: PriceVersion,
+    hold: RunHold,
+    used: dict[str, Usage],
+    windows: Mapping[str, Standing],
 ) -> Owed:
     if not full:
-        return Owed(rated=Rated(), reason=f"{ended}, so nothing is owed")
-    return _full_price(price, hold, ONE, used, f"{ended}, for which the listing asks the full price")
+        return _owed(price, hold, windows, {}, [], f"{ended}, so nothing is owed")
+    reason = f"{ended}, for which the listing asks the full price"
+    return _full_price(price, hold, ONE, used, windows, reason)
 
 
 def _full_price(
-    price: PriceVersion, hold: RunHold, share: Decimal, used: dict[str, Usage], reason: str
+    price: PriceVersion,
+    hold: RunHold,
+    share: Decimal,
+    used: dict[str, Usage],
+    windows: Mapping[str, Standing],
+    reason: str,
 ) -> Owed:
     estimated = by_meter(hold.quote.estimates, "estimates")
-    lines = unit_lines(price, hold.basis, estimated)
-    if share != ONE:
-        part = f", {plain(share)} of the price"
-        lines = [
-            line(one.meter, one.description + part, one.quantity, EXACT.multiply(one.unit_price, share))
-            for one in lines
-        ]
-    rated = Rated.of(lines + model_cost_lines(price, used))
-    return Owed(rated=rated, reason=reason, used=estimated)
+    found = _owed(price, hold, windows, estimated, model_cost_lines(price, used), reason, share)
+    return replace(found, used=estimated)
+
+
+def _owed(
+    price: PriceVersion,
+    hold: RunHold,
+    windows: Mapping[str, Standing],
+    units: Mapping[str, Usage],
+    model_cost: list[QuoteLine],
+    reason: str,
+    share: Decimal = ONE,
+) -> Owed:
+    """The lines for `units`, or for a share of them, and for model calls."""
+    lines: list[QuoteLine] = []
+    shares: dict[str, Share] = {}
+    for meter, offered in (price.offers(hold.basis) if units or windows else {}).items():
+        if offered.window == "month":
+            counted = _part_of(units.get(meter, NOTHING), share)
+            standing = windows.get(meter, _NEW)
+            if not (counted.quantity or counted.events):
+                # A run that has used nothing costs nothing; what that leaves open is the month's.
+                if standing.lines:
+                    shares[meter] = Share()
+                continue
+            found = run_lines(offered, standing, counted)
+            shares[meter] = Share(usage=counted, amount=total(found))
+            lines += found
+        elif meter in units:
+            lines += [_part_of_line(one, share) for one in rate(offered, units[meter])]
+    return Owed(rated=Rated.of(lines + model_cost), reason=reason, shares=shares)
+
+
+def _part_of(units: Usage, share: Decimal) -> Usage:
+    return Usage(EXACT.multiply(units.quantity, share), units.events if share else 0)
+
+
+def _part_of_line(one: QuoteLine, share: Decimal) -> QuoteLine:
+    if share == ONE:
+        return one
+    description = f"{one.description}, {plain(share)} of the price"
+    return line(one.meter, description, one.quantity, EXACT.multiply(one.unit_price, share))
 
 
 def _cost_so_far(price: PriceVersion, hold: RunHold, used: dict[str, Usage]) -> list[QuoteLine]:

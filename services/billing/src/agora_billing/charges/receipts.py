@@ -56,7 +56,7 @@ class Receipts:
     async def _differences(self, hold: RunHold, charge: Charge) -> list[ChargeDifference]:
         # Rated again from what is stored with the charge: reasons need not be stored as well.
         price = await self._prices.pinned(hold.price_version)
-        return differences(hold, model.owed(price, hold, charge.inputs.usage))
+        return differences(hold, model.owed(price, hold, charge.inputs.usage, charge.inputs.windows))
 
 
 def _waiting(hold: RunHold) -> str:

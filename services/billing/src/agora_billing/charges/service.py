@@ -27,6 +27,8 @@ from agora_billing.holds import store as holds
 from agora_billing.holds.model import RunHold
 from agora_billing.ledger import store as ledger
 from agora_billing.ledger.model import Ledger, Posting, PostingKind, posting_id
+from agora_billing.periods import booking
+from agora_billing.periods.desk import PeriodDesk
 from agora_billing.prices.model import PriceVersion
 from agora_billing.prices.service import Prices
 from agora_billing.promotions import service as promotions
@@ -65,11 +67,14 @@ class Charges:
         grants = await Grants.read(connection, locked, spent_before, now)
         budgets = BudgetDesk(now)
         await budgets.read(connection, {one for hold in held.values() for one in hold.windows})
-        batch = _Batch(locked, held, known, prices, grants, budgets, now)
+        periods = await PeriodDesk.read(connection, held.values(), prices)
+        batch = _Batch(locked, held, known, prices, grants, budgets, periods, now)
         # A run's revisions in their order, so that one batch that holds several books each of them.
         for envelope in sorted(envelopes, key=lambda one: one.data.revision):
             batch.charge(envelope)
         await batch.save(connection)
+        if left := periods.open_ends():
+            await booking.book(connection, left, await self._prices.of_periods(connection, left), now)
 
 
 class _Batch:
@@ -83,6 +88,7 @@ class _Batch:
         prices: dict[str, PriceVersion],
         grants: Grants,
         budgets: BudgetDesk,
+        periods: PeriodDesk,
         now: datetime,
     ) -> None:
         self._accounts = accounts
@@ -91,6 +97,7 @@ class _Batch:
         self._prices = prices
         self._grants = grants
         self._budgets = budgets
+        self._periods = periods
         self._now = now
         self._changed_accounts: set[str] = set()
         self._ended: list[RunHold] = []
@@ -108,17 +115,22 @@ class _Batch:
         if before is not None and before.revision >= usage.revision:
             return
         price = self._prices[hold.price_version]
-        owed = model.owed(price, hold, usage)
+        standings = self._periods.standings(price, hold, before.lines if before else ())
+        owed = model.owed(price, hold, usage, standings)
+        windows = {meter: standings[meter] for meter in owed.shares}
+        for meter, share in owed.shares.items():
+            self._periods.count(hold, windows[meter].period, share)
+        inputs = ChargeInputs(usage=usage, windows=windows)
         expired = 0
         if before is None:
-            after = self._settle(hold, usage, owed)
+            after = self._settle(hold, inputs, owed)
         else:
-            after, expired = self._adjust(hold, usage, owed, before)
+            after, expired = self._adjust(hold, inputs, owed, before)
         self._known[usage.run] = after
         self._charges.append(after)
         self._post(after, hold, price, before, expired)
 
-    def _settle(self, hold: RunHold, usage: RunUsageClosed, owed: Owed) -> Charge:
+    def _settle(self, hold: RunHold, inputs: ChargeInputs, owed: Owed) -> Charge:
         was_held = hold.amount if hold.is_open else 0
         account, ended = hold_model.end(self._accounts[hold.account], hold, "settled", self._now)
         most = self._budgets.room_for_charge(hold.windows, was_held, hold.run_limit)
@@ -127,9 +139,9 @@ class _Batch:
         self._holds[hold.run] = ended
         self._ended.append(ended)
         self._keep(self._grants.spend(account, hold.run, funding.promotional))
-        return self._charge_of(hold, usage, owed, funding, released=max(was_held - owed.rated.amount, 0))
+        return self._charge_of(hold, inputs, owed, funding, released=max(was_held - owed.rated.amount, 0))
 
-    def _adjust(self, hold: RunHold, usage: RunUsageClosed, owed: Owed, before: Charge) -> tuple[Charge, int]:
+    def _adjust(self, hold: RunHold, inputs: ChargeInputs, owed: Owed, before: Charge) -> tuple[Charge, int]:
         """The corrected charge, and what of promotional credit that came back has expired."""
         account, expired = self._accounts[hold.account], 0
         difference = max(owed.rated.amount, before.refunded.total) - before.amount
@@ -143,7 +155,7 @@ class _Batch:
         self._keep(account)
         self._budgets.correct(hold.windows, change.by_customer)
         funding = before.funding.plus(change)
-        after = self._charge_of(hold, usage, owed, funding, released=before.released, before=before)
+        after = self._charge_of(hold, inputs, owed, funding, released=before.released, before=before)
         return after, expired
 
     def _room_for_more(self, hold: RunHold, before: Charge) -> int | None:
@@ -155,13 +167,14 @@ class _Batch:
     def _charge_of(
         self,
         hold: RunHold,
-        usage: RunUsageClosed,
+        inputs: ChargeInputs,
         owed: Owed,
         funding: Funding,
         *,
         released: int,
         before: Charge | None = None,
     ) -> Charge:
+        usage = inputs.usage
         was = before.amount if before else None
         refunded = before.refunded if before else NOBODY
         return Charge(
@@ -177,7 +190,7 @@ class _Batch:
             refunded=refunded,
             released=released,
             lines=owed.rated.lines,
-            inputs=ChargeInputs(usage=usage),
+            inputs=inputs,
             explanation=model.explain(hold, owed, funding, released, was, refunded.total),
             outcome=usage.outcome,
             deliverable=usage.deliverable,
@@ -242,6 +255,7 @@ class _Batch:
         await ledger.insert(connection, self._postings)
         await store.insert(connection, self._charges)
         await self._budgets.save(connection)
+        await self._periods.save(connection)
         await emit(connection, self._events + self._budgets.events)
 
 

@@ -3,14 +3,16 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from types import MappingProxyType
 
 from agora_contracts.billing import Quantity, Quote, QuoteLine
 from agora_contracts.catalog import MODEL_COST_METER, PER_UNIT_BASES, ChargePolicy, OfferedPrice
 from agora_contracts.money import Money
+from agora_contracts.periods import RENTAL_METERS
 from agora_contracts.problems import AgoraError, FieldError
 
 from agora_billing.rating.exact import ONE, ZERO
-from agora_billing.rating.model import line, rate, total, worst
+from agora_billing.rating.model import line, total, worst
 from agora_billing.rating.usage import NOTHING, Usage, by_meter
 
 
@@ -36,8 +38,8 @@ class PriceVersion:
         """The prices under `basis`, by the meter that each rates.
 
         Raises:
-            AgoraError: `basis_not_rated` for hour and month, and for what is added up over a month;
-                `invalid_price` when the version is not offered by this basis, or its price names no meter.
+            AgoraError: `basis_not_rated` for hour and month; `invalid_price` when the version is not offered by
+                this basis, or its price names no meter.
         """
         if basis not in PER_UNIT_BASES:
             raise AgoraError(
@@ -52,25 +54,32 @@ class PriceVersion:
             )
         if any(price.meter is None for price in offered):
             raise AgoraError("invalid_price", f"the price of {self.package} by {basis} names no meter")
-        if any(price.window != "run" for price in offered):
-            raise AgoraError(
-                "basis_not_rated", f"{self.package} by {basis} is priced by the month's total, not billed yet"
-            )
         return {price.meter: price for price in offered if price.meter is not None}
+
+    def monthly(self, basis: str) -> dict[str, OfferedPrice]:
+        """The prices under `basis` that rate what a month's runs add up to, by meter; none where none do."""
+        return {
+            price.meter: price
+            for price in self.prices
+            if price.basis == basis and price.window == "month" and price.meter is not None
+        }
+
+    def prices_of(self, basis: str) -> dict[str, OfferedPrice]:
+        """The prices under `basis` by the meter that each rates; a rental's meter is its time."""
+        named = {
+            price.meter or RENTAL_METERS.get(price.basis): price
+            for price in self.prices
+            if price.basis == basis
+        }
+        return {meter: price for meter, price in named.items() if meter is not None}
+
+    def of_meter(self, basis: str, meter: str) -> OfferedPrice:
+        """The price of a meter under `basis`, which must be there."""
+        return self.prices_of(basis)[meter]
 
     def _rated(self) -> str:
         bases = sorted({price.basis for price in self.prices if price.basis in PER_UNIT_BASES})
         return ", ".join(bases) or "none"
-
-
-def unit_lines(price: PriceVersion, basis: str, used: Mapping[str, Usage]) -> list[QuoteLine]:
-    """The lines of each meter that `basis` rates; meters without a quantity give none."""
-    return [
-        one
-        for meter, offered in price.offers(basis).items()
-        if meter in used
-        for one in rate(offered, used[meter])
-    ]
 
 
 def model_cost_lines(price: PriceVersion, used: Mapping[str, Usage]) -> list[QuoteLine]:
@@ -79,8 +88,16 @@ def model_cost_lines(price: PriceVersion, used: Mapping[str, Usage]) -> list[Quo
     return [line(MODEL_COST_METER, "model calls at cost", cost, ONE)] if cost > ZERO else []
 
 
-def quote(price: PriceVersion, basis: str, estimates: Iterable[Quantity]) -> Quote:
+def quote(
+    price: PriceVersion,
+    basis: str,
+    estimates: Iterable[Quantity],
+    before: Mapping[str, Usage] = MappingProxyType({}),
+) -> Quote:
     """What a run costs at most: the estimated quantities at their worst price.
+
+    Args:
+        before: what this month has used of the meters that are priced by the month.
 
     Raises:
         AgoraError: `malformed_request` when a priced meter has no estimate; see also `offers`.
@@ -97,7 +114,11 @@ def quote(price: PriceVersion, basis: str, estimates: Iterable[Quantity]) -> Quo
                 FieldError(field="/estimates", detail=f"add a quantity for {meter}") for meter in missing
             ],
         )
-    lines = [one for meter, offered in offers.items() for one in worst(offered, used[meter])]
+    lines = [
+        one
+        for meter, offered in offers.items()
+        for one in worst(offered, used[meter], before.get(meter, NOTHING))
+    ]
     lines += model_cost_lines(price, used)
     return Quote(
         price_version=price.id,

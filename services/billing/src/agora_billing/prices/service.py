@@ -4,13 +4,17 @@ from collections.abc import Iterable, Sequence
 
 from agora_contracts.billing import PlaceHold, Quote, QuoteRun
 from agora_contracts.catalog import PriceVersionPublished
-from agora_contracts.envelope import Envelope
+from agora_contracts.envelope import Envelope, utc_now
 from agora_contracts.problems import AgoraError
 from agora_kit.database import Database
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from agora_billing.accounts.service import Clock
+from agora_billing.periods import store as periods
+from agora_billing.periods.model import opened
 from agora_billing.prices import model, store
 from agora_billing.prices.model import PriceVersion
+from agora_billing.rating.usage import Usage
 
 _REMEMBERED_MAX = 10_000
 
@@ -18,8 +22,9 @@ _REMEMBERED_MAX = 10_000
 class Prices:
     """Pinned price versions. They never change, so a process may remember those it has read."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, clock: Clock = utc_now) -> None:
         self._database = database
+        self._clock = clock
         self._known: dict[str, PriceVersion] = {}
 
     async def pinned(self, price_version: str) -> PriceVersion:
@@ -51,9 +56,36 @@ class Prices:
             self._known.update({price.id: price for price in await store.read(connection, missing)})
         return {one: self._known[one] for one in wanted if one in self._known}
 
+    async def of_periods(self, connection: AsyncConnection, ids: Iterable[str]) -> dict[str, PriceVersion]:
+        """The price versions under which periods were opened."""
+        known = await periods.read(connection, ids)
+        return await self.pinned_all(connection, {one.price_version for one in known.values()})
+
     async def quote(self, request: QuoteRun | PlaceHold) -> Quote:
-        """Price estimated quantities; nothing is set aside."""
-        return model.quote(await self.pinned(request.price_version), request.basis, request.estimates)
+        """Price estimated quantities; nothing is set aside.
+
+        Where the month is priced, at the worst price that is left of it after what is used by now.
+        """
+        price = await self.pinned(request.price_version)
+        monthly = price.monthly(request.basis)
+        before: dict[str, Usage] = {}
+        if monthly and request.account is not None:
+            empty = {
+                meter: opened(
+                    price,
+                    offered,
+                    meter,
+                    tenant=request.tenant,
+                    account=request.account,
+                    deployment=request.deployment,
+                    at=self._clock(),
+                )
+                for meter, offered in monthly.items()
+            }
+            async with self._database.system() as connection:
+                known = await periods.read(connection, [one.id for one in empty.values()])
+            before = {meter: known[one.id].used for meter, one in empty.items() if one.id in known}
+        return model.quote(price, request.basis, request.estimates, before)
 
 
 async def pin(connection: AsyncConnection, envelopes: Sequence[Envelope[PriceVersionPublished]]) -> None:

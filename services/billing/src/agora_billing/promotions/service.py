@@ -224,17 +224,26 @@ class Grants:
             self._note(account.tenant, run, grant, part)
         return replace(account, promotional_expires_at=model.next_expiry(own.values()))
 
-    def give_back(self, account: Account, run: str, amount: int) -> tuple[Account, int]:
+    def give_back(
+        self, account: Account, run: str, amount: int, of: Iterable[str] = ()
+    ) -> tuple[Account, int]:
         """Give `amount` back to the grants that a run has spent of, the last spent first.
 
         The account's sum has grown by `amount` already. What belongs to grants whose time is over expires at
         once: it is taken off the returned account, and the second value says how much that was.
+
+        Args:
+            of: more runs whose spending is given back; it is noted on `run`, whose own may become negative.
         """
         if not amount:
             return account, 0
         own = self._by_account.get(account.id, {})
+        uses: dict[str, int] = {}
+        for one in (run, *of):
+            for grant_id, spent in self._uses.get(one, {}).items():
+                uses[grant_id] = uses.get(grant_id, 0) + spent
         lost = 0
-        for grant, part, expired in model.give_back(own.values(), self._uses.get(run, {}), amount, self._now):
+        for grant, part, expired in model.give_back(own.values(), uses, amount, self._now):
             self._note(account.tenant, run, grant, -part)
             lost += expired
         expiry = model.next_expiry(own.values())

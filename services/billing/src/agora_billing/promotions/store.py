@@ -55,7 +55,6 @@ promotion_uses = Table(
     Column("tenant_id", Text, nullable=False),
     Column("amount", BigInteger, nullable=False),
     PrimaryKeyConstraint("run", "promotion_id"),
-    CheckConstraint("amount >= 0", name="amount"),
 )
 Index("ix_promotion_uses_promotion_id", promotion_uses.c.promotion_id)
 
