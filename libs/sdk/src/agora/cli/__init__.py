@@ -11,7 +11,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import typer
 
-from agora.cli import author, customer, ledger
+from agora.cli import author, customer, ledger, usage
 
 app = typer.Typer(
     name="agora",
@@ -34,6 +34,7 @@ app.command("balance")(customer.balance)
 app.command("statement")(customer.statement)
 app.command("ledger")(ledger.ledger)
 app.command("verify-ledger")(ledger.verify_ledger)
+app.add_typer(usage.app, name="usage")
 
 
 def main() -> None:

@@ -13,12 +13,13 @@ from typing import Any, Self
 import httpx
 
 from agora.client.errors import ApiError, ConnectionFailed
-from agora.client.resources import Account, ApiKeys, Deployments, Files, Operator, Packages, Usage, new_key
+from agora.client.resources import Account, ApiKeys, Deployments, Files, Operator, Packages, new_key
 from agora.client.runs import Run, Runs
 from agora.client.transport import Transport, segment
 from agora.client.types import RunState
+from agora.client.usage import Usage, UsageEvent
 
-__all__ = ["ApiError", "Client", "ConnectionFailed", "Run", "RunState"]
+__all__ = ["ApiError", "Client", "ConnectionFailed", "Run", "RunState", "UsageEvent"]
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 
@@ -54,7 +55,7 @@ class Client:
         self.deployments = Deployments(self._transport, self.runs)
         self.files = Files(self._transport)
         self.account = Account(self._transport)
-        self.usage = Usage(self._transport)
+        self.usage = Usage(self._transport, self.files)
         self.api_keys = ApiKeys(self._transport)
         self.operator = Operator(self._transport)
 

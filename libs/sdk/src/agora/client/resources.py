@@ -1,4 +1,4 @@
-"""Packages, deployments, files, account, usage and keys: one class per noun of the API."""
+"""Packages, deployments, files, account and keys: one class per noun of the API."""
 
 import asyncio
 import contextlib
@@ -31,7 +31,6 @@ from agora.client.types import (
     RunEstimate,
     RunState,
     Statement,
-    UsageReport,
 )
 
 if TYPE_CHECKING:
@@ -280,34 +279,6 @@ class ApiKeys:
     async def revoke(self, key: str) -> None:
         """Revoke a key by its id. It stops working within a second."""
         await self._transport.call(type(None), "DELETE", f"/api-keys/{segment(key)}")
-
-
-class Usage:
-    """`client.usage`."""
-
-    def __init__(self, transport: "Transport") -> None:
-        self._transport = transport
-
-    async def query(
-        self,
-        *,
-        start: datetime | None = None,
-        end: datetime | None = None,
-        meter: str | None = None,
-        package: str | None = None,
-        deployment: str | None = None,
-        group_by: tuple[str, ...] = ("meter",),
-    ) -> UsageReport:
-        """Usage totals over [start, end), grouped by meter, package, deployment, hour or day."""
-        query = {
-            "from": start and start.isoformat(),
-            "to": end and end.isoformat(),
-            "meter": meter,
-            "package": package,
-            "deployment": deployment,
-            "group_by": ",".join(group_by),
-        }
-        return await self._transport.call(UsageReport, "GET", "/usage", query=query)
 
 
 class Operator:

@@ -42,6 +42,7 @@ class Transport:
         body: Any = None,
         query: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
+        content_type: str = "application/json",
         idempotent: bool = True,
         read_seconds: float = 30.0,
     ) -> Result:
@@ -55,7 +56,7 @@ class Transport:
         content = None
         if body is not None:
             content = msgspec.json.encode(body)
-            sent["Content-Type"] = "application/json"
+            sent["Content-Type"] = content_type
         request = self.http.build_request(
             method,
             path,
