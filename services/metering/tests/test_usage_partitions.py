@@ -135,11 +135,12 @@ async def test_the_next_month_waits_for_what_is_accepted_into_this_one(
 
 async def test_a_sweep_that_was_away_for_months_catches_up(database: Database) -> None:
     """
-    Whatever the month, its partition and the next one's are there; nothing is changed by asking again, and the clock
-    of a replica that is behind moves nothing back.
+    Whatever the month, its partition and the next one's are there; several replicas that make them at once make them
+    once, and the clock of one that is behind moves nothing back.
     """
     later = datetime(2031, 12, 31, 23, 59, tzinfo=UTC)
-    for now in (later, later, later - timedelta(days=90)):
+    await asyncio.gather(*(service.keep_up(database, later) for _ in range(4)))
+    for now in (later, later - timedelta(days=90)):
         await service.keep_up(database, now)
 
     assert date(2031, 12, 1) == (await current(database)).date().replace(day=1)
