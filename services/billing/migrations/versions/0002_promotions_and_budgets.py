@@ -1,4 +1,4 @@
-"""Promotional credit, budgets, and accounts that are closed."""
+"""Promotional credit, budgets, accounts that are closed, and holds that cost less."""
 
 from agora_kit.migrations import secure_table
 from alembic import op
@@ -96,6 +96,25 @@ _BUDGET_WINDOWS = """
     ) WITH (fillfactor = 20, autovacuum_vacuum_scale_factor = 0.05)
 """
 
+# Runs of the same work have the same quote: it is stored once under the hash of its contents, and the holds, of which
+# there are many more, stay small.
+_QUOTES = """
+    CREATE TABLE quotes (
+        quote_id text NOT NULL,
+        tenant_id text NOT NULL,
+        quote jsonb NOT NULL,
+        CONSTRAINT pk_quotes PRIMARY KEY (quote_id)
+    )
+"""
+
+_MOVE_QUOTES = (
+    "ALTER TABLE holds ADD COLUMN quote_id text",
+    "UPDATE holds SET quote_id = 'quote_' || md5(tenant_id || quote::text)",
+    "INSERT INTO quotes (quote_id, tenant_id, quote) SELECT quote_id, tenant_id, quote FROM holds "
+    "ON CONFLICT DO NOTHING",
+    "ALTER TABLE holds ALTER COLUMN quote_id SET NOT NULL, DROP COLUMN quote",
+)
+
 # `windows` are the budget windows that the hold counts in: those of the moment at which it was placed.
 _HOLDS = """
     ALTER TABLE holds
@@ -121,6 +140,13 @@ _INDEXES = (
     "CREATE INDEX ix_budgets_account_id ON budgets (account_id) WHERE deleted_at IS NULL",
 )
 
+# A hold is placed with its account locked and its price version pinned, and neither is ever removed: checking that
+# row by row again took a fifth of what a hold costs. The audit looks at all of them together.
+_CHEAPER_HOLDS = (
+    "ALTER TABLE holds DROP CONSTRAINT fk_holds_account_id",
+    "ALTER TABLE holds DROP CONSTRAINT fk_holds_price_version",
+)
+
 
 def upgrade() -> None:
     """Widen accounts and holds; make grants and budgets."""
@@ -130,12 +156,13 @@ def upgrade() -> None:
         "promotion_uses": _PROMOTION_USES,
         "budgets": _BUDGETS,
         "budget_windows": _BUDGET_WINDOWS,
+        "quotes": _QUOTES,
     }
     for name, definition in tables.items():
         op.execute(definition)
         secure_table("billing", name)
     op.execute(_HOLDS)
-    for statement in (*_HOLD_INCREASES, *_INDEXES):
+    for statement in (*_MOVE_QUOTES, *_HOLD_INCREASES, *_INDEXES, *_CHEAPER_HOLDS):
         op.execute(statement)
 
 

@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 import asyncpg
-import msgspec
 from agora_contracts.billing import OpenHold, Quote
 from agora_kit.database import driver
 from sqlalchemy import (
@@ -31,23 +30,24 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agora_billing.database import metadata
 from agora_billing.holds.model import RunHold
+from agora_billing.holds.quote_book import book_of
 
 holds = Table(
     "holds",
     metadata,
     Column("run", Text, primary_key=True),
     Column("tenant_id", Text, nullable=False),
-    Column("account_id", Text, ForeignKey("accounts.account_id"), nullable=False),
+    Column("account_id", Text, nullable=False),
     Column("epoch", Integer, nullable=False),
     Column("fingerprint", Text, nullable=False),
     Column("state", Text, nullable=False),
     Column("currency", Text, nullable=False),
     Column("amount", BigInteger, nullable=False),
     Column("quoted", BigInteger, nullable=False),
-    Column("price_version", Text, ForeignKey("price_versions.price_version"), nullable=False),
+    Column("price_version", Text, nullable=False),
     Column("basis", Text, nullable=False),
     Column("deployment", Text),
-    Column("quote", JSONB, nullable=False),
+    Column("quote_id", Text, nullable=False),
     Column("placed_at", DateTime(timezone=True), nullable=False),
     Column("lapses_at", DateTime(timezone=True), nullable=False),
     Column("ended_at", DateTime(timezone=True)),
@@ -66,6 +66,14 @@ Index(
     "ix_holds_open", holds.c.placed_at, holds.c.run, postgresql_where=text("state IN ('tentative', 'firm')")
 )
 
+quotes = Table(
+    "quotes",
+    metadata,
+    Column("quote_id", Text, primary_key=True),
+    Column("tenant_id", Text, nullable=False),
+    Column("quote", JSONB, nullable=False),
+)
+
 hold_increases = Table(
     "hold_increases",
     metadata,
@@ -79,58 +87,51 @@ hold_increases = Table(
     CheckConstraint("amount > 0", name="amount"),
 )
 
-_encoder = msgspec.json.Encoder(decimal_format="string")
-_quotes = msgspec.json.Decoder(Quote)
-
 _COLUMNS = (
     "run, tenant_id, account_id, epoch, fingerprint, state, currency, amount, quoted, price_version, basis, "
-    "deployment, quote::text AS quote, placed_at, lapses_at, ended_at, package, api_key, run_limit, partial, "
-    "windows"
+    "deployment, quote_id, placed_at, lapses_at, ended_at, package, api_key, run_limit, partial, windows"
 )
 
 _READ = f"SELECT {_COLUMNS} FROM holds WHERE run = ANY($1)"
 
 _LOCK = f"SELECT {_COLUMNS} FROM holds WHERE run = ANY($1) ORDER BY run FOR UPDATE"
 
-# Budget windows come as text, since an array of arrays would be taken apart.
-_INSERT = """
-    INSERT INTO holds (run, tenant_id, account_id, epoch, fingerprint, state, currency, amount, quoted,
-                       price_version, basis, deployment, quote, placed_at, lapses_at, ended_at,
-                       package, api_key, run_limit, partial, windows)
-    SELECT n.run, n.tenant, n.account, n.epoch, n.fingerprint, n.state, n.currency, n.amount, n.quoted,
-           n.price_version, n.basis, n.deployment, n.quote::jsonb, n.placed_at, n.lapses_at, n.ended_at,
-           n.package, n.api_key, n.run_limit, n.partial, n.windows::bigint[]
-    FROM unnest(
-        $1::text[], $2::integer[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::text[], $8::text[],
-        $9::text[], $10::text[], $11::timestamptz[], $12::timestamptz[], $13::timestamptz[], $14::text[],
-        $15::text[], $16::bigint[], $17::boolean[], $18::text[], $19::text[], $20::text[], $21::text[]
-    ) AS n (run, epoch, fingerprint, state, amount, quoted, price_version, basis, deployment, quote,
-            placed_at, lapses_at, ended_at, package, api_key, run_limit, partial, windows,
-            tenant, account, currency)
+# What many holds of a batch have in common comes once, as a kind; budget windows come as text, since an array of
+# arrays would be taken apart.
+_KINDS = """
+    WITH k AS MATERIALIZED (
+        SELECT u.*, u.window_ids::bigint[] AS windows FROM unnest(
+            $3::integer[], $4::text[], $5::bigint[], $6::bigint[], $7::text[], $8::text[], $9::text[], $10::text[],
+            $11::timestamptz[], $12::timestamptz[], $13::timestamptz[], $14::text[], $15::text[], $16::bigint[],
+            $17::boolean[], $18::text[], $19::text[], $20::text[], $21::text[]
+        ) WITH ORDINALITY AS u (
+            epoch, state, amount, quoted, price_version, basis, deployment, quote_id, placed_at, lapses_at, ended_at,
+            package, api_key, run_limit, partial, window_ids, tenant_id, account_id, currency, number)
+    )
+"""
+
+_INSERT = f"""{_KINDS}
+    INSERT INTO holds ({_COLUMNS})
+    SELECT n.run, k.tenant_id, k.account_id, k.epoch, n.fingerprint, k.state, k.currency, k.amount, k.quoted,
+           k.price_version, k.basis, k.deployment, k.quote_id, k.placed_at, k.lapses_at, k.ended_at, k.package,
+           k.api_key, k.run_limit, k.partial, k.windows
+    FROM unnest($1::text[], $2::text[], $22::integer[]) AS n (run, fingerprint, kind)
+    JOIN k ON k.number = n.kind
 """
 
 # What never changes once a hold is placed (tenant, account, currency) is not written again.
-_SAVE = """
+_SAVE = f"""{_KINDS}
     UPDATE holds AS h
-    SET epoch = n.epoch, fingerprint = n.fingerprint, state = n.state, amount = n.amount, quoted = n.quoted,
-        price_version = n.price_version, basis = n.basis, deployment = n.deployment,
-        quote = n.quote::jsonb, placed_at = n.placed_at, lapses_at = n.lapses_at, ended_at = n.ended_at,
-        package = n.package, api_key = n.api_key, run_limit = n.run_limit, partial = n.partial,
-        windows = n.windows::bigint[]
-    FROM unnest(
-        $1::text[], $2::integer[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::text[], $8::text[],
-        $9::text[], $10::text[], $11::timestamptz[], $12::timestamptz[], $13::timestamptz[], $14::text[],
-        $15::text[], $16::bigint[], $17::boolean[], $18::text[]
-    ) AS n (run, epoch, fingerprint, state, amount, quoted, price_version, basis, deployment, quote,
-            placed_at, lapses_at, ended_at, package, api_key, run_limit, partial, windows)
+    SET epoch = k.epoch, fingerprint = n.fingerprint, state = k.state, amount = k.amount, quoted = k.quoted,
+        price_version = k.price_version, basis = k.basis, deployment = k.deployment, quote_id = k.quote_id,
+        placed_at = k.placed_at, lapses_at = k.lapses_at, ended_at = k.ended_at, package = k.package,
+        api_key = k.api_key, run_limit = k.run_limit, partial = k.partial, windows = k.windows
+    FROM unnest($1::text[], $2::text[], $22::integer[]) AS n (run, fingerprint, kind)
+    JOIN k ON k.number = n.kind
     WHERE h.run = n.run
 """
 
-_END = """
-    UPDATE holds AS h SET state = n.state, ended_at = n.ended_at
-    FROM unnest($1::text[], $2::text[], $3::timestamptz[]) AS n (run, state, ended_at)
-    WHERE h.run = n.run
-"""
+_END = "UPDATE holds SET state = $2, ended_at = $3 WHERE run = ANY($1)"
 
 # Needs no lock of the account: what is set aside stays the same. Locks the holds in order of id.
 _MAKE_FIRM = text("""
@@ -184,7 +185,7 @@ class Increase(NamedTuple):
     amount: int
 
 
-def _hold(row: asyncpg.Record) -> RunHold:
+def _hold(row: asyncpg.Record, quote: Quote) -> RunHold:
     return RunHold(
         run=row["run"],
         tenant=row["tenant_id"],
@@ -198,7 +199,7 @@ def _hold(row: asyncpg.Record) -> RunHold:
         price_version=row["price_version"],
         basis=row["basis"],
         deployment=row["deployment"],
-        quote=_quotes.decode(row["quote"]),
+        quote=quote,
         placed_at=row["placed_at"],
         lapses_at=row["lapses_at"],
         ended_at=row["ended_at"],
@@ -212,74 +213,85 @@ def _hold(row: asyncpg.Record) -> RunHold:
 
 async def read(connection: AsyncConnection, runs: Iterable[str]) -> dict[str, RunHold]:
     """Read the holds of runs without locking them; runs without one are left out."""
-    raw = await driver(connection)
-    return {row["run"]: _hold(row) for row in await raw.fetch(_READ, sorted(set(runs)))}
+    return await _fetch(connection, _READ, runs)
 
 
 async def lock(connection: AsyncConnection, runs: Iterable[str]) -> dict[str, RunHold]:
     """Read the holds of runs and keep them locked until the transaction ends."""
+    return await _fetch(connection, _LOCK, runs)
+
+
+async def _fetch(connection: AsyncConnection, query: str, runs: Iterable[str]) -> dict[str, RunHold]:
     wanted = sorted(set(runs))
     if not wanted:
         return {}
     raw = await driver(connection)
-    return {row["run"]: _hold(row) for row in await raw.fetch(_LOCK, wanted)}
+    rows = await raw.fetch(query, wanted)
+    found = await book_of(connection).read(raw, {row["quote_id"] for row in rows})
+    return {row["run"]: _hold(row, found[row["quote_id"]]) for row in rows}
 
 
-def _columns(holds: Sequence[RunHold]) -> list[list[Any]]:
-    return [
-        [hold.run for hold in holds],
-        [hold.epoch for hold in holds],
-        [hold.fingerprint for hold in holds],
-        [hold.state for hold in holds],
-        [hold.amount for hold in holds],
-        [hold.quoted for hold in holds],
-        [hold.price_version for hold in holds],
-        [hold.basis for hold in holds],
-        [hold.deployment for hold in holds],
-        [_encoder.encode(hold.quote).decode() for hold in holds],
-        [hold.placed_at for hold in holds],
-        [hold.lapses_at for hold in holds],
-        [hold.ended_at for hold in holds],
-        [hold.package for hold in holds],
-        [hold.api_key for hold in holds],
-        [hold.run_limit for hold in holds],
-        [hold.partial for hold in holds],
-        [f"{{{','.join(map(str, hold.windows))}}}" for hold in holds],
+def _kind(hold: RunHold, quote_id: str) -> tuple[Any, ...]:
+    return (
+        hold.epoch,
+        hold.state,
+        hold.amount,
+        hold.quoted,
+        hold.price_version,
+        hold.basis,
+        hold.deployment,
+        quote_id,
+        hold.placed_at,
+        hold.lapses_at,
+        hold.ended_at,
+        hold.package,
+        hold.api_key,
+        hold.run_limit,
+        hold.partial,
+        f"{{{','.join(map(str, hold.windows))}}}",
+        hold.tenant,
+        hold.account,
+        hold.currency,
+    )
+
+
+async def _write(connection: AsyncConnection, statement: str, holds: Sequence[RunHold]) -> None:
+    raw = await driver(connection)
+    ids = await book_of(connection).write(raw, [(hold.tenant, hold.quote) for hold in holds])
+    kinds: dict[tuple[Any, ...], int] = {}
+    numbers = [
+        kinds.setdefault(_kind(hold, quote_id), len(kinds) + 1)
+        for hold, quote_id in zip(holds, ids, strict=True)
     ]
+    await raw.execute(
+        statement,
+        [hold.run for hold in holds],
+        [hold.fingerprint for hold in holds],
+        *(list(column) for column in zip(*kinds, strict=True)),
+        numbers,
+    )
 
 
 async def insert(connection: AsyncConnection, new: Sequence[RunHold]) -> None:
     """Store the first holds of runs; fails when one of the runs has a hold already."""
-    if not new:
-        return
-    raw = await driver(connection)
-    await raw.execute(
-        _INSERT,
-        *_columns(new),
-        [hold.tenant for hold in new],
-        [hold.account for hold in new],
-        [hold.currency for hold in new],
-    )
+    if new:
+        await _write(connection, _INSERT, new)
 
 
 async def save(connection: AsyncConnection, changed: Sequence[RunHold]) -> None:
     """Write holds that this transaction has locked."""
     if changed:
-        raw = await driver(connection)
-        await raw.execute(_SAVE, *_columns(changed))
+        await _write(connection, _SAVE, changed)
 
 
 async def save_ends(connection: AsyncConnection, ended: Sequence[RunHold]) -> None:
     """Write only state and end of holds that this transaction has locked."""
-    if not ended:
-        return
     raw = await driver(connection)
-    await raw.execute(
-        _END,
-        [hold.run for hold in ended],
-        [hold.state for hold in ended],
-        [hold.ended_at for hold in ended],
-    )
+    by_end: dict[tuple[str, datetime | None], list[str]] = {}
+    for hold in ended:
+        by_end.setdefault((hold.state, hold.ended_at), []).append(hold.run)
+    for (state, ended_at), runs in by_end.items():
+        await raw.execute(_END, runs, state, ended_at)
 
 
 async def make_firm(connection: AsyncConnection, runs: Sequence[tuple[str, str]], now: datetime) -> None:
