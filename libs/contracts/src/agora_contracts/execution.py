@@ -171,13 +171,17 @@ class RunEventList(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EstimateRun(msgspec.Struct, frozen=True, kw_only=True):
-    """Price a run before it: validates the input, estimates quantities, asks billing for the quote."""
+    """Price a run before it: validates the input, estimates quantities, asks billing for the quote.
+
+    `account` is who would pay, for prices that add up over a month.
+    """
 
     tenant: str
     input: dict[str, Any]
     package: str | None = None
     version: str | None = None
     deployment: str | None = None
+    account: str | None = None
 
 
 class RunEstimate(msgspec.Struct, frozen=True, kw_only=True):

@@ -154,7 +154,9 @@ RUNS: tuple[msgspec.Struct, ...] = (
     execution.CancelRun(run=story.RUN, tenant=story.TENANT, requested_by=story.KEY),
     execution.ListSteps(run=story.RUN, tenant=story.TENANT),
     execution.ListRunEvents(run=story.RUN, tenant=story.TENANT, after=2, limit=100),
-    execution.EstimateRun(tenant=story.TENANT, input=story.INPUT, deployment=story.DEPLOYMENT),
+    execution.EstimateRun(
+        tenant=story.TENANT, input=story.INPUT, deployment=story.DEPLOYMENT, account=story.ACCOUNT
+    ),
     execution.EstimateRun(
         tenant=story.TENANT, input=story.INPUT, package=story.PACKAGE, version=story.VERSION
     ),

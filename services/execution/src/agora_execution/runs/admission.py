@@ -91,6 +91,8 @@ class Admission:
                 price_version=target.price_version,
                 basis=target.basis,
                 estimates=estimates,
+                account=query.account,
+                deployment=query.deployment,
             )
         )
         return RunEstimate(estimates=estimates, quote=quote)

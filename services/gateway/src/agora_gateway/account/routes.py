@@ -7,6 +7,7 @@ from litestar.di import NamedDependency
 
 from agora_gateway.account import shapes
 from agora_gateway.account.ledger_routes import get_ledger
+from agora_gateway.account.period_routes import list_periods
 from agora_gateway.account.promotion_routes import list_promotions
 from agora_gateway.account.shapes import BalanceShape, StatementShape, balance_shape, statement_shape
 from agora_gateway.edge.principals import Tenant, requires
@@ -45,7 +46,7 @@ async def get_statement(
 
 router = Router(
     "/account",
-    route_handlers=[get_balance, get_statement, get_ledger, list_promotions],
+    route_handlers=[get_balance, get_statement, get_ledger, list_promotions, list_periods],
     tags=["Account"],
     security=TENANT_SECURITY,
 )

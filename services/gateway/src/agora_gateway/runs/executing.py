@@ -92,6 +92,7 @@ async def estimate(broker: Broker, tenant: Tenant, target: RunTarget, body: Inpu
         version=target.version,
         deployment=target.deployment,
         input=body.input,
+        account=tenant.account,
     )
     return estimate_shape(await broker.ask(query))
 
