@@ -37,6 +37,14 @@ reset *arguments:
 demo *arguments:
     @python -m agora_local demo "$@"
 
+# Recompute billing's books and hashes from every row of the running platform (--account ID, --json)
+verify *arguments:
+    @python -m agora_local verify "$@"
+
+# Let somebody report usage of a tenant over NATS: ./dev integrator TENANT NAME
+integrator *arguments:
+    @python -m agora_local integrator "$@"
+
 # Everything that can be checked without running the product
 check:
     ruff check .

@@ -98,6 +98,8 @@ def test_up_status_logs_down_and_reset(environment: Commands) -> None:
         "processes": [],
     }
     assert "does not run" in run(environment, "down").stderr
+    unaudited = run(environment, "verify")
+    assert (1, True) == (unaudited.returncode, "start it with ./dev up" in unaudited.stderr)
     assert home.exists()
     assert run(environment, "reset", "--yes").returncode == 0
     assert not home.exists()

@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+import os
 import shutil
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,9 +22,10 @@ from rich.table import Table
 from agora_local.blocking import run_in_thread
 from agora_local.first_party import publish_installed
 from agora_local.first_tenant import ensure_first_tenant, mark_shown
+from agora_local.integrators import add_integrator
 from agora_local.logs import follow, last_lines, log_names, sizes
 from agora_local.parts import Nats, PartFailed
-from agora_local.platform import ask_health
+from agora_local.platform import Platform, ask_health
 from agora_local.settings import PlatformFailed, Ports, default_home, operator_token, postgres_folder
 from agora_local.supervisor import State, is_home, prepare_home, read_state, stop_supervisor, supervise
 from agora_local.unit import UnitState
@@ -162,6 +165,45 @@ def demo(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON li
     else:
         show(outcome)
     raise typer.Exit(0 if outcome.passed else 1)
+
+
+@app.command("verify")
+def verify_books(
+    account: Annotated[str | None, typer.Option(help="Look at this account alone.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as one line of JSON.")] = False,
+) -> None:
+    """Recompute billing's books from every row, hashes included. Exit code 0 when all agrees."""
+    home = default_home()
+    state = read_state(home)
+    if state is None:
+        raise PlatformFailed("the platform does not run; start it with ./dev up")
+    urls = Platform(home, state.ports).database_urls("billing")
+    asked = [*(["--account", account] if account else []), *(["--json"] if as_json else [])]
+    # A process of its own: it needs nothing of what this one has loaded, and its progress goes to our terminal.
+    done = subprocess.run(
+        [sys.executable, "-m", "agora_billing.verify", *asked],
+        env=os.environ | {"AGORA_DATABASE_SYSTEM_URL": urls.system},
+        check=False,
+    )
+    raise typer.Exit(done.returncode)
+
+
+@app.command()
+def integrator(
+    tenant: Annotated[str, typer.Argument(help="Whose usage it reports (ten_...).")],
+    source: Annotated[str, typer.Argument(help="Its name: letters, digits, _ and -.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Let somebody report usage of a tenant over NATS; prints the URL with its password, and where to publish."""
+    home = default_home()
+    state = read_state(home)
+    if state is None:
+        raise PlatformFailed("the platform does not run; start it with ./dev up")
+    added = add_integrator(home, state, tenant, source)
+    if as_json:
+        print(json.dumps(asdict(added)))
+    else:
+        print(f"URL      {added.url}\nSubject  {added.subject}\nInbox    {added.inbox_prefix} (inbox prefix)")
 
 
 @app.command("supervise", hidden=True)
