@@ -14,9 +14,12 @@ import asyncpg
 import nats
 import psutil
 import pytest
+from agora_contracts.permissions import integrator_user, permissions
+from agora_contracts.subjects import ingest_subject
 from agora_local.parts import Nats, PartFailed, Postgres, Temporal, postgres
 from agora_local.ports import free_port, free_ports
 from agora_local.testing import own_folder
+from nats.aio.client import Client
 
 
 @pytest.fixture
@@ -167,14 +170,55 @@ async def test_a_user_may_do_only_what_its_permissions_say(folder: Path) -> None
     assert refused.empty(), "the first, permitted message was refused as well"
 
 
+async def let_in(url: str) -> Client:
+    """A connection, once the server knows the user."""
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                return await nats.connect(url, allow_reconnect=False, error_cb=keep_silent)
+            except nats.errors.Error:
+                await asyncio.sleep(0.05)
+
+
+async def keep_silent(_: Exception) -> None:
+    """Being refused at first is expected."""
+
+
+async def test_an_integrator_is_let_in_while_nats_runs(folder: Path) -> None:
+    """
+    Others stay connected; the new user publishes as soon as the server knows it, has the same password when it is
+    added again, and is still let in after a restart.
+    """
+    port, monitor_port = free_ports(2)
+    with Nats(folder / "nats", port, monitor_port, permissions=permissions) as server:
+        connection = await nats.connect(server.user_url("operator"), allow_reconnect=False)
+        heard = await connection.subscribe(ingest_subject("ten_1", "weather"))
+        await connection.flush()
+        beside = Nats(folder / "nats", port, monitor_port, permissions=permissions)
+        user = integrator_user("ten_1", "weather")
+        beside.add_integrator(user)
+        beside.reload(server.process.pid or 0)
+        url = beside.user_url(user)
+        integrator = await let_in(url)
+        await integrator.publish(ingest_subject("ten_1", "weather"), b"{}")
+        assert b"{}" == (await heard.next_msg(20)).data
+        await integrator.close()
+        await connection.close()
+        beside.add_integrator(user)
+        assert url == beside.user_url(user)
+        server.kill()
+        server.start()
+        await (await let_in(url)).close()
+
+
 def test_secrets_of_a_part_are_readable_by_their_owner_only(folder: Path) -> None:
     """
     Passwords and the configuration that carries them have mode 0600.
     """
-    Nats(folder / "nats", *free_ports(2)).prepare()
+    Nats(folder / "nats", *free_ports(2)).add_integrator("ingest.ten_1.weather")
     Postgres(folder / "postgres", free_port(), durable=False).prepare()
 
-    for name in ("nats/passwords.json", "nats/server.conf", "postgres/password"):
+    for name in ("nats/passwords.json", "nats/integrators.json", "nats/server.conf", "postgres/password"):
         status = (folder / name).stat()
         assert (0o600, os.geteuid()) == (status.st_mode & 0o777, status.st_uid)
 

