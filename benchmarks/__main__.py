@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-NAMES = ("run", "gateway", "metering", "holds", "rating", "footprint")
+NAMES = ("run", "gateway", "metering", "usage-query", "holds", "rating", "footprint")
 
 
 def main() -> int:
@@ -12,7 +12,7 @@ def main() -> int:
         print(f"usage: ./dev bench {'|'.join(NAMES)} [options]", file=sys.stderr)
         return 2
     name = sys.argv.pop(1)
-    importlib.import_module(f"benchmarks.{name}").main()
+    importlib.import_module(f"benchmarks.{name.replace('-', '_')}").main()
     return 0
 
 

@@ -156,7 +156,7 @@ def _add_to(grain: str) -> str:
             (series, start, events, latest_at, merge, tenant_id, quantity, latest_id)
         SELECT series, {bin_of(grain)}, sum(events)::bigint, max(latest_at), merge, tenant_id, {merged("moved")},
                (array_agg(latest_id ORDER BY latest_at DESC, latest_id DESC) FILTER (WHERE merge = {Merge.LATEST}))[1]
-        FROM moved GROUP BY 1, 2, merge, tenant_id
+        FROM moved GROUP BY 1, 2, merge, tenant_id ORDER BY 1, 2
         ON CONFLICT (series, start) DO UPDATE SET
             events = total.events + excluded.events,
             quantity = CASE total.merge
