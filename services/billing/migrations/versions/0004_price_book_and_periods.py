@@ -76,6 +76,7 @@ _PERIOD_CHARGES = """
         credit_part bigint NOT NULL,
         receivable_part bigint NOT NULL,
         platform_part bigint NOT NULL,
+        budgets jsonb NOT NULL,
         lines jsonb NOT NULL,
         explanation text NOT NULL,
         revision integer NOT NULL,

@@ -86,7 +86,8 @@ RULES: dict[str, str] = {
     """,
     "what a budget has spent was charged to customers and not refunded": """
         SELECT b.account_id, b.budget_id || '/' || w.window_id AS subject,
-               coalesce(sum(c.paid - coalesce(r.paid, 0)), 0) AS expected, w.spent AS found
+               coalesce(sum(c.paid - coalesce(r.paid, 0)), 0) + coalesce(max(p.spent), 0) AS expected,
+               w.spent AS found
         FROM budget_windows w
         JOIN budgets b USING (budget_id)
         LEFT JOIN (SELECT run, unnest(windows) AS window_id FROM holds) h USING (window_id)
@@ -97,6 +98,10 @@ RULES: dict[str, str] = {
         LEFT JOIN (
             SELECT run, sum(amount - platform_part) AS paid FROM refunds GROUP BY run
         ) r USING (run)
+        LEFT JOIN (
+            SELECT key::bigint AS window_id, sum(value::bigint) AS spent
+            FROM period_charges, jsonb_each_text(budgets) GROUP BY 1
+        ) p USING (window_id)
         GROUP BY b.account_id, b.budget_id, w.window_id
     """,
     "a hold keeps to its run's own limit": """

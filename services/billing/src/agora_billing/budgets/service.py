@@ -1,7 +1,7 @@
 """Use cases of budgets: make, change and read them; and what a transaction on locked accounts does with them."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from copy import replace
 from datetime import datetime
 
 from agora_contracts.budgets import (
@@ -149,10 +149,15 @@ class BudgetDesk:
         for one in self.of(ids):
             self._spend(one, difference)
 
-    def give_back(self, windows: Sequence[Window], amount: int) -> None:
-        """Take off what was spent, as far as it was spent in these windows: what goes back may be of earlier ones."""
+    def give_back(self, windows: Sequence[Window], amount: int) -> dict[int, int]:
+        """Take off what was spent, as far as it was spent in these windows: what goes back may be of earlier ones.
+
+        Returns what has changed of each window's spending, by its id.
+        """
+        changes = {one.id: -min(amount, one.spent) for one in windows}
         for one in windows:
-            self._spend(one, -min(amount, one.spent))
+            self._spend(one, changes[one.id])
+        return changes
 
     def _spend(self, window: Window, amount: int) -> None:
         window.spent += amount

@@ -1,7 +1,8 @@
 """What a period is charged, or given back, beside the charges of its runs."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from copy import replace
+from dataclasses import dataclass
 from datetime import datetime
 
 import structlog
@@ -31,11 +32,15 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Step:
-    """How an account and its period stand after a posting; `expired` is what of promotional credit came back late."""
+    """How an account and its period stand after a posting.
+
+    `budgets` is what it has added to windows of budgets, by id; `expired` what of promotional credit came back late.
+    """
 
     account: Account
     period: Period
     funding: Funding
+    budgets: Mapping[int, int]
     expired: int = 0
 
 
@@ -85,7 +90,8 @@ async def _charge(
     budgets.correct([one.id for one in windows], funding.by_customer)
     account = grants.spend(account, period.id, funding.promotional)
     await grants.save(connection)
-    return _Step(account=account, period=period, funding=funding)
+    spent = {one.id: funding.by_customer for one in windows}
+    return _Step(account=account, period=period, funding=funding, budgets=spent)
 
 
 async def _give_back(
@@ -98,13 +104,13 @@ async def _give_back(
 ) -> _Step:
     paid, runs = await store.paid(connection, period.id)
     account, funding = charge_model.return_to(account, paid, min(amount, max(paid.total, 0)))
-    budgets.give_back(
+    returned = budgets.give_back(
         budgets.applying(account.id, period.deployment, period.package, None), -funding.by_customer
     )
     grants = await Grants.read(connection, {account.id: account}, [period.id, *runs], now)
     account, expired = grants.give_back(account, period.id, -funding.promotional, of=runs)
     await grants.save(connection)
-    return _Step(account=account, period=period, funding=funding, expired=expired)
+    return _Step(account=account, period=period, funding=funding, budgets=returned, expired=expired)
 
 
 async def _write(
@@ -124,6 +130,7 @@ async def _write(
         currency=period.currency,
         amount=amount,
         funding=step.funding,
+        budgets=step.budgets,
         lines=rate(offered, period.used),
         explanation=_explain(period, amount, step.funding),
         revision=period.revision,

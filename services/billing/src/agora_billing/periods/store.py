@@ -88,6 +88,7 @@ period_charges = Table(
     Column("credit_part", BigInteger, nullable=False),
     Column("receivable_part", BigInteger, nullable=False),
     Column("platform_part", BigInteger, nullable=False),
+    Column("budgets", JSONB, nullable=False),
     Column("lines", JSONB, nullable=False),
     Column("explanation", Text, nullable=False),
     Column("revision", Integer, nullable=False),
@@ -106,7 +107,8 @@ _encoder = msgspec.json.Encoder(decimal_format="string")
 class PeriodCharge:
     """A period's `number`-th posting of its own; `amount` and its parts are negative when money went back.
 
-    `lines` are what the whole period came to then, `revision` the newest reported total of that moment.
+    `budgets` is what it has added to the windows of budgets, by their ids, `lines` what the whole period came to then,
+    `revision` the newest reported total of that moment.
     """
 
     period: str
@@ -116,6 +118,7 @@ class PeriodCharge:
     currency: str
     amount: int
     funding: Funding
+    budgets: Mapping[int, int]
     lines: list[QuoteLine]
     explanation: str
     revision: int
@@ -187,9 +190,10 @@ _RUNS = text("SELECT run FROM period_runs WHERE period_id = :period ORDER BY run
 
 _INSERT_CHARGE = text("""
     INSERT INTO period_charges (period_id, number, tenant_id, account_id, currency, amount, promotional_part,
-                                credit_part, receivable_part, platform_part, lines, explanation, revision, at)
+                                credit_part, receivable_part, platform_part, budgets, lines, explanation, revision,
+                                at)
     VALUES (:period, :number, :tenant, :account, :currency, :amount, :promotional, :credit, :receivable, :platform,
-            CAST(:lines AS jsonb), :explanation, :revision, :at)
+            CAST(:budgets AS jsonb), CAST(:lines AS jsonb), :explanation, :revision, :at)
 """)
 
 _CHARGES = text("""
@@ -335,6 +339,7 @@ async def insert_charge(connection: AsyncConnection, charge: PeriodCharge) -> No
             "credit": charge.funding.credit,
             "receivable": charge.funding.receivable,
             "platform": charge.funding.platform,
+            "budgets": _encoder.encode(charge.budgets).decode(),
             "lines": _encoder.encode(charge.lines).decode(),
             "explanation": charge.explanation,
             "revision": charge.revision,
