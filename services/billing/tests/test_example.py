@@ -1,8 +1,12 @@
 """The README's example in numbers, run step by step."""
 
+from decimal import Decimal
+
+import msgspec
 from agora_billing.audit.service import verify
 from agora_contracts.billing import ConfirmHold, GetBalance, GetStatement, TopUp
 from agora_contracts.money import Money
+from agora_contracts.refunds import RefundRun
 from agora_contracts.subjects import PLATFORM_TENANT
 
 from .conftest import ACCOUNT, TENANT, Platform, hold_request, price_version, usage
@@ -72,3 +76,33 @@ async def test_a_charge_keeps_every_digit_until_its_total(platform: Platform):
     charge = await platform.settled("run_1")
 
     assert ("0.3703701", 370_370) == (str(charge.lines[0].amount), charge.amount.amount)
+
+
+async def test_the_example_of_an_author_and_a_refund(platform: Platform):
+    """
+    The table of docs/money.md: a charge of 1.02 USD with model calls is divided, half of it refunded.
+    """
+    priced = price_version("price_author", unit_price="1.00")
+    authored = msgspec.structs.replace(priced, author="acme-labs", author_share=Decimal("0.7"))
+    await platform.publish(PLATFORM_TENANT, authored)
+    await platform.until(
+        lambda: platform.rows("SELECT 1 FROM price_versions WHERE price_version = 'price_author'")
+    )
+    await platform.fund(200 * CENT)
+    await platform.ask(hold_request("run_1", 1, price_version="price_author"))
+    await platform.publish(TENANT, usage("run_1", 1, model_cost="0.02"))
+    await platform.settled("run_1")
+
+    await platform.ask(
+        RefundRun(run="run_1", amount=Money(amount=51 * CENT), reason="half was wrong", reference="r")
+    )
+
+    rows = await platform.rows(
+        "SELECT p.kind, e.ledger, e.amount FROM postings p JOIN entries e USING (posting_id) WHERE run = 'run_1'"
+    )
+    assert {
+        ("charge", "customer_credit", -102), ("charge", "author_earnings", 70),
+        ("charge", "platform_fee", 30), ("charge", "model_cost", 2),
+        ("refund", "customer_credit", 51), ("refund", "author_earnings", -35), ("refund", "refunds", -16),
+    } == {(row.kind, row.ledger, row.amount // CENT) for row in rows}  # fmt: skip
+    assert (await verify(platform.database)).ok

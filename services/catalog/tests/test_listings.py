@@ -10,6 +10,7 @@ import pytest
 from agora_catalog.app import build
 from agora_catalog.settings import CatalogSettings
 from agora_contracts.catalog import (
+    Author,
     Estimate,
     GetPackage,
     ListCategories,
@@ -159,6 +160,18 @@ async def test_publication_is_announced(asker: Broker, nats_url: str) -> None:
     assert detail.manifest == package.data.manifest
     assert detail.summary.price_version == package.data.price_version == price.data.price_version
     assert ("USD", Decimal("0.50")) == (price.data.currency, price.data.prices[0].unit_price)
+    assert (None, Decimal(0)) == (price.data.author, price.data.author_share)
+
+
+async def test_an_authors_share_reaches_billing(asker: Broker, nats_url: str) -> None:
+    """
+    The price version of a package from elsewhere says who earns which share of its charges.
+    """
+    authored = a_package(author=Author(id="acme-labs", share=Decimal("0.7")))
+    await asker.ask(msgspec.structs.replace(authored, first_party=False))
+
+    (price,) = await events(nats_url, PriceVersionPublished, 1)
+    assert ("acme-labs", Decimal("0.7")) == (price.data.author, price.data.author_share)
 
 
 async def test_a_charge_model_reaches_billing_as_it_was_published(asker: Broker, nats_url: str) -> None:

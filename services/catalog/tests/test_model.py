@@ -12,6 +12,7 @@ from agora_catalog.listings.model import (
     FIRST_STATES,
     VISIBLE,
     VersionState,
+    author_faults,
     contents_hash,
     is_executable,
     manifest_faults,
@@ -22,6 +23,7 @@ from agora_catalog.listings.model import (
 )
 from agora_catalog.listings.schema_rules import schema_faults
 from agora_contracts.catalog import (
+    Author,
     Category,
     ChargePolicy,
     Estimate,
@@ -145,6 +147,22 @@ def test_a_sound_manifest_has_no_faults() -> None:
         )
         == []
     )
+
+
+def test_only_packages_from_elsewhere_have_an_author() -> None:
+    """
+    The platform's own packages share with nobody; a share is from 0 to 1.
+    """
+    authored = changed(author=Author(id="acme-labs", share=Decimal("0.7")))
+    schemas = Schemas(input={}, output={}, config={})
+
+    own = PublishPackage(manifest=authored, schemas=schemas, first_party=True)
+    assert ["/manifest/author"] == [fault.field for fault in author_faults(own)]
+    assert [] == list(author_faults(msgspec.structs.replace(own, first_party=False)))
+    assert [] == list(author_faults(msgspec.structs.replace(own, manifest=changed())))
+    for share in ("1.01", "-0.1"):
+        with pytest.raises(ValueError, match="share must be from 0 to 1"):
+            Author(id="acme-labs", share=Decimal(share))
 
 
 @pytest.mark.parametrize(
