@@ -129,55 +129,93 @@ def test_lines_always_come_to_the_amount(outcome, deliverable, tasks, cost, part
     assert abs(sum((one.amount for one in rated.lines), Decimal(0)) * 10**6 - rated.amount) <= Decimal("0.5")
 
 
-@given(credit=AMOUNTS, share=st.floats(0, 1), owes=AMOUNTS, more=AMOUNTS, amount=AMOUNTS)
-def test_a_charge_is_paid_to_the_last_unit(credit, share, owes, more, amount):
+@given(
+    credit=AMOUNTS,
+    promotional=AMOUNTS,
+    share=st.fractions(0, 1),
+    owes=AMOUNTS,
+    more=AMOUNTS,
+    amount=AMOUNTS,
+    most=st.none() | AMOUNTS,
+)
+def test_a_charge_is_paid_to_the_last_unit(credit, promotional, share, owes, more, amount, most):
     """
-    Credit pays first, then a receivable up to its limit, then the platform; the parts are the whole.
+    Promotional credit pays first, then paid credit, never what others hold; then a receivable up to its limit,
+    then the platform, which also bears what budgets do not let the customer pay. The parts are the whole.
     """
     account = Account(
         id="a",
         tenant="t",
         currency="USD",
         credit=credit,
-        held=int(credit * share),
+        promotional=promotional,
+        held=int((credit + promotional) * share),
         receivable=owes,
         receivable_limit=owes + more,
     )
 
-    after, paid = model.take(account, amount)
+    after, paid = model.take(account, amount, most)
 
     assert amount == paid.total
-    assert min(paid.credit, paid.receivable, paid.platform) >= 0
-    assert 0 <= after.held <= after.credit
+    assert min(paid.promotional, paid.credit, paid.receivable, paid.platform) >= 0
+    assert most is None or paid.by_customer <= most
+    assert 0 <= after.held <= after.credit + after.promotional
     assert 0 <= after.receivable <= after.receivable_limit
-    assert (account.credit - paid.credit, account.receivable + paid.receivable) == (
+    assert (promotional - paid.promotional, credit - paid.credit, owes + paid.receivable) == (
+        after.promotional,
         after.credit,
         after.receivable,
     )
+    assert paid.credit == 0 or after.promotional == 0
     assert paid.receivable == 0 or after.available == 0
-    assert paid.platform == 0 or after.receivable == after.receivable_limit
+    full = after.available == 0 and after.receivable == after.receivable_limit
+    assert paid.platform == 0 or full or paid.by_customer == most
 
 
-@given(credit=AMOUNTS, limit=AMOUNTS, amount=AMOUNTS, back=AMOUNTS, topped=AMOUNTS)
-def test_what_is_given_back_returns_to_who_paid(credit, limit, amount, back, topped):
+@given(
+    credit=AMOUNTS,
+    promotional=AMOUNTS,
+    limit=AMOUNTS,
+    amount=AMOUNTS,
+    steps=st.lists(st.tuples(st.sampled_from(["top up", "give back", "charge", "owe"]), AMOUNTS), max_size=6),
+)
+def test_what_is_given_back_returns_to_who_paid(credit, promotional, limit, amount, steps):
     """
-    A charge that shrinks gives back to the platform first, then to the receivable, then as credit; also
-    when the receivable was paid meanwhile. Nothing is lost.
+    A charge that shrinks gives back to the platform first, then off the receivable, then as paid credit (also
+    for a receivable that was paid meanwhile), then as promotional credit, whatever happens in between: it grows
+    again, top-ups pay what is owed, other runs owe. Nothing is lost, nothing given back twice.
     """
-    back = min(back, amount)
-    account = Account(id="a", tenant="t", currency="USD", credit=credit, receivable_limit=limit)
-    charged, paid = model.take(account, amount)
-    charged, _ = charged.top_up(topped)
-
-    after, change = model.return_to(charged, paid, back)
-
-    assert -back == change.total
-    assert 0 <= after.receivable <= after.receivable_limit
-    net = paid.plus(change)
-    assert amount - back == net.total
-    assert net.platform >= 0 and net.receivable >= 0
-    assert change.platform == -min(back, paid.platform)
-    assert after.credit - after.receivable == charged.credit - charged.receivable + (back + change.platform)
+    account = Account(
+        id="a", tenant="t", currency="USD", credit=credit, promotional=promotional, receivable_limit=limit
+    )
+    account, paid = model.take(account, amount)
+    own = account.credit + account.promotional - account.receivable
+    for what, size in steps:
+        before = account
+        if what == "top up":
+            account, _ = account.top_up(size)
+            own += size
+        elif what == "charge":
+            account, change = model.take(account, size)
+            paid = paid.plus(change)
+            own -= change.by_customer
+        elif what == "owe":
+            account, change = model.take(account, size)  # another run's
+            own -= change.by_customer
+        else:
+            size = min(size, paid.total)
+            account, change = model.return_to(account, paid, size)
+            assert -size == change.total
+            assert change.platform == -min(size, paid.platform)
+            assert account.credit >= before.credit and account.promotional >= before.promotional
+            paid = paid.plus(change)
+            own -= change.by_customer
+            assert change.promotional == 0 or paid.platform == paid.credit + paid.receivable == 0
+        assert min(paid.promotional, paid.receivable, paid.platform, paid.credit + paid.receivable) >= 0
+        assert own == account.credit + account.promotional - account.receivable
+        assert 0 <= account.receivable <= account.receivable_limit
+    account, change = model.return_to(account, paid, paid.total)
+    assert 0 == paid.plus(change).total == paid.plus(change).platform == paid.plus(change).promotional
 
 
 def test_the_explanation_says_what_differs_from_the_quote():
