@@ -42,6 +42,12 @@ class Clock:
         """The time now, and what the test has added."""
         return datetime.now(UTC) + self.ahead
 
+    def to_midmonth(self) -> None:
+        """Go to noon in the middle of next month, so that no day or month ends while a test goes on."""
+        now = datetime.now(UTC)
+        month = (now.replace(day=1) + timedelta(days=32)).replace(day=15)
+        self.ahead = month.replace(hour=12, minute=0) - now
+
 
 class Platform:
     """Billing with everything around it: who asks, who publishes, and what billing told the world."""

@@ -27,6 +27,13 @@ from .conftest import ACCOUNT, TENANT, Platform, hold_request, usage
 CENT = 10_000
 
 
+@pytest.fixture
+def platform(platform: Platform) -> Platform:
+    """Billing at a time at which no day or month ends soon."""
+    platform.clock.to_midmonth()
+    return platform
+
+
 def a_budget(amount: int = 3 * CENT, budget: str = "bud_1", **other: Any) -> CreateBudget:
     """A hard budget of the account for a month, of three cents unless said otherwise."""
     values: dict[str, Any] = {
@@ -154,7 +161,7 @@ async def test_windows_begin_anew_and_old_runs_stay_in_theirs(platform: Platform
     await platform.ask(a_budget(4 * CENT, "bud_total", period="total"))
     await platform.ask(hold_request("run_1", 2))
     await platform.ask(ConfirmHold(run="run_1", tenant=TENANT))
-    platform.clock.ahead = timedelta(days=1)
+    platform.clock.ahead += timedelta(days=1)
 
     await platform.ask(hold_request("run_2", 2))
     assert (0, 2 * CENT, 0) == await standing(platform, "bud_day")
@@ -175,13 +182,13 @@ async def test_a_clock_that_is_behind_opens_no_old_window(platform: Platform):
     """
     await platform.fund(100 * CENT)
     await platform.ask(a_budget(2 * CENT, period="day"))
-    platform.clock.ahead = timedelta(days=1)
+    platform.clock.ahead += timedelta(days=1)
     await platform.ask(hold_request("run_1", 2))
     await platform.ask(ConfirmHold(run="run_1", tenant=TENANT))
 
-    platform.clock.ahead = timedelta()
+    platform.clock.ahead -= timedelta(days=1)
     error = await refusal(platform, hold_request("run_2", 1))
-    platform.clock.ahead = timedelta(days=2)
+    platform.clock.ahead += timedelta(days=2)
     await platform.sweep()
 
     assert "budget_exhausted" == error.slug
@@ -192,20 +199,22 @@ async def test_a_clock_that_is_behind_opens_no_old_window(platform: Platform):
 @pytest.mark.parametrize(
     ("period", "now", "start", "end"),
     [
-        ("day", datetime(2028, 2, 29, 23, 59, 59, 999_999, tzinfo=UTC), (2028, 2, 29), (2028, 3, 1)),
-        ("month", datetime(2028, 2, 29, 23, 59, tzinfo=UTC), (2028, 2, 1), (2028, 3, 1)),
-        ("month", datetime(2027, 12, 31, 23, 59, tzinfo=UTC), (2027, 12, 1), (2028, 1, 1)),
-        ("month", datetime(2027, 1, 31, tzinfo=UTC), (2027, 1, 1), (2027, 2, 1)),
+        ("day", datetime(2028, 2, 29, 23, 59, 59, 999_999, tzinfo=UTC), "2028-02-29", "2028-03-01"),
+        ("month", datetime(2028, 2, 29, 23, 59, tzinfo=UTC), "2028-02-01", "2028-03-01"),
+        ("month", datetime(2027, 12, 31, 23, 59, tzinfo=UTC), "2027-12-01", "2028-01-01"),
+        ("month", datetime(2027, 1, 31, tzinfo=UTC), "2027-01-01", "2027-02-01"),
         # half past midnight in Berlin's summer is yesterday in UTC
-        ("day", datetime.fromisoformat("2027-07-01T00:30:00+02:00"), (2027, 6, 30), (2027, 7, 1)),
-        ("month", datetime.fromisoformat("2027-07-01T00:30:00+02:00"), (2027, 6, 1), (2027, 7, 1)),
+        ("day", datetime.fromisoformat("2027-07-01T00:30:00+02:00"), "2027-06-30", "2027-07-01"),
+        ("month", datetime.fromisoformat("2027-07-01T00:30:00+02:00"), "2027-06-01", "2027-07-01"),
     ],
 )
 def test_windows_are_days_and_months_of_utc(period, now, start, end):
     """
     Leap days, the end of a year, and a moment told in another zone.
     """
-    assert (datetime(*start, tzinfo=UTC), datetime(*end, tzinfo=UTC)) == window_of(period, now, now)
+    assert [f"{start}T00:00:00+00:00", f"{end}T00:00:00+00:00"] == [
+        None if at is None else at.isoformat() for at in window_of(period, now, now)
+    ]
 
 
 async def test_refunds_and_corrections_count_in_the_windows_of_the_run(platform: Platform):
@@ -218,7 +227,7 @@ async def test_refunds_and_corrections_count_in_the_windows_of_the_run(platform:
     await platform.publish(TENANT, usage("run_1", "5", revision=2))
     await platform.adjusted("run_1", 2)
     assert (5 * CENT, 0, 5 * CENT) == await standing(platform)
-    platform.clock.ahead = timedelta(days=40)
+    platform.clock.ahead += timedelta(days=40)
 
     await platform.ask(RefundRun(run="run_1", amount=Money(amount=2 * CENT), reason="sorry", reference="r1"))
     await platform.publish(TENANT, usage("run_1", "6", revision=3))
@@ -393,7 +402,7 @@ async def test_a_hold_whose_time_is_over_is_not_in_the_way(platform: Platform):
     await platform.ask(a_budget(2 * CENT))
     await platform.ask(hold_request("run_1", 2))
     await refusal(platform, hold_request("run_2", 2))
-    platform.clock.ahead = timedelta(seconds=121)
+    platform.clock.ahead += timedelta(seconds=121)
 
     assert "tentative" == (await platform.ask(hold_request("run_2", 2))).state
     assert (0, 2 * CENT, 0) == await standing(platform)
@@ -406,13 +415,13 @@ async def test_a_late_confirmation_keeps_to_the_budget(platform: Platform):
     await platform.fund(100 * CENT)
     await platform.ask(a_budget(2 * CENT, period="day"))
     await platform.ask(hold_request("run_1", 2))
-    platform.clock.ahead = timedelta(seconds=121)
+    platform.clock.ahead += timedelta(seconds=121)
     await platform.sweep()
     await platform.ask(hold_request("run_2", 2))
     await platform.ask(ConfirmHold(run="run_2", tenant=TENANT))
 
     error = await refusal(platform, ConfirmHold(run="run_1", tenant=TENANT))
-    platform.clock.ahead = timedelta(days=1)
+    platform.clock.ahead += timedelta(days=1)
     confirmed = await platform.ask(ConfirmHold(run="run_1", tenant=TENANT))
 
     assert "budget_exhausted" == error.slug

@@ -35,10 +35,17 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from .conftest import ACCOUNT, TENANT, Clock, Platform, hold_request, price_version, usage
+from .money_books import envelope
 from .test_budgets import CENT, a_budget, refusal, standing
-from .test_money_machine import envelope
 
 CLOSE = CloseAccount(account=ACCOUNT, tenant=TENANT)
+
+
+@pytest.fixture
+def platform(platform: Platform) -> Platform:
+    """Billing at a time at which no day or month ends soon."""
+    platform.clock.to_midmonth()
+    return platform
 
 
 def more(cents: int, request: str = "more", **other: Any) -> IncreaseHold:
@@ -48,7 +55,7 @@ def more(cents: int, request: str = "more", **other: Any) -> IncreaseHold:
 
 async def held(platform: Platform) -> int:
     """What the account has set aside, in cents."""
-    return (await platform.ask(GetBalance(account=ACCOUNT, tenant=TENANT))).held // CENT
+    return int((await platform.ask(GetBalance(account=ACCOUNT, tenant=TENANT))).held) // CENT
 
 
 # --- a run's own limit ---------------------------------------------------------------------------
@@ -167,9 +174,9 @@ async def test_a_settled_hold_gives_nothing_back_a_second_time(platform: Platfor
     await platform.ask(hold_request("run_2", 4))
     await platform.publish(TENANT, usage("run_1", "4"))
     await platform.settled("run_1")
-    platform.clock.ahead = timedelta(seconds=100)
+    platform.clock.ahead += timedelta(seconds=100)
     await platform.ask(ConfirmHold(run="run_2", tenant=TENANT))
-    platform.clock.ahead = timedelta(days=1)
+    platform.clock.ahead += timedelta(days=1)
 
     await platform.publish(TENANT, usage("run_1", "4"))
     await platform.sweep()

@@ -1,9 +1,10 @@
 """A tenant's prepaid account. Amounts are whole micro-units of its currency."""
 
 import re
-from dataclasses import dataclass, replace
+from copy import replace
 from datetime import datetime
 
+import msgspec
 from agora_contracts.billing import Balance, OpenAccount, TopUp
 from agora_contracts.money import MAX_MICRO, format_amount
 from agora_contracts.problems import AgoraError, FieldError
@@ -13,8 +14,7 @@ _ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
 _ID_RULE = "must have 1 to 80 letters, digits, _ or -"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Account:
+class Account(msgspec.Struct, frozen=True, kw_only=True):
     """What an account has and what of it is set aside.
 
     `credit` is paid credit not yet charged, `promotional` credit that was given, `held` the part of both that

@@ -1,7 +1,7 @@
 """Use cases of accounts. Each is one transaction of the tenant, opened and committed by the caller."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from copy import replace
 from datetime import datetime
 
 from agora_contracts.billing import Balance, CloseAccount, CreditToppedUp, GetBalance, OpenAccount, TopUp

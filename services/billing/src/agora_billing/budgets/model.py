@@ -7,7 +7,8 @@ which it was placed, whenever it is settled: a run that begins before midnight i
 Whoever changes a window has locked its account: nobody else decides on it at the same time.
 """
 
-from dataclasses import dataclass, replace
+from copy import replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from agora_contracts.budgets import (

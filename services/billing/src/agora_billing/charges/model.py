@@ -1,10 +1,11 @@
 """What a run owes once it has ended, and who pays it. Amounts are whole micro-units of the account's currency."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from copy import replace
 from decimal import Decimal
 from types import MappingProxyType
 
+import msgspec
 from agora_contracts.billing import QuoteLine
 from agora_contracts.catalog import MODEL_COST_METER
 from agora_contracts.metering import RunUsageClosed
@@ -26,8 +27,7 @@ NEVER_CHARGED = frozenset({"terminated", "hold_lost"})
 """Codes of failures that are not the customer's: nothing is owed, whatever the listing's policy says."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Owed:
+class Owed(msgspec.Struct, frozen=True, kw_only=True):
     """What a run owes and, in words, why.
 
     `used` is what it is rated by: the usage, or the estimate where the full price is owed; `by_use` says which.
@@ -36,17 +36,16 @@ class Owed:
 
     rated: Rated
     reason: str
-    used: Mapping[str, Usage] = field(default_factory=dict)
+    used: Mapping[str, Usage] = {}
     by_use: bool = False
-    shares: Mapping[str, Share] = field(default_factory=dict)
+    shares: Mapping[str, Share] = {}
 
     def quantities(self) -> dict[str, Decimal]:
         """What is paid for, by meter, in the order of the lines; model calls as far as they are passed through."""
         return quantities_of(self.rated.lines, self.used)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Funding:
+class Funding(msgspec.Struct, frozen=True, kw_only=True):
     """Who pays an amount: promotional credit, paid credit, the account later (receivable), or the platform.
 
     In a difference the parts may be negative: money that goes back. In a sum `credit` may be negative, too: a

@@ -1,7 +1,7 @@
 """Use cases of charges: settle ended runs, and adjust what was settled."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from copy import replace
 from datetime import datetime
 
 import structlog

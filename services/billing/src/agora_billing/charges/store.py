@@ -1,7 +1,6 @@
 """SQL for charges: one row per run and revision, written once. Never commits."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
@@ -66,8 +65,7 @@ _lines = msgspec.json.Decoder(list[QuoteLine])
 _inputs = msgspec.json.Decoder(ChargeInputs)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Charge:
+class Charge(msgspec.Struct, frozen=True, kw_only=True):
     """A run's charge as of one revision of its usage.
 
     `amount` is the whole charge, `difference` what this revision changed, `funding` who has paid the whole,

@@ -1,7 +1,8 @@
 """The accounts, holds and budgets that one transaction has locked, and what becomes of them."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from copy import replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from agora_contracts.billing import ConfirmHold, IncreaseHold, PlaceHold, Quote

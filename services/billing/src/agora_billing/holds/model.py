@@ -7,10 +7,11 @@
                    lapsed --place again or confirm, under the next epoch--> tentative or firm
 """
 
-from dataclasses import dataclass, replace
+from copy import replace
 from datetime import datetime
 from typing import NamedTuple
 
+import msgspec
 from agora_contracts.billing import Hold, HoldState, IncreaseHold, PlaceHold, Quote
 from agora_contracts.execution import RunAccepted
 from agora_contracts.money import Money
@@ -19,8 +20,7 @@ from agora_contracts.problems import AgoraError
 from agora_billing.accounts.model import Account
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunHold:
+class RunHold(msgspec.Struct, frozen=True, kw_only=True):
     """What is set aside for a run. A run has one hold; each time it is placed again its epoch counts up.
 
     `run_limit` is the most that it may ever set aside and be charged; `partial` says that the last request got less

@@ -6,10 +6,10 @@ ones. Entries of a posting sum to zero. Amounts are whole micro-units. Postings 
 a posting of its own.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+import msgspec
 from agora_contracts.ids import derived
 
 
@@ -62,8 +62,7 @@ class Unbalanced(ValueError):
     """Entries do not sum to zero, or are fewer than two: a fault of ours, never of a caller."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Posting:
+class Posting(msgspec.Struct, frozen=True, kw_only=True):
     """One event of money on one customer account.
 
     `number` counts the account's postings from 1 without gaps; `credit_after` and `promotional_after` are its

@@ -6,9 +6,10 @@ far as nothing of it is set aside.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from copy import replace
 from datetime import UTC, datetime
 
+import msgspec
 from agora_contracts.ids import derived
 from agora_contracts.money import MAX_MICRO
 from agora_contracts.problems import AgoraError, FieldError
@@ -19,8 +20,7 @@ from agora_billing.accounts.model import Account
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Grant:
+class Grant(msgspec.Struct, frozen=True, kw_only=True):
     """Promotional credit that was given once.
 
     Invariant: what is remaining, was spent and is expired add up to `amount`, and none of them is negative.

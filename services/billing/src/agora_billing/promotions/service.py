@@ -1,7 +1,7 @@
 """Use cases of promotional credit: grant it, spend it, give it back, let it expire."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from copy import replace
 from datetime import datetime
 
 import structlog

@@ -1,6 +1,7 @@
 """Use cases of refunds. Each is one transaction of the system role: an operator acts for any tenant."""
 
-from dataclasses import dataclass, replace
+from copy import replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from agora_contracts.ids import derived

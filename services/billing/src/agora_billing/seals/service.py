@@ -1,6 +1,6 @@
 """Use cases of seals: seal what was booked, aside from those who book; show an account's ledger with its hashes."""
 
-from dataclasses import replace
+from copy import replace
 
 import structlog
 from agora_contracts.ledger import LedgerPage, LedgerRecord, ReadLedger
