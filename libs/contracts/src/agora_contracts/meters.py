@@ -12,7 +12,7 @@ Aggregation = Literal["sum", "count", "unique_count", "min", "max", "latest"]
 
 MeterState = Literal["backfilling", "active", "deleting"]
 
-MeterKey = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}\Z")]
+MeterKey = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$(?!\n)")]
 DimensionName = Annotated[str, Meta(min_length=1, max_length=64)]
 EventName = Annotated[str, Meta(min_length=1, max_length=64)]
 

@@ -29,7 +29,7 @@ from agora_gateway.operators import routes as operators
 from agora_gateway.packages import routes as packages
 from agora_gateway.runs import routes as runs
 from agora_gateway.runs.feeds import RunFeeds
-from agora_gateway.usage import export_routes, report_routes
+from agora_gateway.usage import export_routes, meter_routes, report_routes
 from agora_gateway.usage import routes as usage
 
 CACHED_PATHS = frozenset({f"{PREFIX}/packages", f"{PREFIX}/categories"})
@@ -62,6 +62,7 @@ def create_api(
             usage.router,
             report_routes.router,
             export_routes.router,
+            meter_routes.router,
             account.router,
             budgets.router,
             identity_routes.router,

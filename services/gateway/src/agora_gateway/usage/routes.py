@@ -6,6 +6,7 @@ from typing import Annotated, get_args
 
 from agora_contracts.envelope import utc_now
 from agora_contracts.metering import GroupBy, QueryUsage, UsageReport, UsageRow
+from agora_contracts.meters import DIMENSIONS_MAX
 from agora_contracts.problems import AgoraError, FieldError
 from agora_kit.broker import Broker
 from litestar import Router, get
@@ -13,16 +14,19 @@ from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 
 from agora_gateway.edge.principals import Tenant, requires
-from agora_gateway.edge.routing import TENANT_SECURITY, answers
+from agora_gateway.edge.routing import TENANT_SECURITY, Cursor, answers
 
 _DEFAULT_SPAN = timedelta(days=30)
 _GROUPS: tuple[str, ...] = get_args(GroupBy)
 
 From = Annotated[
     datetime | None,
-    QueryParameter(name="from", description="Start, RFC 3339 UTC, cut to the hour; 30 days before `to`."),
+    QueryParameter(name="from", description="Start, RFC 3339, cut to its minute; 30 days before `to`."),
 ]
-To = Annotated[datetime | None, QueryParameter(name="to", description="End, not included; now without it.")]
+To = Annotated[
+    datetime | None,
+    QueryParameter(name="to", description="End, not included, up to its minute; now without it."),
+]
 Meter = Annotated[str | None, QueryParameter(name="meter", description="Only this meter.")]
 Package = Annotated[str | None, QueryParameter(name="package", description="Only this package.")]
 Deployment = Annotated[str | None, QueryParameter(name="deployment", description="Only this deployment.")]
@@ -30,6 +34,29 @@ Groups = Annotated[
     str,
     QueryParameter(
         name="group_by", description=f"Comma-separated: {', '.join(_GROUPS)}.", pattern="^[a-z,]{1,100}$"
+    ),
+]
+Zone = Annotated[
+    str,
+    QueryParameter(
+        name="time_zone",
+        min_length=1,
+        max_length=64,
+        description="Whose minutes, hours, days and months rows are: an IANA name such as Europe/Berlin.",
+    ),
+]
+Dimensions = Annotated[
+    str,
+    QueryParameter(
+        name="dimensions",
+        max_length=600,
+        description="Comma-separated dimensions to group by as well; the meters in question declare them.",
+    ),
+]
+Where = Annotated[
+    list[str] | None,
+    QueryParameter(
+        name="where", description="`dimension:value`: only usage with this value. May be given several times."
     ),
 ]
 Rows = Annotated[int, QueryParameter(name="limit", ge=1, le=10_000, description="The most rows.")]
@@ -41,6 +68,7 @@ _A_REPORT = UsageReport(
             quantity=Decimal(12),
             events=12,
             time=datetime(2026, 1, 5, 9, 0, tzinfo=UTC),
+            dimensions={"region": "eu"},
         )
     ]
 )
@@ -51,7 +79,7 @@ _A_REPORT = UsageReport(
     guards=[requires("account")],
     summary="Query usage",
     operation_id="queryUsage",
-    responses=answers(_A_REPORT, "invalid_input"),
+    responses=answers(_A_REPORT, "invalid_input", "malformed_request", "invalid_cursor"),
 )
 async def query_usage(
     broker: NamedDependency[Broker],
@@ -62,9 +90,13 @@ async def query_usage(
     package: Package = None,
     deployment: Deployment = None,
     group_by: Groups = "meter",
+    time_zone: Zone = "UTC",
+    dimensions: Dimensions = "",
+    where: Where = None,
+    cursor: Cursor = None,
     limit: Rows = 1000,
 ) -> UsageReport:
-    """Sums of metered quantities over a span of time, filtered and grouped."""
+    """Totals of meters over a span of time, filtered and grouped; exact up to the last event that was counted."""
     until = _utc("to", end) or utc_now()
     since = _utc("from", start) or _before(until)
     if since >= until:
@@ -77,6 +109,10 @@ async def query_usage(
         package=package,
         deployment=deployment,
         group_by=_groups(group_by),
+        time_zone=time_zone,
+        dimensions=_dimensions(dimensions),
+        where=_where(where or []),
+        cursor=cursor,
         limit=limit,
     )
     found: UsageReport = await broker.ask(query)
@@ -107,6 +143,25 @@ def _groups(text: str) -> list[GroupBy]:
         if name not in _GROUPS:
             raise _invalid("group_by", f"{name!r} is none of {', '.join(_GROUPS)}")
         found.append(name)  # type: ignore[arg-type]  # checked in the line above
+    return found
+
+
+def _dimensions(text: str) -> list[str]:
+    names = text.split(",") if text else []
+    if len(names) > DIMENSIONS_MAX or not all(names):
+        raise _invalid("dimensions", f"must be at most {DIMENSIONS_MAX} names, separated by commas")
+    return names
+
+
+def _where(conditions: list[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for condition in conditions:
+        name, colon, value = condition.partition(":")
+        if not name or not colon or name in found:
+            raise _invalid("where", "must be dimension:value, each dimension once")
+        found[name] = value
+    if len(found) > DIMENSIONS_MAX:
+        raise _invalid("where", f"may name at most {DIMENSIONS_MAX} dimensions")
     return found
 
 

@@ -34,12 +34,12 @@ async def query_usage(connection: AsyncConnection, query: QueryUsage) -> UsageRe
     _refuse(model.kept_faults(plan, await kept_since(connection)))
     keys = store.keys_of(query, plan)
     rows = await store.totals(connection, query, plan, keys, merges, after=_after(query, keys))
-    shown = rows[: query.limit]
-    truncated = len(rows) > query.limit
+    rest = rows[query.limit :]
+    rows = rows[: query.limit]
     return UsageReport(
-        items=[_row(row, query, keys) for row in shown],
-        truncated=truncated,
-        next_cursor=_cursor(shown[-1], keys) if truncated else None,
+        items=_shown(rows, query, keys),
+        truncated=bool(rest),
+        next_cursor=_cursor(rows[-1], keys) if rest else None,
         incomplete=[one.key for one in asked if one.state != "active"],
     )
 
@@ -68,21 +68,25 @@ def _is_place(part: str, key: Key) -> bool:
 
 
 def _cursor(row: Row[Any], keys: Sequence[Key]) -> str:
-    parts = [row._mapping[f"k{number}"] for number in range(len(keys))]
+    parts = row[: len(keys)]
     return encode_cursor(*(part.isoformat() if isinstance(part, datetime) else part for part in parts))
 
 
-def _row(row: Row[Any], query: QueryUsage, keys: Sequence[Key]) -> UsageRow:
-    groups: dict[str, Any] = {}
-    for number, key in enumerate(keys):
-        value = row._mapping[f"k{number}"]
-        groups[key.name] = (
-            value.astimezone(ZoneInfo(query.time_zone)) if key.name == "time" else value or None
-        )
-    names = dict.fromkeys(query.dimensions)
-    found = [groups.pop(f"dimension_{number}") for number in range(len(names))]
-    # Without the "=" that a value begins with.
-    dimensions = {
-        name: None if value is None else value[1:] for name, value in zip(names, found, strict=True)
-    }
-    return UsageRow(quantity=row.quantity, events=row.events, dimensions=dimensions, **groups)
+def _shown(rows: Sequence[Row[Any]], query: QueryUsage, keys: Sequence[Key]) -> list[UsageRow]:
+    zone = ZoneInfo(query.time_zone)
+    names = list(dict.fromkeys(query.dimensions))
+    groups = [key.name for key in keys[: len(keys) - len(names)]]
+    items = []
+    for row in rows:
+        parts = row[: len(keys)]
+        fields: dict[str, Any] = {}
+        for name, part in zip(groups, parts, strict=False):
+            fields[name] = part.astimezone(zone) if name == "time" else part or None
+        if names:
+            # Without the "=" that a value begins with.
+            values = parts[len(groups) :]
+            fields["dimensions"] = {
+                name: value[1:] if value else None for name, value in zip(names, values, strict=True)
+            }
+        items.append(UsageRow(quantity=row.quantity, events=row.events, **fields))
+    return items
