@@ -84,6 +84,7 @@ class Broker:
             pending_size=16 * 1024 * 1024,
         )
         self._consumers: list[DurableConsumer] = []
+        self._answered: list[type[msgspec.Struct]] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._flushes: set[asyncio.Task[None]] = set()
         self._in_flight = 0
@@ -132,8 +133,14 @@ class Broker:
         """Everything this process consumes."""
         return self._consumers
 
+    @property
+    def answered(self) -> list[type[msgspec.Struct]]:
+        """Every command that this process answers."""
+        return self._answered
+
     def _answer_on(self, subject: str, request: type[msgspec.Struct], answer: Answer[Any, Any]) -> None:
         decode = _decoder(request).decode
+        self._answered.append(request)
 
         async def handle(message: NatsMessage) -> NatsResponse:
             if self._in_flight >= _IN_FLIGHT_MAX:

@@ -16,10 +16,11 @@ from contextvars import ContextVar
 
 VARIABLE = "AGORA_FAILPOINTS"
 EXIT_CODE = 86
-"""How a process ends that a failpoint let die."""
+"""How a process ends that the first of its points let die; the second has the next code, and so on."""
 
 _work: ContextVar[str] = ContextVar("agora_failpoint_work", default="")
 _armed: dict[str, int] = {}
+_codes: dict[str, int] = {}
 
 
 def arm(points: str) -> None:
@@ -29,9 +30,10 @@ def arm(points: str) -> None:
         ValueError: a point is not written as `work:where` or `work:where:n`.
     """
     _armed.clear()
-    for point in filter(None, points.split(",")):
+    for place, point in enumerate(filter(None, points.split(","))):
         work, where, *rest = point.split(":")
         _armed[f"{work}:{where}"] = int(rest[0]) if rest else 1
+        _codes[f"{work}:{where}"] = EXIT_CODE + place
 
 
 def armed() -> bool:
@@ -57,7 +59,7 @@ def _count(name: str) -> None:
         return
     if left == 1:
         # No clean-up of any kind: no rollback is sent, no connection is closed in order, nothing is flushed.
-        os._exit(EXIT_CODE)
+        os._exit(_codes[name])
     _armed[name] = left - 1
 
 

@@ -63,6 +63,11 @@ class Service:
         """Run `work` again and again, `seconds` apart; a failure is logged and the next round goes on."""
         self._sweeps.append((name, seconds, work))
 
+    @property
+    def sweeps(self) -> list[str]:
+        """The names of what is run again and again."""
+        return [name for name, _, _ in self._sweeps]
+
     def on_start(self, work: Work) -> None:
         """Do this once connected, before the process says ready."""
         self._starts.append(work)
