@@ -38,6 +38,9 @@ PER_UNIT_BASES: frozenset[str] = frozenset(
 Window = Literal["run", "month"]
 """What is added up before it is rated: the usage of one run, or of a calendar month (UTC)."""
 
+NOTICE_DAYS = 30
+"""How many days a rise is announced to standing customers at least."""
+
 MODEL_COST_METER = "model.cost"
 """Meter of what model calls cost, in whole currency units as a decimal; passed through at cost."""
 
@@ -182,6 +185,53 @@ class SetListingState(msgspec.Struct, frozen=True, kw_only=True):
     state: ListingState
 
 
+class PublishPrices(msgspec.Struct, frozen=True, kw_only=True):
+    """Revise the prices of a package for all its versions until now. Once per `price_version`, which the asker makes.
+
+    Without `charges` the charge policy stays as it is; without `effective_at` the prices apply at once. A standing
+    deployment for which it is a rise keeps its prices until the notice is over.
+    """
+
+    package: str
+    price_version: str
+    prices: Annotated[list[OfferedPrice], Meta(min_length=1, max_length=20)]
+    charges: ChargePolicy | None = None
+    effective_at: datetime | None = None
+    notice_days: Annotated[int, Meta(ge=NOTICE_DAYS, le=365)] = NOTICE_DAYS
+
+
+class PriceEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry of a price book: prices with the package's `version` they came with, or revised for all (None)."""
+
+    price_version: str
+    number: int
+    version: str | None
+    prices: list[OfferedPrice]
+    charges: ChargePolicy
+    published_at: datetime
+    effective_at: datetime
+    notice_days: int
+
+
+class ListPrices(msgspec.Struct, frozen=True, kw_only=True):
+    """Read a package's price book; `at` asks what a new customer takes then (now if left out)."""
+
+    package: str
+    at: datetime | None = None
+
+
+class PriceBook(msgspec.Struct, frozen=True, kw_only=True):
+    """Every price that a package has had and will have, newest first.
+
+    `in_force` is the price version that a new customer of the shown version takes at the moment asked for; none
+    where nothing was published by then.
+    """
+
+    package: str
+    items: list[PriceEntry]
+    in_force: str | None
+
+
 class PackageSummary(msgspec.Struct, frozen=True, kw_only=True):
     """A package in a list: its newest visible version."""
 
@@ -271,7 +321,9 @@ class ListingStateChanged(msgspec.Struct, frozen=True, kw_only=True):
 class PriceVersionPublished(msgspec.Struct, frozen=True, kw_only=True):
     """The prices and charge policy of a package version as offered; billing pins them under this id.
 
-    `author` earns `author_share` of what is charged; without an author all of it is the platform's.
+    `author` earns `author_share` of what is charged; without an author all of it is the platform's. `number` is its
+    place in the package's price book, counted from 1. With `revises` it applies from `effective_at` to every version
+    of the package that was published before, to standing customers not before `notice_days` if it is a rise.
     """
 
     price_version: str
@@ -283,3 +335,7 @@ class PriceVersionPublished(msgspec.Struct, frozen=True, kw_only=True):
     model_cost_limit: Decimal
     author: str | None = None
     author_share: Decimal = Decimal(0)
+    number: int = 0
+    revises: bool = False
+    effective_at: datetime | None = None
+    notice_days: int = NOTICE_DAYS

@@ -19,6 +19,7 @@ from agora_contracts import (
     meters,
     periods,
     platform,
+    prices,
     promotions,
     refunds,
     usage_ingest,
@@ -151,6 +152,13 @@ EVENTS: dict[Struct, EventSpec] = {
             metering.UsageIncomplete, "metering.usage.incomplete", "metering", ("operators",), METERING_STREAM
         ),
         _event(periods.PeriodTotal, "metering.period.total", "metering", ("billing",), METERING_STREAM),
+        _event(
+            prices.PriceChangeScheduled,
+            "billing.price.change_scheduled",
+            "billing",
+            ("integrators",),
+            BILLING_STREAM,
+        ),
         _event(periods.PeriodCharged, "billing.period.charged", "billing", ("integrators",), BILLING_STREAM),
         _event(
             usage_ingest.UsageCorrected,
@@ -221,6 +229,8 @@ COMMANDS: dict[Struct, CommandSpec] = {
         _command(catalog.SetListingState, catalog.PackageDetail, "catalog"),
         _command(catalog.ListPackages, catalog.PackagePage, "catalog"),
         _command(catalog.GetPackage, catalog.PackageDetail, "catalog", ("gateway", "execution")),
+        _command(catalog.PublishPrices, catalog.PriceBook, "catalog"),
+        _command(catalog.ListPrices, catalog.PriceBook, "catalog"),
         _command(catalog.ListCategories, catalog.CategoryList, "catalog"),
         _command(execution.StartRun, execution.Run, "execution", deadline_seconds=15),
         _command(execution.GetRun, execution.Run, "execution", deadline_seconds=65),

@@ -94,6 +94,16 @@ def upgrade() -> None:
     """Keep the inputs of each charge; know deployments; make periods. Charges from before have no inputs."""
     op.execute("ALTER TABLE charges ADD COLUMN inputs jsonb NOT NULL DEFAULT '{}'")
     op.execute("ALTER TABLE charges ALTER COLUMN inputs DROP DEFAULT")
+    op.execute("""
+        ALTER TABLE price_versions
+            ADD COLUMN number integer NOT NULL DEFAULT 0,
+            ADD COLUMN revises boolean NOT NULL DEFAULT false,
+            ADD COLUMN effective_at timestamptz,
+            ADD COLUMN notice_days integer NOT NULL DEFAULT 30
+    """)
+    op.execute("UPDATE price_versions SET effective_at = published_at")
+    op.execute("ALTER TABLE price_versions ALTER COLUMN effective_at SET NOT NULL")
+    op.execute("CREATE INDEX ix_price_versions_revises ON price_versions (package) WHERE revises")
     # A month gives back to the grants that its runs have spent of: its own use of them is negative then.
     op.execute("ALTER TABLE promotion_uses DROP CONSTRAINT ck_promotion_uses_amount")
     tables = {
@@ -107,6 +117,10 @@ def upgrade() -> None:
         secure_table("billing", name)
     op.execute("CREATE INDEX ix_rentals_package ON rentals (package) WHERE ended_at IS NULL")
     op.execute("CREATE INDEX ix_periods_account_id ON periods (account_id, starts_at, period_id)")
+    # One price version rates a month: a total cannot be taken up twice.
+    op.execute(
+        "CREATE UNIQUE INDEX ix_periods_reported ON periods (deployment, starts_at, meter) WHERE revision > 0"
+    )
     op.execute("CREATE INDEX ix_period_runs_run ON period_runs (run)")
     op.execute("REVOKE UPDATE, DELETE ON period_charges FROM agora_billing, agora_billing_system")
     op.execute(

@@ -1,11 +1,13 @@
 """Examples of the catalog's messages."""
 
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import msgspec
 
-from agora_contracts import catalog, pricing
+from agora_contracts import catalog, prices, pricing
 from agora_contracts.examples import story
+from agora_contracts.ids import derived
 
 MANIFEST = catalog.Manifest(
     id=story.PACKAGE,
@@ -112,6 +114,9 @@ DETAIL = catalog.PackageDetail(
     summary=SUMMARY, manifest=MANIFEST, schemas=SCHEMAS, versions=["1.2.0", "1.1.0"], first_party=True
 )
 
+NEW_PRICES = derived("price", story.PACKAGE, "revised")
+NEXT_MONTH = datetime(2026, 5, 1, tzinfo=UTC)
+
 EXAMPLES: tuple[msgspec.Struct, ...] = (
     catalog.PackagePublished(
         package=story.PACKAGE,
@@ -132,6 +137,54 @@ EXAMPLES: tuple[msgspec.Struct, ...] = (
         model_cost_limit=MANIFEST.limits.model_cost,
         author="acme-labs",
         author_share=Decimal("0.7"),
+    ),
+    catalog.PriceVersionPublished(
+        price_version=NEW_PRICES,
+        package=story.PACKAGE,
+        version=story.VERSION,
+        currency="USD",
+        prices=MANIFEST.prices,
+        charges=MANIFEST.charges,
+        model_cost_limit=MANIFEST.limits.model_cost,
+        number=4,
+        revises=True,
+        effective_at=NEXT_MONTH,
+        notice_days=45,
+    ),
+    prices.PriceChangeScheduled(
+        deployment=story.DEPLOYMENT,
+        account=story.ACCOUNT,
+        package=story.PACKAGE,
+        before=story.PRICE_VERSION,
+        to=NEW_PRICES,
+        at=NEXT_MONTH,
+        rise=True,
+        published_at=story.ACCEPTED_AT,
+    ),
+    catalog.PublishPrices(
+        package=story.PACKAGE,
+        price_version=NEW_PRICES,
+        prices=MANIFEST.prices,
+        charges=MANIFEST.charges,
+        effective_at=NEXT_MONTH,
+        notice_days=45,
+    ),
+    catalog.ListPrices(package=story.PACKAGE, at=story.ACCEPTED_AT),
+    catalog.PriceBook(
+        package=story.PACKAGE,
+        items=[
+            catalog.PriceEntry(
+                price_version=story.PRICE_VERSION,
+                number=3,
+                version=story.VERSION,
+                prices=MANIFEST.prices,
+                charges=MANIFEST.charges,
+                published_at=story.ACCEPTED_AT,
+                effective_at=story.ACCEPTED_AT,
+                notice_days=30,
+            )
+        ],
+        in_force=story.PRICE_VERSION,
     ),
     catalog.PublishPackage(manifest=MANIFEST, schemas=SCHEMAS, first_party=True),
     catalog.PublishPackage(manifest=AUTHORED, schemas=SCHEMAS),

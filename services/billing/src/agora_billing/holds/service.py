@@ -57,8 +57,7 @@ class Holds:
             AgoraError: `insufficient_credit`, `budget_exhausted`, `account_closed`; `not_found` for the account;
                 `unavailable` for a price version that has not reached billing yet; see also `model.wanted`.
         """
-        price = await self._prices.pinned(request.price_version)
-        quote = await self._prices.quote(request)
+        price, quote = await self._prices.quote(request)
         return (await self._writes.submit(Place(request, quote, price.package))).reply()
 
     async def confirm(self, request: ConfirmHold) -> Hold:

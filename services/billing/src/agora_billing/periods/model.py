@@ -10,8 +10,9 @@ volume, or usage was corrected) the run is charged nothing and the period gives 
 A period belongs to one account and changes only while that account is locked.
 """
 
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from copy import replace
+from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 
 import msgspec
@@ -20,6 +21,7 @@ from agora_contracts.catalog import OfferedPrice
 from agora_contracts.ids import derived
 from agora_contracts.money import MICRO
 
+from agora_billing.periods.months import month_after, month_of
 from agora_billing.prices.model import PriceVersion
 from agora_billing.rating.exact import EXACT, ONE, ZERO, add, to_micro
 from agora_billing.rating.model import amount, between, line
@@ -143,17 +145,6 @@ def _exchange(total: Usage, old: Usage, new: Usage) -> Usage:
 
 
 # --- which period it is --------------------------------------------------------------------------
-
-
-def month_of(at: datetime) -> datetime:
-    """When the calendar month of a moment starts, in UTC."""
-    return at.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-
-
-def month_after(start: datetime) -> datetime:
-    """The first moment of the month after the one that starts at `start`."""
-    # Any day of the next month, whatever the length of this one.
-    return (start + timedelta(days=32)).replace(day=1)
 
 
 def opened(

@@ -1,7 +1,7 @@
 """Use cases of periods: take up what was used outside of runs, and list what months have come to."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from copy import replace
 from datetime import datetime
 
 from agora_contracts import periods as contracts
@@ -16,7 +16,6 @@ from agora_billing.accounts import store as accounts
 from agora_billing.accounts.service import Clock, no_account
 from agora_billing.periods import booking, model, store
 from agora_billing.periods.model import Period
-from agora_billing.prices.model import PriceVersion
 from agora_billing.prices.service import Prices
 from agora_billing.promotions import service as promotions
 from agora_billing.rating.model import rate
@@ -54,34 +53,42 @@ class Periods:
         newest = _newest(envelopes)
         locked = await accounts.lock(connection, {known[one.deployment].account for one in newest})
         await promotions.expire_due(connection, locked, now)
-        prices = await self._prices.pinned_all(connection, {one.price_version for one in known.values()})
         changed: dict[str, Period] = {}
         for total in newest:
             _require_plain(total)
-            period = await self._reported(connection, known[total.deployment], total, prices)
+            period = await self._reported(connection, known[total.deployment], total)
             if period is not None:
                 changed[period.id] = period
         await store.save(connection, list(changed.values()))
+        prices = await self._prices.of_periods(connection, changed)
         await booking.book(connection, changed, prices, now)
 
     async def _reported(
-        self, connection: AsyncConnection, rental: Rental, total: PeriodTotal, prices: dict[str, PriceVersion]
+        self, connection: AsyncConnection, rental: Rental, total: PeriodTotal
     ) -> Period | None:
-        """The period with its total; None when it has a newer one, or the meter has no price."""
-        price = prices[rental.price_version]
-        offered = price.prices_of(rental.basis).get(total.meter)
-        if offered is None:
-            return None
-        empty = model.opened(
-            price,
-            offered,
-            total.meter,
-            tenant=rental.tenant,
-            account=rental.account,
-            deployment=rental.deployment,
-            at=total.period_start,
-        )
-        period = (await store.read(connection, [empty.id])).get(empty.id, empty)
+        """The period with its total; None when it has a newer one, or the meter has no price.
+
+        A month that has a total stays under its price version, whatever the book says since.
+        """
+        period = await store.reported(connection, rental.deployment, total.meter, total.period_start)
+        if period is None:
+            at = max(total.period_start, rental.started_at)
+            price = await self._prices.in_force(
+                rental.price_version, rental.basis, rental.deployment, at, fresh=True
+            )
+            offered = price.prices_of(rental.basis).get(total.meter)
+            if offered is None:
+                return None
+            empty = model.opened(
+                price,
+                offered,
+                total.meter,
+                tenant=rental.tenant,
+                account=rental.account,
+                deployment=rental.deployment,
+                at=total.period_start,
+            )
+            period = (await store.read(connection, [empty.id])).get(empty.id, empty)
         if period.revision >= total.revision:
             return None
         return replace(period, reported=Usage(total.quantity, total.events), revision=total.revision)

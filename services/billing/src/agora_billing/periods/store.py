@@ -61,6 +61,15 @@ periods = Table(
 )
 Index("ix_periods_account_id", periods.c.account_id, periods.c.starts_at, periods.c.period_id)
 
+Index(
+    "ix_periods_reported",
+    periods.c.deployment,
+    periods.c.starts_at,
+    periods.c.meter,
+    unique=True,
+    postgresql_where=text("revision > 0"),
+)
+
 period_runs = Table(
     "period_runs",
     metadata,
@@ -131,6 +140,11 @@ _COLUMNS = (
 )
 
 _READ = text(f"SELECT {_COLUMNS} FROM periods WHERE period_id = ANY(CAST(:ids AS text[]))")
+
+_REPORTED = text(f"""
+    SELECT {_COLUMNS} FROM periods
+    WHERE deployment = :deployment AND meter = :meter AND starts_at = :start AND revision > 0
+""")
 
 _PAGE = text(f"""
     SELECT {_COLUMNS} FROM periods
@@ -230,6 +244,16 @@ async def read(connection: AsyncConnection, ids: Iterable[str]) -> dict[str, Per
     if not wanted:
         return {}
     return {row.period_id: _period(row) for row in await connection.execute(_READ, {"ids": wanted})}
+
+
+async def reported(
+    connection: AsyncConnection, deployment: str, meter: str, start: datetime
+) -> Period | None:
+    """The period of a deployment's meter and month for which a total was reported, if there is one."""
+    row = (
+        await connection.execute(_REPORTED, {"deployment": deployment, "meter": meter, "start": start})
+    ).one_or_none()
+    return None if row is None else _period(row)
 
 
 async def page(

@@ -1,6 +1,6 @@
 """What billing hears and answers about prices."""
 
-from agora_contracts.billing import QuoteRun
+from agora_contracts.billing import Quote, QuoteRun
 from agora_contracts.catalog import PriceVersionPublished
 from agora_kit.broker import Broker
 
@@ -12,4 +12,8 @@ def register(broker: Broker, prices: Prices) -> None:
     """Pin published prices, and answer QuoteRun."""
     # Pinning the same version again changes nothing, so no inbox is needed.
     broker.consume("prices", [PriceVersionPublished], service.pin, inbox=False)
-    broker.answer(QuoteRun, prices.quote)
+
+    async def quoted(query: QuoteRun) -> Quote:
+        return (await prices.quote(query))[1]
+
+    broker.answer(QuoteRun, quoted)

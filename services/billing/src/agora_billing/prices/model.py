@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
 from types import MappingProxyType
 
@@ -15,13 +16,16 @@ from agora_billing.rating.exact import ONE, ZERO
 from agora_billing.rating.model import line, total, worst
 from agora_billing.rating.usage import NOTHING, Usage, by_meter
 
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriceVersion:
     """The prices of one package version as they were when they were published. Never changes.
 
     `model_cost_limit` is the most that a run's model calls may cost, in whole currency units. `author` earns
-    `author_share` (0 to 1) of the work; both are None for a package of the platform's own.
+    `author_share` (0 to 1) of the work; both are None for a package of the platform's own. `number` is its place in
+    the package's price book; with `revises` it applies to every version of the package that was published before.
     """
 
     id: str
@@ -33,6 +37,16 @@ class PriceVersion:
     model_cost_limit: Decimal
     author: str | None = None
     author_share: Decimal | None = None
+    number: int = 0
+    revises: bool = False
+    published_at: datetime = _LONG_AGO
+    effective_at: datetime = _LONG_AGO
+    notice_days: int = 30
+
+    @property
+    def effective_from(self) -> datetime:
+        """Since when it applies to new customers."""
+        return max(self.effective_at, self.published_at)
 
     def offers(self, basis: str) -> dict[str, OfferedPrice]:
         """The prices under `basis`, by the meter that each rates.

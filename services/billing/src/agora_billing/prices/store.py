@@ -1,12 +1,12 @@
 """SQL for pinned price versions: written once, never changed. Never commits."""
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from typing import Any
 
 import msgspec
 from agora_contracts.catalog import ChargePolicy, OfferedPrice
 from agora_contracts.subjects import PLATFORM_TENANT
-from sqlalchemy import Column, DateTime, Numeric, Table, Text, text
+from sqlalchemy import Boolean, Column, DateTime, Index, Integer, Numeric, Row, Table, Text, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -27,7 +27,12 @@ price_versions = Table(
     Column("author", Text),
     Column("author_share", Numeric),
     Column("published_at", DateTime(timezone=True), nullable=False),
+    Column("number", Integer, nullable=False, server_default="0"),
+    Column("revises", Boolean, nullable=False, server_default=text("false")),
+    Column("effective_at", DateTime(timezone=True), nullable=False),
+    Column("notice_days", Integer, nullable=False, server_default="30"),
 )
+Index("ix_price_versions_revises", price_versions.c.package, postgresql_where=text("revises"))
 
 _encoder = msgspec.json.Encoder(decimal_format="string")
 _prices = msgspec.json.Decoder(tuple[OfferedPrice, ...])
@@ -36,20 +41,25 @@ _charges = msgspec.json.Decoder(ChargePolicy)
 _INSERT = text("""
     INSERT INTO price_versions
         (price_version, tenant_id, package, version, currency, prices, charges, model_cost_limit, author, author_share,
-         published_at)
+         published_at, number, revises, effective_at, notice_days)
     VALUES (:id, :tenant, :package, :version, :currency, CAST(:prices AS jsonb), CAST(:charges AS jsonb),
-            :model_cost_limit, :author, :author_share, :published_at)
+            :model_cost_limit, :author, :author_share, :published_at, :number, :revises, :effective_at, :notice_days)
     ON CONFLICT DO NOTHING
 """)
 
-_READ = text("""
-    SELECT price_version, package, version, currency, prices::text, charges::text, model_cost_limit, author,
-           author_share
-    FROM price_versions WHERE price_version = ANY(CAST(:ids AS text[]))
-""")
+_COLUMNS = """
+    price_version, package, version, currency, prices::text, charges::text, model_cost_limit, author, author_share,
+    published_at, number, revises, effective_at, notice_days
+"""
+
+_READ = text(f"SELECT {_COLUMNS} FROM price_versions WHERE price_version = ANY(CAST(:ids AS text[]))")
+
+_REVISIONS = text(
+    f"SELECT {_COLUMNS} FROM price_versions WHERE package = :package AND revises ORDER BY number"
+)
 
 
-async def insert(connection: AsyncConnection, new: Sequence[tuple[PriceVersion, datetime]]) -> None:
+async def insert(connection: AsyncConnection, new: Sequence[PriceVersion]) -> None:
     """Pin price versions; one that is pinned stays as it is."""
     if not new:
         return
@@ -67,9 +77,13 @@ async def insert(connection: AsyncConnection, new: Sequence[tuple[PriceVersion, 
                 "model_cost_limit": price.model_cost_limit,
                 "author": price.author,
                 "author_share": price.author_share,
-                "published_at": at,
+                "published_at": price.published_at,
+                "number": price.number,
+                "revises": price.revises,
+                "effective_at": price.effective_at,
+                "notice_days": price.notice_days,
             }
-            for price, at in new
+            for price in new
         ],
     )
 
@@ -77,17 +91,28 @@ async def insert(connection: AsyncConnection, new: Sequence[tuple[PriceVersion, 
 async def read(connection: AsyncConnection, ids: Iterable[str]) -> list[PriceVersion]:
     """Read price versions; unknown ones are left out."""
     rows = await connection.execute(_READ, {"ids": sorted(set(ids))})
-    return [
-        PriceVersion(
-            id=row.price_version,
-            package=row.package,
-            version=row.version,
-            currency=row.currency,
-            prices=_prices.decode(row.prices),
-            charges=_charges.decode(row.charges),
-            model_cost_limit=row.model_cost_limit,
-            author=row.author,
-            author_share=row.author_share,
-        )
-        for row in rows
-    ]
+    return [_price(row) for row in rows]
+
+
+async def revisions(connection: AsyncConnection, package: str) -> list[PriceVersion]:
+    """The price versions of a package that revise others, in the order of its book."""
+    return [_price(row) for row in await connection.execute(_REVISIONS, {"package": package})]
+
+
+def _price(row: Row[Any]) -> PriceVersion:
+    return PriceVersion(
+        id=row.price_version,
+        package=row.package,
+        version=row.version,
+        currency=row.currency,
+        prices=_prices.decode(row.prices),
+        charges=_charges.decode(row.charges),
+        model_cost_limit=row.model_cost_limit,
+        author=row.author,
+        author_share=row.author_share,
+        number=row.number,
+        revises=row.revises,
+        published_at=row.published_at,
+        effective_at=row.effective_at,
+        notice_days=row.notice_days,
+    )

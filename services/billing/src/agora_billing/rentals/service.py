@@ -6,6 +6,7 @@ from agora_contracts.envelope import Envelope
 from agora_contracts.execution import DeploymentEnded, DeploymentStarted
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from agora_billing.prices import service as prices
 from agora_billing.rentals import store
 from agora_billing.rentals.model import Rental
 
@@ -17,7 +18,7 @@ class UnknownDeployment(Exception):
 async def take_up(
     connection: AsyncConnection, envelopes: Sequence[Envelope[DeploymentStarted] | Envelope[DeploymentEnded]]
 ) -> None:
-    """Keep deployments as they start, and note when they end.
+    """Keep deployments as they start, tell what prices are to change for them, and note when they end.
 
     Raises:
         UnknownDeployment: one has ended of which billing has not heard.
@@ -41,7 +42,11 @@ async def take_up(
         for one in envelopes
         if isinstance(one.data, DeploymentEnded)
     ]
+    already = await store.read(connection, [one.deployment for one in started])
     await store.insert(connection, started)
+    new = [one for one in started if one.deployment not in already]
+    for package in sorted({one.package for one in new}):
+        await prices.tell_changes(connection, package, [one for one in new if one.package == package])
     known = await store.read(connection, [deployment for deployment, _, _ in ended])
     for deployment, tenant, _ in ended:
         if deployment not in known:

@@ -44,6 +44,10 @@ _END = text("""
     WHERE r.deployment = n.deployment AND r.tenant_id = n.tenant_id AND r.ended_at IS NULL
 """)
 
+_STANDING = text(f"""
+    SELECT {_COLUMNS} FROM rentals WHERE package = :package AND ended_at IS NULL ORDER BY deployment
+""")
+
 _READ = text(f"SELECT {_COLUMNS} FROM rentals WHERE deployment = ANY(CAST(:ids AS text[]))")
 
 
@@ -90,6 +94,11 @@ async def end(connection: AsyncConnection, ended: Sequence[tuple[str, str, datet
             "times": [at for _, _, at in ended],
         },
     )
+
+
+async def standing(connection: AsyncConnection, package: str) -> list[Rental]:
+    """The deployments of a package that have not ended."""
+    return [_rental(row) for row in await connection.execute(_STANDING, {"package": package})]
 
 
 async def read(connection: AsyncConnection, ids: Iterable[str]) -> dict[str, Rental]:

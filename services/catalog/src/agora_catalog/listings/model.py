@@ -24,6 +24,9 @@ from agora_contracts.problems import FieldError
 CURRENCY = "USD"
 """The currency of every price on offer."""
 
+NO_SHARE = Decimal(0)
+"""What an author earns who is none."""
+
 CATEGORIES: Mapping[Category, str] = {
     "customer-support": "Customer Support",
     "operations-automation": "Operations Automation",
@@ -155,7 +158,7 @@ def manifest_faults(manifest: Manifest) -> list[FieldError]:
     return [
         *_state_faults(manifest),
         *_text_faults(manifest),
-        *_price_faults(manifest.prices),
+        *price_faults(manifest.prices),
         *_estimate_faults(manifest),
         *_permission_faults(manifest),
     ]
@@ -186,7 +189,8 @@ def _text_faults(manifest: Manifest) -> Iterator[FieldError]:
         yield FieldError(field="/manifest/tags", detail="a tag may stand here only once")
 
 
-def _price_faults(prices: list[OfferedPrice]) -> Iterator[FieldError]:
+def price_faults(prices: list[OfferedPrice]) -> Iterator[FieldError]:
+    """What is wrong with prices among themselves, each with its field below /manifest."""
     seen: set[tuple[str, str | None]] = set()
     for number, price in enumerate(prices):
         at = f"/manifest/prices/{number}"

@@ -1,6 +1,5 @@
 """Use cases of listings. One call is one transaction, opened and committed by the caller."""
 
-from decimal import Decimal
 from typing import Annotated, Any, get_args
 
 import structlog
@@ -18,6 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from agora_catalog.announced import announced_packages
 from agora_catalog.listings import model, store
 from agora_catalog.listings.schema_rules import schema_faults
+from agora_catalog.prices import service as prices
+from agora_catalog.prices import store as book
 
 log = structlog.get_logger()
 
@@ -60,7 +61,18 @@ async def publish_package(
     )
     await store.add_version(connection, version)
     await _choose_shown(connection, manifest.id)
-    await emit(connection, _published_events(version))
+    entry = contracts.PriceEntry(
+        price_version=version.price_version,
+        number=await book.next_number(connection, manifest.id),
+        version=manifest.version,
+        prices=manifest.prices,
+        charges=manifest.charges,
+        published_at=version.published_at,
+        effective_at=version.published_at,
+        notice_days=contracts.NOTICE_DAYS,
+    )
+    await book.add(connection, manifest.id, entry)
+    await emit(connection, [_published_event(version), prices.published(manifest, entry)])
     return await _detail(connection, version)
 
 
@@ -74,39 +86,23 @@ def _version_exists(published: contracts.PublishPackage, offered: contracts.Publ
     )
 
 
-def _published_events(version: store.StoredVersion) -> list[Event]:
+def _published_event(version: store.StoredVersion) -> Event:
     manifest = version.manifest
-    facts = (
-        contracts.PackagePublished(
-            package=manifest.id,
-            version=manifest.version,
-            manifest=manifest,
-            schemas=version.schemas,
-            price_version=version.price_version,
-            first_party=version.first_party,
-        ),
-        contracts.PriceVersionPublished(
-            price_version=version.price_version,
-            package=manifest.id,
-            version=manifest.version,
-            currency=model.CURRENCY,
-            prices=manifest.prices,
-            charges=manifest.charges,
-            model_cost_limit=manifest.limits.model_cost,
-            author=manifest.author.id if manifest.author else None,
-            author_share=manifest.author.share if manifest.author else Decimal(0),
-        ),
+    fact = contracts.PackagePublished(
+        package=manifest.id,
+        version=manifest.version,
+        manifest=manifest,
+        schemas=version.schemas,
+        price_version=version.price_version,
+        first_party=version.first_party,
     )
-    return [
-        Event(
-            tenant=PLATFORM_TENANT,
-            entity=manifest.id,
-            data=fact,
-            id=derived("evt", type(fact).__name__, version.price_version),
-            at=version.published_at,
-        )
-        for fact in facts
-    ]
+    return Event(
+        tenant=PLATFORM_TENANT,
+        entity=manifest.id,
+        data=fact,
+        id=derived("evt", "PackagePublished", version.price_version),
+        at=version.published_at,
+    )
 
 
 async def set_listing_state(

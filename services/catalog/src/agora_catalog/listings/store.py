@@ -9,6 +9,7 @@ from agora_contracts.catalog import (
     Category,
     ListingState,
     Manifest,
+    OfferedPrice,
     PackageSummary,
     PublishPackage,
     Schemas,
@@ -68,7 +69,10 @@ Index("ix_package_versions_search", package_versions.c.search, postgresql_using=
 
 
 class StoredVersion(msgspec.Struct, frozen=True, kw_only=True):
-    """One version as stored; `state` is where it stands now, `manifest.state` where it began."""
+    """One version as stored; `state` is where it stands now, `manifest.state` where it began.
+
+    `prices_now` is what a new customer pays where the prices of the manifest were revised.
+    """
 
     manifest: Manifest
     schemas: Schemas
@@ -78,6 +82,7 @@ class StoredVersion(msgspec.Struct, frozen=True, kw_only=True):
     contents_hash: str
     price_version: str
     published_at: datetime
+    prices_now: list[OfferedPrice] | None = None
 
     @property
     def contents(self) -> PublishPackage:
@@ -96,7 +101,7 @@ class StoredVersion(msgspec.Struct, frozen=True, kw_only=True):
             state=self.state,
             executable=is_executable(self.state, first_party=self.first_party),
             tags=self.manifest.tags,
-            prices=self.manifest.prices,
+            prices=self.manifest.prices if self.prices_now is None else self.prices_now,
             price_version=self.price_version,
             published_at=self.published_at,
         )
@@ -111,10 +116,16 @@ class FoundListing(msgspec.Struct, frozen=True, kw_only=True):
 
 _COLUMNS = """
     v.manifest::text AS manifest, v.schemas::text AS schemas, v.state, v.state_revision, v.first_party,
-    v.contents_hash, v.price_version, v.published_at
+    v.contents_hash, v.price_version, v.published_at, (
+        SELECT b.prices::text FROM price_book b
+        WHERE b.package = v.package AND b.version IS NULL AND b.effective_at <= now() AND b.number > (
+            SELECT own.number FROM price_book own WHERE own.price_version = v.price_version)
+        ORDER BY b.number DESC LIMIT 1
+    ) AS prices_now
 """
 _manifests = msgspec.json.Decoder(Manifest)
 _schemas = msgspec.json.Decoder(Schemas)
+_prices = msgspec.json.Decoder(list[OfferedPrice])
 
 
 def _stored(row: Row[Any]) -> StoredVersion:
@@ -127,6 +138,7 @@ def _stored(row: Row[Any]) -> StoredVersion:
         contents_hash=row.contents_hash,
         price_version=row.price_version,
         published_at=row.published_at,
+        prices_now=None if row.prices_now is None else _prices.decode(row.prices_now),
     )
 
 

@@ -179,7 +179,8 @@ def _new_run(command: StartRun, target: Target, hold: Hold) -> NewRun:
         input=command.input,
         package=target.package.package,
         version=target.package.version,
-        price_version=target.price_version,
+        # Billing says which of the price book is in force for this run.
+        price_version=hold.quote.price_version,
         basis=target.basis,
         quoted=hold.amount.amount,
         currency=hold.amount.currency,

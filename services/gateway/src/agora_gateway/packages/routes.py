@@ -22,6 +22,7 @@ from agora_gateway.edge.routing import (
     existing_package,
 )
 from agora_gateway.packages import shapes
+from agora_gateway.packages.price_routes import get_prices
 from agora_gateway.packages.shapes import EstimateBody, EstimateShape, ExecuteBody, PackageDetailShape
 from agora_gateway.runs.executing import RunTarget, estimate, estimates, execute, executes
 from agora_gateway.runs.shapes import RunShape
@@ -140,6 +141,7 @@ router = Router(
         list_packages,
         get_package,
         estimate_package,
+        get_prices,
         check_package,
         execute_package,
     ],

@@ -1,0 +1,1 @@
+"""The price book: what each package has cost, costs and will cost."""
