@@ -48,18 +48,19 @@ async def connection(billing_urls: DatabaseUrls, request) -> AsyncIterator[async
 
 
 async def write(connection: asyncpg.Connection, posting: str, *entries: tuple[str, int, str, str]) -> None:
-    """Write one posting with entries (ledger, amount, currency, account) in one transaction."""
-    async with connection.transaction():
-        await connection.execute(
-            "INSERT INTO postings (posting_id, tenant_id, account_id, number, currency, kind, cause,"
-            " description, credit_after, at) VALUES ($1, $2, $3, 1, 'USD', 'top_up', $1, '', 5, $4)",
-            posting,
-            TENANT,
-            ACCOUNT,
-            NOW,
-        )
-        if entries:
-            await add_entries(connection, posting, *entries)
+    """Write one posting with entries (ledger, amount, currency, account) in one statement."""
+    await connection.execute(
+        "WITH p AS (INSERT INTO postings (posting_id, tenant_id, account_id, number, currency, kind, cause,"
+        " description, credit_after, at) VALUES ($1, $2, $3, 1, 'USD', 'top_up', $1, '', 5, $4)) "
+        "INSERT INTO entries (posting_id, ledger, tenant_id, account_id, currency, amount) "
+        "SELECT $1, l, $2, a, c, n "
+        "FROM unnest($5::text[], $6::bigint[], $7::text[], $8::text[]) AS e (l, n, c, a)",
+        posting,
+        TENANT,
+        ACCOUNT,
+        NOW,
+        *([one[place] for one in entries] for place in range(4)),
+    )
 
 
 async def add_entries(
@@ -205,15 +206,17 @@ async def test_the_audit_agrees_with_untouched_books_and_finds_tampering(platfor
     assert not report.ok
     assert report == await audit(billing_urls.system, ACCOUNT)
     assert (await audit(billing_urls.system, "acc_other")).ok
+    nobody = run_audit(billing_urls, "--account", "acc_other")
+    assert (2, True) == (nobody.returncode, "there is no account acc_other" in nobody.stderr)
     said = summary(report).splitlines()
     assert f"WRONG account credit is the sum of its entries: {ACCOUNT}: 1000001 instead of 1000000" in said
     assert "2 places do not agree" == said[-1]
 
 
-def run_audit(urls: DatabaseUrls) -> subprocess.CompletedProcess[str]:
+def run_audit(urls: DatabaseUrls, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the audit as an operator does."""
     return subprocess.run(
-        [sys.executable, "-m", "agora_billing.verify", "--json"],
+        [sys.executable, "-m", "agora_billing.verify", "--json", *arguments],
         env=os.environ | {"AGORA_DATABASE_SYSTEM_URL": urls.system},
         capture_output=True,
         text=True,

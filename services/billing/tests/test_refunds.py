@@ -308,3 +308,20 @@ async def test_refunds_are_listed(platform: Platform):
     assert (100_000, 30_000) == (listed.charged, listed.refunded)
     with pytest.raises(AgoraError, match="knows no run"):
         await platform.ask(ListRefunds(run="run_none"))
+
+
+async def test_references_of_two_runs_never_collide(platform: Platform):
+    """
+    The same reference for two runs, and references that hold what another run is called by, are refunds of
+    their own.
+    """
+    await platform.fund(1_000_000)
+    for run in ("run_1", "run_1:a"):
+        await charged(platform, run=run)
+
+    for run, reference in (("run_1", "a:1"), ("run_1:a", "1"), ("run_1", "1"), ("run_1:a", "a:1")):
+        await platform.ask(refund(1, run=run, reference=reference))
+
+    assert (84, 0, 0) == await balance(platform)
+    assert 4 == len(await entries(platform, "refund"))
+    assert (await verify(platform.database)).ok

@@ -1,7 +1,7 @@
 """Audit billing's books: `python -m agora_billing.verify [--account ID] [--json]`.
 
 Recomputes every balance, charge and hash from the rows, in one snapshot, and names what does not agree; the exit
-code is 0 when all does. Prints a summary, or with --json the report as one line; progress goes to the terminal's
+code is 0 when all does, 1 when not, 2 when there is no such account. Prints a summary, or with --json the report as one line; progress goes to the terminal's
 error output. Needs AGORA_DATABASE_SYSTEM_URL. Reads only; may run beside the service.
 """
 
@@ -80,6 +80,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print the report as one line of JSON")
     asked = parser.parse_args(arguments)
     report = asyncio.run(audit(load_settings(VerifySettings).database_system_url, asked.account))
+    if asked.account and not report.accounts:
+        print(f"error: there is no account {asked.account}", file=sys.stderr)
+        return 2
     print(msgspec.json.encode(report).decode() if asked.json else summary(report))
     return 0 if report.ok else 1
 

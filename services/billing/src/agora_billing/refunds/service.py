@@ -92,7 +92,8 @@ def _book(
     earned = split.earned(charge.amount, charge.lines, price.author_share, charge.refunded.total)
     left = split.earned(charge.amount, charge.lines, price.author_share, charge.refunded.total + amount)
     moved = split.change(earned, left)
-    cause = f"{charge.run}:{command.reference}"
+    # Not the reference, which may hold anything: no two runs and references can come to one cause like this.
+    cause = f"{charge.run}:{number}"
     posting = Posting(
         id=posting_id(PostingKind.REFUND, cause),
         tenant=charge.tenant,
