@@ -6,12 +6,12 @@ from typing import Any, Literal
 
 import msgspec
 from agora_contracts.billing import QuoteLine
+from agora_kit.database import driver
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Column,
     DateTime,
-    ForeignKey,
     Index,
     Integer,
     PrimaryKeyConstraint,
@@ -30,7 +30,7 @@ from agora_billing.database import metadata
 charges = Table(
     "charges",
     metadata,
-    Column("run", Text, ForeignKey("holds.run"), nullable=False),
+    Column("run", Text, nullable=False),
     Column("revision", Integer, nullable=False),
     Column("tenant_id", Text, nullable=False),
     Column("account_id", Text, nullable=False),
@@ -108,24 +108,26 @@ _LATEST = text("""
     ) r ON r.run = c.run
 """)
 
-_INSERT = text("""
+# What many charges of a batch have in common comes once, as a kind.
+_INSERT = """
+    WITH k AS MATERIALIZED (
+        SELECT u.*, u.lines_text::jsonb AS lines FROM unnest(
+            $1::integer[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::bigint[], $8::bigint[],
+            $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::text[], $14::text[], $15::text[],
+            $16::text[], $17::timestamptz[]
+        ) WITH ORDINALITY AS u (
+            revision, tenant_id, account_id, kind, currency, amount, difference, promotional_part, credit_part,
+            receivable_part, platform_part, released, lines_text, explanation, outcome, deliverable, at, number)
+    )
     INSERT INTO charges (run, revision, tenant_id, account_id, kind, currency, amount, difference,
                          promotional_part, credit_part, receivable_part, platform_part, released, lines,
                          inputs, explanation, outcome, deliverable, at)
-    SELECT n.run, n.revision, n.tenant, n.account, n.kind, n.currency, n.amount, n.difference, n.promotional,
-           n.credit, n.receivable, n.platform, n.released, CAST(n.lines AS jsonb), CAST(n.inputs AS jsonb),
-           n.explanation, n.outcome, n.deliverable, n.at
-    FROM unnest(
-        CAST(:runs AS text[]), CAST(:revisions AS integer[]), CAST(:tenants AS text[]),
-        CAST(:accounts AS text[]), CAST(:kinds AS text[]), CAST(:currencies AS text[]),
-        CAST(:amounts AS bigint[]), CAST(:differences AS bigint[]),
-        CAST(:promotional AS bigint[]), CAST(:credits AS bigint[]),
-        CAST(:receivables AS bigint[]), CAST(:platforms AS bigint[]), CAST(:released AS bigint[]),
-        CAST(:lines AS text[]), CAST(:inputs AS text[]), CAST(:explanations AS text[]),
-        CAST(:outcomes AS text[]), CAST(:deliverables AS text[]), CAST(:times AS timestamptz[])
-    ) AS n (run, revision, tenant, account, kind, currency, amount, difference, promotional, credit, receivable,
-            platform, released, lines, inputs, explanation, outcome, deliverable, at)
-""")
+    SELECT n.run, k.revision, k.tenant_id, k.account_id, k.kind, k.currency, k.amount, k.difference,
+           k.promotional_part, k.credit_part, k.receivable_part, k.platform_part, k.released, k.lines,
+           n.inputs::jsonb, k.explanation, k.outcome, k.deliverable, k.at
+    FROM unnest($18::text[], $19::text[], $20::integer[]) AS n (run, inputs, kind)
+    JOIN k ON k.number = n.kind
+"""
 
 
 def _charge(row: Row[Any]) -> Charge:
@@ -166,31 +168,39 @@ async def latest(connection: AsyncConnection, runs: Iterable[str]) -> dict[str, 
     return {row.run: _charge(row) for row in rows}
 
 
+def _kind(charge: Charge) -> tuple[object, ...]:
+    return (
+        charge.revision,
+        charge.tenant,
+        charge.account,
+        charge.kind,
+        charge.currency,
+        charge.amount,
+        charge.difference,
+        charge.funding.promotional,
+        charge.funding.credit,
+        charge.funding.receivable,
+        charge.funding.platform,
+        charge.released,
+        _encoder.encode(charge.lines).decode(),
+        charge.explanation,
+        charge.outcome,
+        charge.deliverable,
+        charge.at,
+    )
+
+
 async def insert(connection: AsyncConnection, new: Sequence[Charge]) -> None:
     """Write charges; fails when a run has this revision, or is settled, already."""
     if not new:
         return
-    await connection.execute(
+    kinds: dict[tuple[object, ...], int] = {}
+    numbers = [kinds.setdefault(_kind(charge), len(kinds) + 1) for charge in new]
+    raw = await driver(connection)
+    await raw.execute(
         _INSERT,
-        {
-            "runs": [charge.run for charge in new],
-            "revisions": [charge.revision for charge in new],
-            "tenants": [charge.tenant for charge in new],
-            "accounts": [charge.account for charge in new],
-            "kinds": [charge.kind for charge in new],
-            "currencies": [charge.currency for charge in new],
-            "amounts": [charge.amount for charge in new],
-            "differences": [charge.difference for charge in new],
-            "promotional": [charge.funding.promotional for charge in new],
-            "credits": [charge.funding.credit for charge in new],
-            "receivables": [charge.funding.receivable for charge in new],
-            "platforms": [charge.funding.platform for charge in new],
-            "released": [charge.released for charge in new],
-            "lines": [_encoder.encode(charge.lines).decode() for charge in new],
-            "inputs": [_encoder.encode(charge.inputs).decode() for charge in new],
-            "explanations": [charge.explanation for charge in new],
-            "outcomes": [charge.outcome for charge in new],
-            "deliverables": [charge.deliverable for charge in new],
-            "times": [charge.at for charge in new],
-        },
+        *(list(column) for column in zip(*kinds, strict=True)),
+        [charge.run for charge in new],
+        [_encoder.encode(charge.inputs).decode() for charge in new],
+        numbers,
     )

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any
 
+from agora_kit.database import driver
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Column,
     DateTime,
-    ForeignKey,
     Index,
     PrimaryKeyConstraint,
     Row,
@@ -33,7 +33,7 @@ postings = Table(
     metadata,
     Column("posting_id", Text, primary_key=True),
     Column("tenant_id", Text, nullable=False),
-    Column("account_id", Text, ForeignKey("accounts.account_id"), nullable=False),
+    Column("account_id", Text, nullable=False),
     Column("number", BigInteger, nullable=False),
     Column("currency", Text, nullable=False),
     Column("kind", Text, nullable=False),
@@ -52,7 +52,7 @@ postings = Table(
 entries = Table(
     "entries",
     metadata,
-    Column("posting_id", Text, ForeignKey("postings.posting_id"), nullable=False),
+    Column("posting_id", Text, nullable=False),
     Column("ledger", Text, nullable=False),
     Column("tenant_id", Text, nullable=False),
     Column("account_id", Text, nullable=False),
@@ -64,24 +64,31 @@ entries = Table(
 )
 Index("ix_entries_account", entries.c.account_id, entries.c.ledger, postgresql_include=["amount"])
 
-_INSERT_POSTINGS = text("""
-    INSERT INTO postings (posting_id, tenant_id, account_id, number, currency, kind, cause,
-                          description, run, author, credit_after, promotional_after, at)
-    SELECT * FROM unnest(
-        CAST(:ids AS text[]), CAST(:tenants AS text[]), CAST(:accounts AS text[]),
-        CAST(:numbers AS bigint[]), CAST(:currencies AS text[]), CAST(:kinds AS text[]),
-        CAST(:causes AS text[]), CAST(:descriptions AS text[]), CAST(:runs AS text[]),
-        CAST(:authors AS text[]), CAST(:credits AS bigint[]), CAST(:promotional AS bigint[]), CAST(:times AS timestamptz[])
+# What many postings of a batch have in common comes once, as a kind, and so do equal entries, as a pattern. Postings
+# and entries are one statement, at the end of which the database looks at both.
+_INSERT = """
+    WITH k AS MATERIALIZED (
+        SELECT * FROM unnest(
+            $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[]
+        ) WITH ORDINALITY AS u (tenant_id, account_id, currency, kind, description, author, at, number)
+    ), n AS MATERIALIZED (
+        SELECT * FROM unnest(
+            $8::text[], $9::bigint[], $10::text[], $11::text[], $12::bigint[], $13::bigint[], $14::integer[],
+            $15::integer[]
+        ) AS u (posting_id, number, cause, run, credit_after, promotional_after, kind, pattern)
+    ), written AS (
+        INSERT INTO postings (posting_id, tenant_id, account_id, number, currency, kind, cause, description, run,
+                              author, credit_after, promotional_after, at)
+        SELECT n.posting_id, k.tenant_id, k.account_id, n.number, k.currency, k.kind, n.cause, k.description, n.run,
+               k.author, n.credit_after, n.promotional_after, k.at
+        FROM n JOIN k ON k.number = n.kind
     )
-""")
-
-_INSERT_ENTRIES = text("""
     INSERT INTO entries (posting_id, ledger, tenant_id, account_id, currency, amount)
-    SELECT * FROM unnest(
-        CAST(:ids AS text[]), CAST(:ledgers AS text[]), CAST(:tenants AS text[]),
-        CAST(:accounts AS text[]), CAST(:currencies AS text[]), CAST(:amounts AS bigint[])
-    )
-""")
+    SELECT n.posting_id, e.ledger, k.tenant_id, k.account_id, k.currency, e.amount
+    FROM n
+    JOIN k ON k.number = n.kind
+    JOIN unnest($16::integer[], $17::text[], $18::bigint[]) AS e (pattern, ledger, amount) ON e.pattern = n.pattern
+"""
 
 _TOP_UP = text("""
     SELECT e.currency, -e.amount AS amount FROM entries e
@@ -103,35 +110,29 @@ async def insert(connection: AsyncConnection, new: Sequence[Posting]) -> None:
     """Write postings with their entries; the database refuses what does not balance."""
     if not new:
         return
-    await connection.execute(
-        _INSERT_POSTINGS,
-        {
-            "ids": [posting.id for posting in new],
-            "tenants": [posting.tenant for posting in new],
-            "accounts": [posting.account for posting in new],
-            "numbers": [posting.number for posting in new],
-            "currencies": [posting.currency for posting in new],
-            "kinds": [str(posting.kind) for posting in new],
-            "causes": [posting.cause for posting in new],
-            "descriptions": [posting.description for posting in new],
-            "runs": [posting.run for posting in new],
-            "authors": [posting.author for posting in new],
-            "credits": [posting.credit_after for posting in new],
-            "promotional": [posting.promotional_after for posting in new],
-            "times": [posting.at for posting in new],
-        },
-    )
-    rows = [(posting, ledger, amount) for posting in new for ledger, amount in posting.entries.items()]
-    await connection.execute(
-        _INSERT_ENTRIES,
-        {
-            "ids": [posting.id for posting, _, _ in rows],
-            "ledgers": [str(ledger) for _, ledger, _ in rows],
-            "tenants": [posting.tenant for posting, _, _ in rows],
-            "accounts": [posting.account for posting, _, _ in rows],
-            "currencies": [posting.currency for posting, _, _ in rows],
-            "amounts": [amount for _, _, amount in rows],
-        },
+    kinds: dict[tuple[object, ...], int] = {}
+    patterns: dict[tuple[tuple[str, int], ...], int] = {}
+    of_kind: list[int] = []
+    of_pattern: list[int] = []
+    for one in new:
+        kind = (one.tenant, one.account, one.currency, one.kind.value, one.description, one.author, one.at)
+        of_kind.append(kinds.setdefault(kind, len(kinds) + 1))
+        pattern = tuple([(ledger.value, amount) for ledger, amount in one.entries.items()])
+        of_pattern.append(patterns.setdefault(pattern, len(patterns) + 1))
+    rows = [(number, *entry) for pattern, number in patterns.items() for entry in pattern]
+    raw = await driver(connection)
+    await raw.execute(
+        _INSERT,
+        *(list(column) for column in zip(*kinds, strict=True)),
+        [one.id for one in new],
+        [one.number for one in new],
+        [one.cause for one in new],
+        [one.run for one in new],
+        [one.credit_after for one in new],
+        [one.promotional_after for one in new],
+        of_kind,
+        of_pattern,
+        *(list(column) for column in zip(*rows, strict=True)),
     )
 
 
