@@ -33,7 +33,8 @@ class QuoteBook:
 
     def __init__(self) -> None:
         self._known: dict[str, Quote] = {}
-        self._ids: dict[tuple[str, bytes], str] = {}
+        # By the quote's own address, which nothing else gets as long as the quote is kept beside it.
+        self._ids: dict[tuple[str, int], tuple[Quote, str]] = {}
 
     async def read(self, connection: asyncpg.Connection, ids: Iterable[str]) -> dict[str, Quote]:
         """Quotes by their ids."""
@@ -52,12 +53,12 @@ class QuoteBook:
         ids: list[str] = []
         new: dict[str, tuple[str, bytes]] = {}
         for tenant, quote in quotes:
-            body = _encoder.encode(quote)
-            quote_id = self._id(tenant, body)
+            named = self._ids.get((tenant, id(quote)))
+            quote_id = named[1] if named else self._name(tenant, quote)
             ids.append(quote_id)
             # Only what was read is known to be committed.
-            if quote_id not in self._known:
-                new[quote_id] = (tenant, body)
+            if quote_id not in self._known and quote_id not in new:
+                new[quote_id] = (tenant, _encoder.encode(quote))
         if new:
             await connection.execute(
                 _INSERT,
@@ -67,14 +68,13 @@ class QuoteBook:
             )
         return ids
 
-    def _id(self, tenant: str, body: bytes) -> str:
-        known = self._ids.get((tenant, body))
-        if known is None:
-            if len(self._ids) > _REMEMBERED_MAX:
-                self._ids.clear()
-            digest = hashlib.sha256(tenant.encode() + b"\0" + body).hexdigest()
-            known = self._ids[tenant, body] = f"quote_{digest[:32]}"
-        return known
+    def _name(self, tenant: str, quote: Quote) -> str:
+        digest = hashlib.sha256(tenant.encode() + b"\0" + _encoder.encode(quote)).hexdigest()
+        if len(self._ids) > _REMEMBERED_MAX:
+            self._ids.clear()
+        quote_id = f"quote_{digest[:32]}"
+        self._ids[tenant, id(quote)] = (quote, quote_id)
+        return quote_id
 
 
 _books: WeakKeyDictionary[Engine, QuoteBook] = WeakKeyDictionary()

@@ -1,10 +1,12 @@
 """Use cases of prices: pin what the catalogue publishes, and quote with it."""
 
+import asyncio
 import time
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from itertools import pairwise
 
+import msgspec
 from agora_contracts.billing import PlaceHold, Quote, QuoteRun
 from agora_contracts.catalog import PriceVersionPublished
 from agora_contracts.envelope import Envelope, utc_now
@@ -28,6 +30,8 @@ from agora_billing.rentals.model import Rental
 _REMEMBERED_MAX = 10_000
 _BOOK_SECONDS = 1.0
 
+_encoder = msgspec.json.Encoder(decimal_format="string")
+
 
 class UnknownPrice(Exception):
     """A deployment whose price version has not reached billing yet: the event is handed back and comes again."""
@@ -41,7 +45,9 @@ class Prices:
         self._clock = clock
         self._known: dict[str, PriceVersion] = {}
         self._books: dict[str, tuple[float, list[PriceVersion]]] = {}
+        self._reading: dict[str, asyncio.Task[list[PriceVersion]]] = {}
         self._hired: dict[str, datetime] = {}
+        self._quoted: dict[tuple[str, str, bytes], Quote] = {}
 
     async def pinned(self, price_version: str) -> PriceVersion:
         """Read one price version.
@@ -97,15 +103,32 @@ class Prices:
         return book.in_force(revisions, base, basis, hired_at, at)
 
     async def _revisions(self, package: str, *, fresh: bool) -> list[PriceVersion]:
-        known = None if fresh else self._books.get(package)
-        now = time.monotonic()
-        if known is None or known[0] < now:
-            async with self._database.system() as connection:
-                known = (now + _BOOK_SECONDS, await store.revisions(connection, package))
-            if len(self._books) > _REMEMBERED_MAX:
-                self._books.clear()
-            self._books[package] = known
-        return known[1]
+        if fresh:
+            return await self._read_book(package)
+        known = self._books.get(package)
+        if known is not None and known[0] >= time.monotonic():
+            return known[1]
+        # A thousand callers at once wait for one reading, instead of reading a thousand times.
+        reading = self._reading.get(package)
+        if reading is None:
+            reading = self._reading[package] = asyncio.create_task(self._read_book(package))
+            reading.add_done_callback(lambda done: self._has_read(package, done))
+        return await asyncio.shield(reading)
+
+    def _has_read(self, package: str, reading: asyncio.Task[list[PriceVersion]]) -> None:
+        self._reading.pop(package, None)
+        if not reading.cancelled():
+            # Whoever waited has been told; that nobody waits any more is no fault to be logged.
+            reading.exception()
+
+    async def _read_book(self, package: str) -> list[PriceVersion]:
+        until = time.monotonic() + _BOOK_SECONDS
+        async with self._database.system() as connection:
+            found = await store.revisions(connection, package)
+        if len(self._books) > _REMEMBERED_MAX:
+            self._books.clear()
+        self._books[package] = (until, found)
+        return found
 
     async def _hired_at(self, deployment: str) -> datetime | None:
         """When a deployment was hired; None when billing has not heard of it yet, as of one of this moment."""
@@ -128,7 +151,17 @@ class Prices:
         now = self._clock()
         price = await self.in_force(request.price_version, request.basis, request.deployment, now)
         before = await self._used(price, request, now)
-        return price, model.quote(price, request.basis, request.estimates, before)
+        if before:
+            return price, model.quote(price, request.basis, request.estimates, before)
+        # Equal runs are asked for many times, and the same inputs always come to the same quote.
+        key = (price.id, request.basis, _encoder.encode(request.estimates))
+        quote = self._quoted.get(key)
+        if quote is None:
+            quote = model.quote(price, request.basis, request.estimates)
+            if len(self._quoted) > _REMEMBERED_MAX:
+                self._quoted.clear()
+            self._quoted[key] = quote
+        return price, quote
 
     async def _used(
         self, price: PriceVersion, request: QuoteRun | PlaceHold, now: datetime
