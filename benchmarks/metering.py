@@ -5,12 +5,13 @@ in alternating order, with new events for every pair:
 
 - *metering*: the service's own consumer and roller as `./dev up` runs them: decoded, deduplicated over three months,
   indexed by run, looked up among the ended runs, committed, acknowledged, and added to the totals of tenant, deployment,
-  package and meter by minute, hour and day, until nothing is left to be added.
+  package and meter by minute, hour and day, until nothing is left to be added; with a meter of each aggregation defined
+  for all tenants (`--plain` leaves these away).
 - *copy*: fetched 500 at a time from a consumer that needs no acknowledgement, and their bytes copied into a
   logged table without an index, one transaction a batch.
 
 PostgreSQL and NATS are the parts of `./dev up` with its settings, on a folder and ports of their own. Prints
-one JSON line last. With `--memory` it reports how the metering process grows over a million events instead.
+one JSON line last. With `--memory` it reports how the metering process grows over five million events instead.
 """
 
 import argparse
@@ -28,7 +29,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import asyncpg
 import msgspec
@@ -36,7 +37,8 @@ import nats
 import psutil
 from agora_contracts.execution import UsageRecorded
 from agora_contracts.ids import derived
-from agora_contracts.subjects import USAGE_STREAM
+from agora_contracts.meters import Aggregation, CheckTotals, CreateMeter
+from agora_contracts.subjects import PLATFORM_TENANT, USAGE_STREAM
 from agora_kit.database import Database
 from agora_kit.outbox import Event, encode
 from agora_kit.provision import DatabasePasswords, DatabaseUrls, provision
@@ -57,11 +59,30 @@ TENANTS = [f"ten_{uuid.uuid5(uuid.NAMESPACE_DNS, f'tenant {number}').hex}" for n
 METERS = ("tasks", "pages", "model.tokens", "storage.bytes")
 START = datetime(2026, 3, 1, tzinfo=UTC)
 PAIR_EVENTS = 100_000
-MEMORY_EVENTS = 1_000_000
+MEMORY_EVENTS = 5_000_000
 MEMORY_WARM_UP = 100_000
 WARM_UP_EVENTS = 2000
 _DURABLE = "metering-usage"
 _COPY_TABLE = "benchmark_copy"
+_TOTALS = """
+    SELECT sum(t.events)::bigint, sum(t.quantity) FROM usage_{grain} t JOIN usage_series s ON s.id = t.series
+    WHERE s.meter = ANY($1)
+"""
+
+
+DEFINED: tuple[CreateMeter, ...] = tuple(
+    CreateMeter(
+        tenant=PLATFORM_TENANT,
+        key=f"benchmark.{aggregation}",
+        unit="unit",
+        aggregation=aggregation,
+        event=METERS[number % len(METERS)],
+        value="branch" if aggregation == "unique_count" else None,
+        dimensions=["branch"],
+    )
+    for number, aggregation in enumerate(get_args(Aggregation))
+)
+"""A meter of each kind, beside the totals of what is recorded."""
 
 
 # --- the events ----------------------------------------------------------------------------------
@@ -251,13 +272,15 @@ class Bench:
         self.postgres = Postgres(folder / "postgres", free_port())
         self.nats = Nats(folder / "nats", nats_port, monitor_port)
 
-    async def prepare(self) -> DatabaseUrls:
-        """Make metering's database, as a first start does."""
+    async def prepare(self, *, plain: bool) -> DatabaseUrls:
+        """Make metering's database, as a first start does, and its meters unless only what is recorded is totalled."""
         from agora_kit.database import migrate
 
         words = DatabasePasswords(app="app", system="system", owner="owner")
         urls = await provision(self.postgres.url, "metering", words)
         await asyncio.to_thread(migrate, urls.owner, "agora_metering")
+        if not plain:
+            await _define_meters(urls)
         return urls
 
     async def check_totals(self, count: int) -> None:
@@ -265,14 +288,23 @@ class Bench:
         connection = await asyncpg.connect(self.postgres.url.removesuffix("/postgres") + "/agora_metering")
         stored = tuple(await connection.fetchrow("SELECT count(*), sum(quantity) FROM usage_events"))
         totals = {
-            grain: tuple(
-                await connection.fetchrow(f"SELECT sum(events)::bigint, sum(quantity) FROM usage_{grain}")
-            )
+            grain: tuple(await connection.fetchrow(_TOTALS.format(grain=grain), list(METERS)))
             for grain in ("minute", "hour", "day")
         }
         await connection.close()
         if stored[0] != count or any(total != stored for total in totals.values()):
             raise RuntimeError(f"{count} events were sent, {stored} are stored and {totals} are totalled")
+
+    async def check_every_total(self, urls: DatabaseUrls) -> None:
+        """Raise unless every total of every meter is what the stored events say."""
+        from agora_metering.checks.service import check_totals
+
+        database = Database(urls.app, urls.system)
+        async with database.system() as connection:
+            check = await check_totals(connection, CheckTotals(day=START.date()))
+        await database.close()
+        if check.differences or not check.checked:
+            raise RuntimeError(f"{check.checked} totals were checked, and differ: {check.differences}")
 
     async def settings(self) -> dict[str, str]:
         """The settings of PostgreSQL that decide how fast it may be."""
@@ -283,9 +315,21 @@ class Bench:
         return settings
 
 
-async def compare(bench: Bench, pairs: int, count: int) -> dict[str, Any]:
+async def _define_meters(urls: DatabaseUrls) -> None:
+    """Define a meter of each aggregation, for all tenants."""
+    from agora_metering.meters.service import build_due, create_meter
+
+    database = Database(urls.app, urls.system)
+    async with database.system() as connection:
+        for command in DEFINED:
+            await create_meter(connection, command)
+    await build_due(database)
+    await database.close()
+
+
+async def compare(bench: Bench, pairs: int, count: int, *, plain: bool) -> dict[str, Any]:
     """Run the pairs, each on new events."""
-    urls = await bench.prepare()
+    urls = await bench.prepare(plain=plain)
     url = bench.nats.user_url("metering")
     await _warm_up(bench, url, urls)
     results: dict[str, list[SideResult]] = {"metering": [], "copy": []}
@@ -304,9 +348,11 @@ async def compare(bench: Bench, pairs: int, count: int) -> dict[str, Any]:
         say=lambda line: print(line, file=sys.stderr, flush=True),
     )
     await bench.check_totals(count * pairs + WARM_UP_EVENTS)
+    await bench.check_every_total(urls)
     return measured.line(
         "metering",
         events=count,
+        meters_defined=0 if plain else len(DEFINED),
         own_cpu_microseconds_per_event={
             side: round(statistics.median(one.cpu_seconds for one in found) / count * 1e6, 1)
             for side, found in results.items()
@@ -322,9 +368,9 @@ async def _warm_up(bench: Bench, url: str, urls: DatabaseUrls) -> None:
         await in_own_process(side, url, urls, WARM_UP_EVENTS)
 
 
-async def watch_memory(bench: Bench, count: int) -> dict[str, Any]:
+async def watch_memory(bench: Bench, count: int, *, plain: bool) -> dict[str, Any]:
     """How much the metering process grows from the warm-up to the end of `count` events."""
-    urls = await bench.prepare()
+    urls = await bench.prepare(plain=plain)
     url = bench.nats.user_url("metering")
     print(f"storing {count} events", file=sys.stderr, flush=True)
     await store_events(url, "memory", count)
@@ -351,9 +397,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="benchmarks.metering", description=__doc__.partition("\n")[0])
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument(
-        "--events", type=int, help="usage events a side and pair (100,000; memory: a million)"
+        "--events", type=int, help="usage events a side and pair (100,000; memory: 5 million)"
     )
     parser.add_argument("--memory", action="store_true", help="how the process grows, instead of its speed")
+    parser.add_argument("--plain", action="store_true", help="without defined meters")
     parser.add_argument("--side", choices=("metering", "copy"), help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.side:
@@ -365,9 +412,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         bench = Bench(folder)
         with bench.postgres, bench.nats:
             if options.memory:
-                report = asyncio.run(watch_memory(bench, options.events or MEMORY_EVENTS))
+                report = asyncio.run(
+                    watch_memory(bench, options.events or MEMORY_EVENTS, plain=options.plain)
+                )
             else:
-                report = asyncio.run(compare(bench, options.pairs, options.events or PAIR_EVENTS))
+                report = asyncio.run(
+                    compare(bench, options.pairs, options.events or PAIR_EVENTS, plain=options.plain)
+                )
     print(json.dumps(report))
 
 

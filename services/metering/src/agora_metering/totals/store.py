@@ -105,10 +105,13 @@ def _readings(source: str, weight: str) -> str:
                CASE WHEN d.merge = {Merge.DISTINCT} THEN f.dimensions ->> d.value END AS value,
                CASE WHEN d.counts THEN 1 WHEN d.merge = {Merge.DISTINCT} THEN 0 WHEN d.value IS NULL THEN f.quantity
                     WHEN f.dimensions ->> d.value ~ {_NUMBER} THEN (f.dimensions ->> d.value)::numeric END AS reading,
-               CASE WHEN d.dimensions <> '[]' THEN (
-                   SELECT jsonb_object_agg(name, f.dimensions -> name)
-                   FROM jsonb_array_elements_text(d.dimensions) AS name WHERE f.dimensions ? name
-               ) END AS dimensions
+               CASE jsonb_array_length(d.dimensions) WHEN 0 THEN NULL
+                    WHEN 1 THEN CASE WHEN f.dimensions ? (d.dimensions ->> 0)
+                        THEN jsonb_build_object(d.dimensions ->> 0, f.dimensions -> (d.dimensions ->> 0)) END
+                    ELSE (
+                        SELECT jsonb_object_agg(name, f.dimensions -> name)
+                        FROM jsonb_array_elements_text(d.dimensions) AS name WHERE f.dimensions ? name
+                    ) END AS dimensions
         FROM {source} f JOIN defined d ON d.tenant_id = f.tenant_id AND d.event = f.meter
         WHERE d.value IS NULL OR f.dimensions ? d.value
     """
