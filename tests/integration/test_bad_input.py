@@ -110,8 +110,6 @@ AGENT_INPUTS = [
 ]
 
 HIRES = [
-    hires("hourly", "basis_not_rated", "hour", "query", package="knowledge-base", basis="hour"),
-    hires("monthly", "basis_not_rated", "month", "query", package="knowledge-base", basis="month"),
     hires("not offered", "invalid_price", "task", package="echo", basis="hour"),
     hires("announced", "not_executable", "announced", package="audit-agent", basis="audit"),
     hires("unknown package", "not_found", "nothing-here", package="nothing-here", basis="task"),

@@ -114,7 +114,7 @@ async def test_another_fingerprint_conflicts(platform: Platform):
         ({"price_version": "price_not_here_yet"}, "unavailable"),
         ({"account": "acc_none"}, "not_found"),
         ({"tenant": "ten_other"}, "not_found"),
-        ({"basis": "month"}, "basis_not_rated"),
+        ({"basis": "hour"}, "invalid_price"),
         ({"basis": "query"}, "invalid_price"),
         ({"estimates": []}, "malformed_request"),
         ({"estimates": [Quantity(meter="tasks", quantity=Decimal(-1))]}, "malformed_request"),

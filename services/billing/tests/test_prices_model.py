@@ -61,19 +61,16 @@ def test_lines_are_rounded_once_and_half_to_even():
 
 
 @pytest.mark.parametrize("basis", ["hour", "month"])
-def test_a_basis_that_is_not_rated_yet_is_refused(basis):
+def test_a_run_of_a_rental_owes_model_calls_only(basis):
     """
-    Rentals are listed but not billed yet: the refusal names what can be chosen.
+    The time of the deployment is paid for: a run is quoted what its model calls may cost, and nothing else.
     """
-    price = a_price(
-        OfferedPrice(basis=basis, unit_price=Decimal(3)),
-        OfferedPrice(basis="query", unit_price=Decimal("0.1"), meter="queries"),
-    )
+    price = a_price(OfferedPrice(basis=basis, unit_price=Decimal(3)))
 
-    with pytest.raises(AgoraError, match="choose one of: query") as refused:
-        model.quote(price, basis, [])
+    quote = model.quote(price, basis, [some(MODEL_COST_METER, "0.02")])
 
-    assert "basis_not_rated" == refused.value.slug
+    assert [(MODEL_COST_METER, Decimal("0.02"))] == [(line.meter, line.amount) for line in quote.lines]
+    assert 0 == model.quote(price, basis, []).amount.amount
 
 
 def test_a_basis_that_is_not_offered_is_refused():

@@ -5,6 +5,7 @@ from decimal import Decimal
 from agora_contracts.billing import ConfirmHold, Hold, PlaceHold, Quantity, Quote, QuoteLine, QuoteRun
 from agora_contracts.money import Money, round_to_micro
 from agora_contracts.problems import AgoraError
+from agora_contracts.rentals import CheckRental, RentalCheck
 from agora_kit.broker import Broker
 
 UNIT_PRICE = Decimal("0.01")
@@ -13,18 +14,21 @@ UNIT_PRICE = Decimal("0.01")
 class Billing:
     """Billing as execution sees it: it prices, holds and confirms as it is told to.
 
-    `refuse_holds` and `refuse_confirmations` are raised in the answers while they are set.
+    `refuse_holds`, `refuse_confirmations` and `refuse_rentals` are raised in the answers while they are set.
     """
 
     def __init__(self, url: str) -> None:
         self.broker = Broker(url, "billing")
         self.refuse_holds: AgoraError | None = None
         self.refuse_confirmations: AgoraError | None = None
+        self.refuse_rentals: AgoraError | None = None
+        self.checked: list[CheckRental] = []
         self.placed: list[PlaceHold] = []
         self.confirmed: list[str] = []
         self.broker.answer(PlaceHold, self._place)
         self.broker.answer(ConfirmHold, self._confirm)
         self.broker.answer(QuoteRun, self._quote)
+        self.broker.answer(CheckRental, self._check)
 
     async def _place(self, command: PlaceHold) -> Hold:
         self.placed.append(command)
@@ -39,6 +43,12 @@ class Billing:
             raise self.refuse_confirmations
         quote = quoted("price", "task", [])
         return Hold(run=command.run, epoch=1, state="firm", amount=quote.amount, quote=quote)
+
+    async def _check(self, command: CheckRental) -> RentalCheck:
+        self.checked.append(command)
+        if self.refuse_rentals is not None:
+            raise self.refuse_rentals
+        return RentalCheck(price_version=command.price_version, amount=Money(amount=1))
 
     async def _quote(self, query: QuoteRun) -> Quote:
         return quoted(query.price_version, query.basis, query.estimates)

@@ -211,7 +211,9 @@ class Platform:
     def deployments(self) -> Deployments:
         """The use cases of deployments, as the service has them."""
         packages = Packages(self.database)
-        return Deployments(self.database, packages, self.files, self.client, self.settings.task_queue)
+        return Deployments(
+            self.database, self.service.broker, packages, self.files, self.client, self.settings.task_queue
+        )
 
     @property
     def files(self) -> Files:

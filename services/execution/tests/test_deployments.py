@@ -104,7 +104,6 @@ async def test_hiring_again_with_the_same_id_is_the_same_deployment(probe_platfo
         ({"config": {"unknown": 1}}, "invalid_config", "/"),
         ({"config": {"file": "file_unheard_of"}}, "invalid_config", "file_unheard_of"),
         ({"config": {"word": "\x00"}}, "invalid_config", "/word"),
-        ({"basis": "month"}, "basis_not_rated", "/basis"),
         ({"basis": "hour"}, "invalid_price", "/basis"),
         ({"package": "unheard-of"}, "not_found", None),
         ({"version": "9.9.9"}, "not_found", None),
@@ -122,6 +121,28 @@ async def test_a_hire_that_cannot_be_is_refused(
     assert slug == caught.value.slug
     assert ([] if field is None else [field]) == [error.field for error in caught.value.problem.errors]
     assert not await probe_platform.rows("SELECT id FROM deployments")
+
+
+async def test_a_hire_for_time_asks_billing_first(probe_platform: Platform) -> None:
+    """
+    By the month the first month must be affordable; refused, or without an answer from billing, nothing is stored.
+    """
+    command = hire(basis="month")
+    probe_platform.billing.refuse_rentals = AgoraError("insufficient_credit", "200 are needed")
+    with pytest.raises(AgoraError) as caught:
+        await probe_platform.ask(command)
+    assert "insufficient_credit" == caught.value.slug
+    await probe_platform.billing.broker.stop()
+    with pytest.raises(AgoraError) as caught:
+        await probe_platform.ask(command)
+    assert caught.value.slug in ("unavailable", "deadline_exceeded")
+    assert not await probe_platform.rows("SELECT id FROM deployments")
+    await probe_platform.billing.broker.start()
+    probe_platform.billing.refuse_rentals = None
+
+    assert "month" == (await probe_platform.ask(command)).basis
+    checked = probe_platform.billing.checked[-1]
+    assert ("month", "price_probe_1.0.0", ACCOUNT) == (checked.basis, checked.price_version, checked.account)
 
 
 async def test_a_configuration_that_the_agent_refuses_fails_with_its_reason(

@@ -8,6 +8,7 @@ import agora_metering.meters.store
 import agora_metering.partitions.store
 import agora_metering.periods.store
 import agora_metering.refusals.store
+import agora_metering.rentals.store
 import agora_metering.runs.store
 import agora_metering.totals.tables
 import agora_metering.usage.store  # noqa: F401  (all describe their tables in the metadata)

@@ -21,7 +21,9 @@ from agora_contracts import (
     platform,
     prices,
     promotions,
+    reconciliation,
     refunds,
+    rentals,
     usage_ingest,
 )
 from agora_contracts.subjects import (
@@ -136,7 +138,7 @@ EVENTS: dict[Struct, EventSpec] = {
             execution.DeploymentEnded,
             "execution.deployment.ended",
             "execution",
-            ("billing", "integrators"),
+            ("metering", "billing", "integrators"),
             RUNS_STREAM,
         ),
         _event(
@@ -150,6 +152,13 @@ EVENTS: dict[Struct, EventSpec] = {
         _event(metering.RunUsageClosed, "metering.usage.closed", "metering", ("billing",), METERING_STREAM),
         _event(
             metering.UsageIncomplete, "metering.usage.incomplete", "metering", ("operators",), METERING_STREAM
+        ),
+        _event(
+            reconciliation.ReconciliationFailed,
+            "metering.reconciliation.failed",
+            "metering",
+            ("operators",),
+            METERING_STREAM,
         ),
         _event(periods.PeriodTotal, "metering.period.total", "metering", ("billing",), METERING_STREAM),
         _event(
@@ -262,6 +271,34 @@ COMMANDS: dict[Struct, CommandSpec] = {
         _command(meters.GetMeter, meters.Meter, "metering"),
         _command(meters.DeleteMeter, meters.Meter, "metering", deadline_seconds=15),
         _command(meters.RebuildMeter, meters.Meter, "metering", deadline_seconds=15),
+        _command(reconciliation.Reconcile, reconciliation.Reconciliation, "metering", deadline_seconds=120),
+        _command(
+            reconciliation.ListRecordedUsage,
+            reconciliation.RecordedUsagePage,
+            "execution",
+            ("metering",),
+            15,
+        ),
+        _command(reconciliation.ListEndedRuns, reconciliation.EndedRunPage, "execution", ("metering",), 15),
+        _command(
+            reconciliation.DescribeCharges, reconciliation.ChargesDescribed, "billing", ("metering",), 15
+        ),
+        _command(reconciliation.AuditBooks, reconciliation.BooksAudited, "billing", ("metering",), 60),
+        _command(
+            reconciliation.Reconcile, reconciliation.Reconciliation, "metering", deadline_seconds=120
+        ),
+        _command(
+            reconciliation.ListRecordedUsage,
+            reconciliation.RecordedUsagePage,
+            "execution",
+            ("metering",),
+            15,
+        ),
+        _command(reconciliation.ListEndedRuns, reconciliation.EndedRunPage, "execution", ("metering",), 15),
+        _command(
+            reconciliation.DescribeCharges, reconciliation.ChargesDescribed, "billing", ("metering",), 15
+        ),
+        _command(reconciliation.AuditBooks, reconciliation.BooksAudited, "billing", ("metering",), 60),
         _command(meters.CheckTotals, meters.TotalsCheck, "metering", deadline_seconds=60),
         _command(usage_ingest.IngestUsage, usage_ingest.IngestReport, "metering", deadline_seconds=15),
         _command(usage_ingest.ListRefusedUsage, usage_ingest.RefusedUsagePage, "metering"),
@@ -286,6 +323,7 @@ COMMANDS: dict[Struct, CommandSpec] = {
         _command(billing.GetStatement, billing.Statement, "billing"),
         _command(billing.GetReceipt, billing.Receipt, "billing"),
         _command(billing.ListOpenHolds, billing.OpenHolds, "billing"),
+        _command(rentals.CheckRental, rentals.RentalCheck, "billing", ("execution",)),
         _command(periods.ListPeriods, periods.PeriodPage, "billing"),
         _command(refunds.RefundRun, refunds.RefundResult, "billing"),
         _command(refunds.ListRefunds, refunds.RefundList, "billing"),

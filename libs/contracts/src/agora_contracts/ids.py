@@ -1,9 +1,10 @@
 """Ids: a prefix and a UUID in hex, made by whoever asks. Deterministic where a retry must repeat one."""
 
+import hashlib
 import re
 import uuid
 
-_NAMESPACE = uuid.UUID("6d1f8f5e-52a5-5f5b-9e83-2f0f1f1d6c2a")
+_NAMESPACE = uuid.UUID("6d1f8f5e-52a5-5f5b-9e83-2f0f1f1d6c2a").bytes
 _ID = re.compile(r"[a-z]{2,5}_[0-9a-f]{32}")
 _SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
@@ -29,7 +30,12 @@ usage, export, budget, promotional grant, period of usage."""
 
 def derived(prefix: str, *parts: str) -> str:
     """The same id for the same parts, always: `derived("run", tenant, idempotency_key)`."""
-    return f"{prefix}_{uuid.uuid5(_NAMESPACE, '\x1f'.join((prefix, *parts))).hex}"
+    # A UUID of version 5 as `uuid.uuid5` makes it, at half the cost: money's hot paths make several for each run.
+    name = "\x1f".join((prefix, *parts)).encode()
+    digest = bytearray(hashlib.sha1(_NAMESPACE + name, usedforsecurity=False).digest()[:16])
+    digest[6] = digest[6] & 0x0F | 0x50
+    digest[8] = digest[8] & 0x3F | 0x80
+    return f"{prefix}_{digest.hex()}"
 
 
 def is_id(prefix: str, text: str) -> bool:

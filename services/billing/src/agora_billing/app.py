@@ -41,7 +41,7 @@ def build(settings: BillingSettings | None = None, clock: Clock = utc_now) -> Se
     price_handlers.register(broker, prices)
     hold_handlers.register(broker, holds)
     charge_handlers.register(broker, Charges(prices, clock), Receipts(database, prices))
-    rental_handlers.register(broker)
+    rental_handlers.register(broker, database, prices, clock)
     period_handlers.register(broker, database, Periods(prices, clock), prices)
     refund_handlers.register(broker, database, prices, clock)
     ledger_handlers.register(broker, database)

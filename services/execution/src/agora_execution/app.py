@@ -51,7 +51,7 @@ def wire(service: Service, settings: ExecutionSettings, client: Client) -> None:
         retention_days=settings.file_retention_days,
     )
     packages = Packages(database)
-    deployments = Deployments(database, packages, files, client, settings.task_queue)
+    deployments = Deployments(database, service.broker, packages, files, client, settings.task_queue)
     admission = Admission(
         database,
         broker,

@@ -12,6 +12,7 @@ from agora_metering.partitions import handlers as partitions
 from agora_metering.periods import handlers as periods
 from agora_metering.queries import handlers as queries
 from agora_metering.refusals import handlers as refusals
+from agora_metering.rentals import handlers as rentals
 from agora_metering.runs import handlers as runs
 from agora_metering.settings import MeteringSettings
 from agora_metering.totals import handlers as totals
@@ -26,6 +27,7 @@ def build(settings: MeteringSettings | None = None) -> Service:
     runs.register(service, settings)
     totals.register(service, settings)
     periods.register(service, settings)
+    rentals.register(service, settings)
     meters.register(service, settings)
     queries.register(service)
     partitions.register(service, settings)

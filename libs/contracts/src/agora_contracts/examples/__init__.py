@@ -14,6 +14,7 @@ from agora_contracts.examples import (
     of_metering,
     of_periods,
     of_platform,
+    of_reconciliation,
     of_refunds,
     of_usage_ingest,
     of_vectors,
@@ -32,6 +33,7 @@ for _example in (
     *of_budgets.EXAMPLES,
     *of_refunds.EXAMPLES,
     *of_periods.EXAMPLES,
+    *of_reconciliation.EXAMPLES,
     *of_platform.EXAMPLES,
 ):
     EXAMPLES.setdefault(type(_example), []).append(_example)

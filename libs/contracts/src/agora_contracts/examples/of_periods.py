@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import msgspec
 
-from agora_contracts import periods
+from agora_contracts import periods, rentals
 from agora_contracts.examples import story
 from agora_contracts.ids import derived
 from agora_contracts.money import Money
@@ -59,6 +59,10 @@ EXAMPLES: tuple[msgspec.Struct, ...] = (
         at=story.SETTLED_AT,
         deployment=story.DEPLOYMENT,
     ),
+    rentals.CheckRental(
+        tenant=story.TENANT, account=story.ACCOUNT, price_version=story.PRICE_VERSION, basis="month"
+    ),
+    rentals.RentalCheck(price_version=story.PRICE_VERSION, amount=Money(amount=200_000_000)),
     periods.ListPeriods(
         account=story.ACCOUNT,
         tenant=story.TENANT,

@@ -84,11 +84,9 @@ def _enveloped(spec: EventSpec, number: int, data: msgspec.Struct) -> Envelope[A
     from agora_contracts.examples import story
 
     tenant = PLATFORM_TENANT if spec.producer == "catalog" else story.TENANT
-    entity = next(
-        value
-        for field in ("run", "deployment", "package", "account")
-        if (value := getattr(data, field, None)) is not None
-    )
+    about = (getattr(data, field, None) for field in ("run", "deployment", "package", "account"))
+    # What is about none of them is about the platform as a whole.
+    entity = next((value for value in about if value is not None), PLATFORM_TENANT)
     return Envelope(
         id=derived("evt", "example", spec.type, str(number)),
         source=f"agora/{spec.producer}",

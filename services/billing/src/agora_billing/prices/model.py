@@ -7,7 +7,7 @@ from decimal import Decimal
 from types import MappingProxyType
 
 from agora_contracts.billing import Quantity, Quote, QuoteLine
-from agora_contracts.catalog import MODEL_COST_METER, PER_UNIT_BASES, ChargePolicy, OfferedPrice
+from agora_contracts.catalog import MODEL_COST_METER, ChargePolicy, OfferedPrice
 from agora_contracts.money import Money
 from agora_contracts.periods import RENTAL_METERS
 from agora_contracts.problems import AgoraError, FieldError
@@ -49,23 +49,20 @@ class PriceVersion:
         return max(self.effective_at, self.published_at)
 
     def offers(self, basis: str) -> dict[str, OfferedPrice]:
-        """The prices under `basis`, by the meter that each rates.
+        """The prices under `basis` that rate runs, by meter; none under a rental, whose time is paid for.
 
         Raises:
-            AgoraError: `basis_not_rated` for hour and month; `invalid_price` when the version is not offered by
-                this basis, or its price names no meter.
+            AgoraError: `invalid_price` when the version is not offered by this basis, or its price names no meter.
         """
-        if basis not in PER_UNIT_BASES:
-            raise AgoraError(
-                "basis_not_rated",
-                f"{self.package} cannot be billed by {basis[:40]} yet; choose one of: {self._rated()}",
-            )
         offered = [price for price in self.prices if price.basis == basis]
         if not offered:
+            bases = ", ".join(sorted({price.basis for price in self.prices})) or "nothing"
             raise AgoraError(
                 "invalid_price",
-                f"{self.package} {self.version} is not offered by {basis}, but by: {self._rated()}",
+                f"{self.package} {self.version} is not offered by {basis[:40]}, but by: {bases}",
             )
+        if basis in RENTAL_METERS:
+            return {}
         if any(price.meter is None for price in offered):
             raise AgoraError("invalid_price", f"the price of {self.package} by {basis} names no meter")
         return {price.meter: price for price in offered if price.meter is not None}
@@ -90,10 +87,6 @@ class PriceVersion:
     def of_meter(self, basis: str, meter: str) -> OfferedPrice:
         """The price of a meter under `basis`, which must be there."""
         return self.prices_of(basis)[meter]
-
-    def _rated(self) -> str:
-        bases = sorted({price.basis for price in self.prices if price.basis in PER_UNIT_BASES})
-        return ", ".join(bases) or "none"
 
 
 def model_cost_lines(price: PriceVersion, used: Mapping[str, Usage]) -> list[QuoteLine]:

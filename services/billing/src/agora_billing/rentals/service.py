@@ -1,12 +1,23 @@
 """Use cases of rentals: know the deployments and what they were hired for."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from agora_contracts.envelope import Envelope
 from agora_contracts.execution import DeploymentEnded, DeploymentStarted
+from agora_contracts.money import Money, format_amount
+from agora_contracts.periods import RENTAL_METERS
+from agora_contracts.problems import AgoraError
+from agora_contracts.rentals import CheckRental, RentalCheck
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from agora_billing.accounts import store as accounts
+from agora_billing.accounts.service import no_account
 from agora_billing.prices import service as prices
+from agora_billing.prices.service import Prices
+from agora_billing.rating.exact import ONE, to_micro
+from agora_billing.rating.model import amount
+from agora_billing.rating.usage import Usage
 from agora_billing.rentals import store
 from agora_billing.rentals.model import Rental
 
@@ -52,3 +63,35 @@ async def take_up(
         if deployment not in known:
             raise UnknownDeployment(f"billing knows no deployment {deployment} of {tenant} (yet)")
     await store.end(connection, ended)
+
+
+async def check(
+    connection: AsyncConnection, book: Prices, command: CheckRental, now: datetime
+) -> RentalCheck:
+    """Say what the first hour or month of a hire costs, if the account can pay it.
+
+    Raises:
+        AgoraError: `insufficient_credit`, `account_closed`, `currency_mismatch`; `not_found` for the account;
+            `invalid_price` when the package is not offered so; `unavailable` for a price version that has not
+            reached billing yet.
+    """
+    price = await book.in_force(command.price_version, command.basis, None, now)
+    offered = price.prices_of(command.basis).get(RENTAL_METERS.get(command.basis, ""))
+    if offered is None:
+        raise AgoraError("invalid_price", f"{price.package} cannot be hired by {command.basis[:40]}")
+    account = await accounts.read(connection, command.account)
+    if account is None or account.tenant != command.tenant:
+        raise no_account(command.account)
+    account.require_open()
+    if account.currency != price.currency:
+        raise AgoraError(
+            "currency_mismatch", f"the price is in {price.currency}, the account in {account.currency}"
+        )
+    first = to_micro(amount(offered, Usage(ONE, 1)))
+    if first > account.available:
+        raise AgoraError(
+            "insufficient_credit",
+            f"the first {command.basis} costs {format_amount(first)} {price.currency} and "
+            f"{format_amount(max(account.available, 0))} are available; top the account up",
+        )
+    return RentalCheck(price_version=price.id, amount=Money(amount=first, currency=price.currency))

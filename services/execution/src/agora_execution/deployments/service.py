@@ -16,7 +16,10 @@ from agora_contracts.execution import (
     ListDeployments,
     StartDeployment,
 )
+from agora_contracts.periods import RENTAL_METERS
 from agora_contracts.problems import AgoraError, FieldError
+from agora_contracts.rentals import CheckRental
+from agora_kit.broker import Broker
 from agora_kit.database import Database
 from agora_kit.outbox import Event, emit
 from temporalio.client import Client
@@ -39,9 +42,16 @@ class Deployments:
     """Hires packages and keeps their configuration prepared."""
 
     def __init__(
-        self, database: Database, packages: Packages, files: Files, client: Client, task_queue: str
+        self,
+        database: Database,
+        broker: Broker,
+        packages: Packages,
+        files: Files,
+        client: Client,
+        task_queue: str,
     ) -> None:
         self._database = database
+        self._broker = broker
         self._packages = packages
         self._files = files
         self._client = client
@@ -51,8 +61,9 @@ class Deployments:
         """Hire a package: pins version, basis and price, and begins to prepare its configuration.
 
         Raises:
-            AgoraError: `not_found`, `not_executable`, `basis_not_rated`, `invalid_config`,
-                `idempotency_conflict`. Nothing is stored then.
+            AgoraError: `not_found`, `not_executable`, `invalid_price`, `invalid_config`, `idempotency_conflict`;
+                for a hire by the hour or month also what billing says: `insufficient_credit`, `unavailable`.
+                Nothing is stored then.
         """
         async with self._database.transaction(command.tenant) as connection:
             known = await store.read(connection, command.deployment_id)
@@ -62,6 +73,14 @@ class Deployments:
         require_executable(package)
         require_basis(package, command.basis)
         await self._check_config(package, command.tenant, command.config)
+        if command.basis in RENTAL_METERS:
+            check = CheckRental(
+                tenant=command.tenant,
+                account=command.account,
+                price_version=package.price_version,
+                basis=command.basis,
+            )
+            await self._broker.ask(check)
         async with self._database.transaction(command.tenant) as connection:
             fresh = await store.insert(connection, command, package)
             row = await store.read(connection, command.deployment_id)

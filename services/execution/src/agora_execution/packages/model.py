@@ -62,24 +62,20 @@ def per_unit_basis(version: PackageVersion) -> str:
     for price in version.manifest.prices:
         if price.basis in PER_UNIT_BASES:
             return price.basis
-    raise AgoraError("basis_not_rated", f"{version.package} has no price by the unit of work")
+    raise AgoraError(
+        "basis_not_rated",
+        f"{version.package} has no price by the unit of work; hire it and execute the deployment",
+    )
 
 
 def require_basis(version: PackageVersion, basis: str) -> None:
-    """Raises: AgoraError, when the basis is not offered, or not rated yet."""
+    """Raises: AgoraError, when the basis is not offered."""
     offered = [price.basis for price in version.manifest.prices]
     if basis not in offered:
         raise AgoraError(
             "invalid_price",
             f"{version.package} is not offered by the {basis}; offered: {', '.join(offered)}",
             errors=[FieldError(field="/basis", detail=f"one of {', '.join(offered)}")],
-        )
-    if basis not in PER_UNIT_BASES:
-        rated = [one for one in offered if one in PER_UNIT_BASES]
-        raise AgoraError(
-            "basis_not_rated",
-            f"the basis {basis!r} is listed but not billed yet; hire by {', '.join(rated) or 'another package'}",
-            errors=[FieldError(field="/basis", detail="not available yet")],
         )
 
 

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Collection, Iterable
 
 from agora_contracts.meters import CreateMeter, Meter
+from agora_contracts.periods import RENTAL_METERS
 from agora_contracts.problems import FieldError
 from agora_contracts.subjects import PLATFORM_TENANT
 
@@ -13,6 +14,9 @@ from agora_metering.totals.model import Definition
 def definition_faults(command: CreateMeter) -> list[FieldError]:
     """Everything wrong with a definition that its types cannot say; empty when sound."""
     faults = []
+    if command.key in RENTAL_METERS.values():
+        detail = "is the platform's own: it counts the time of rentals; choose another key"
+        faults.append(FieldError(field="key", detail=detail))
     if command.aggregation == "unique_count" and command.value is None:
         detail = "unique_count counts the distinct values of a dimension: name it"
         faults.append(FieldError(field="value", detail=detail))
