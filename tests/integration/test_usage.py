@@ -4,7 +4,6 @@ import asyncio
 import csv
 import io
 import json
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -16,9 +15,7 @@ import nats
 import pyarrow.parquet
 import pytest
 from agora.client import UsageEvent
-from agora_contracts.meters import CreateMeter
 from agora_contracts.permissions import integrator_inbox
-from agora_kit.broker import Broker
 from agora_local.integrators import add_integrator
 from agora_local.platform import Platform
 from agora_local.supervisor import State
@@ -33,13 +30,9 @@ METER = "sensor.readings"
 
 
 @pytest.fixture
-async def meter(market: Platform, customer: Customer) -> AsyncIterator[str]:
+async def meter(client: agora.Client) -> str:
     """A meter of the customer's own."""
-    broker = Broker(market.nats.url, "operator")
-    await broker.start()
-    await broker.ask(CreateMeter(tenant=customer.tenant, key=METER, unit="1", aggregation="sum"))
-    yield METER
-    await broker.stop()
+    return (await client.usage.define_meter(METER, unit="1")).key
 
 
 def an_event(id: str, quantity: str = "1.5", **changes: Any) -> UsageEvent:

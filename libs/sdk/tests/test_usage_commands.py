@@ -171,16 +171,60 @@ def test_usage_is_shown(platform: Platform, command: Callable[..., Any]) -> None
     """
     `agora usage` is a table of what was grouped by, and one JSON value with --json.
     """
-    rows = [{"quantity": "1E+1", "events": 3, "meter": "rain", "time": AT}]
-    platform.on("GET /usage", Answer(200, {"items": rows, "truncated": True}))
-    shown = command("--by", "meter,day", "--from", "2026-01-01T00:00:00+01:00")
+    rows = [{"quantity": "1E+1", "events": 3, "meter": "rain", "time": AT, "dimensions": {"place": "Ulm"}}]
+    platform.on("GET /usage", Answer(200, {"items": rows, "truncated": True, "incomplete": ["sun"]}))
+    shown = command(
+        "--by", "meter,day", "--from", "2026-01-01T00:00:00+01:00", "--dimension", "place", "--zone", "Asia/Kolkata"
+    )  # fmt: skip
     plain = command("--json", "--meter", "rain")
 
     assert (0, 0) == (shown.exit_code, plain.exit_code)
-    assert ["rain", "2026-01-05", "09:00", "10", "3"] == shown.stdout.splitlines()[1].split()
-    assert "more" in shown.stderr
+    assert ["rain", "2026-01-05", "09:00", "Ulm", "10", "3"] == shown.stdout.splitlines()[1].split()
+    assert "more" in shown.stderr and "sun" in shown.stderr
+    assert "dimensions=place&time_zone=Asia%2FKolkata" in platform.requests[0].path
     assert "rain" == json.loads(plain.stdout)["items"][0]["meter"]
     assert "from=2026-01-01T00%3A00%3A00%2B01%3A00" in platform.requests[0].path
+
+
+METER = {
+    "tenant": "ten_1", "key": "rain", "unit": "mm", "aggregation": "max", "event": "rain", "state": "backfilling",
+    "created_at": AT, "progress_percent": 40, "dimensions": ["place"],
+}  # fmt: skip
+
+
+def test_meters_are_defined_and_listed(platform: Platform, command: Callable[..., Any]) -> None:
+    """
+    `agora usage define` sends the definition, `agora usage meters` shows how far each is.
+    """
+    platform.on("POST /usage/meters", Answer(201, METER))
+    platform.on("GET /usage/meters", Answer(200, {"items": [METER]}))
+    defined = command("define", "rain", "--unit", "mm", "--how", "max", "--dimension", "place")
+    listed = command("meters")
+    wrong = command("define", "rain", "--unit", "mm", "--how", "mean")
+
+    assert [0, 0, 2] == [one.exit_code for one in (defined, listed, wrong)]
+    assert "rain backfilling" in defined.stdout and "backfilling 40 %" in listed.stdout
+    sent = json.loads(platform.requests[0].body)
+    assert ("rain", "mm", "max", None, ["place"]) == (
+        sent["key"], sent["unit"], sent["aggregation"], sent["event"], sent["dimensions"]
+    )  # fmt: skip
+
+
+async def test_meters_and_queries_of_the_client(platform: Platform, client: agora.Client) -> None:
+    """
+    A meter is read and taken away by its key; a query names each value that it filters by.
+    """
+    platform.on("GET /usage/meters/rain", Answer(200, METER))
+    platform.on("DELETE /usage/meters/rain", Answer(200, METER | {"state": "deleting"}))
+    platform.on("GET /usage", Answer(200, {"items": [], "next_cursor": "there"}))
+    async with client:
+        found = await client.usage.get_meter("rain")
+        gone = await client.usage.delete_meter("rain")
+        page = await client.usage.query(where={"place": "Ulm", "who": "a:b"}, cursor="here", limit=7)
+
+    assert (40, "deleting", "there") == (found.progress_percent, gone.state, page.next_cursor)
+    asked = platform.requests[-1].path
+    assert "where=place%3AUlm&where=who%3Aa%3Ab" in asked and "cursor=here&limit=7" in asked
 
 
 def test_a_file_of_events_is_reported(

@@ -10,6 +10,7 @@ from typing import Annotated, Any, cast, get_args
 import msgspec
 import typer
 from agora_contracts.exports import ExportFormat, ExportKind
+from agora_contracts.meters import Aggregation
 from agora_contracts.usage_ingest import IngestedEvent, RefusalReason
 
 from agora.cli import show
@@ -21,6 +22,7 @@ app = typer.Typer(help="What was used; and usage of your own, reported.", invoke
 Meter = Annotated[str | None, typer.Option(help="Only this meter.")]
 Package = Annotated[str | None, typer.Option(help="Only this package.")]
 Deployment = Annotated[str | None, typer.Option(help="Only this deployment.")]
+_TIMES = ("minute", "hour", "day", "month")
 Reason = Annotated[str | None, typer.Option(help=f"One of {', '.join(get_args(RefusalReason))}.")]
 
 
@@ -57,6 +59,10 @@ def usage(
             help="Comma-separated: meter, package, deployment, and one of minute, hour, day, month."
         ),
     ] = "meter",
+    dimension: Annotated[
+        list[str] | None, typer.Option(help="A dimension to group by as well; may be repeated.")
+    ] = None,
+    zone: Annotated[str, typer.Option(help="Whose hours, days and months, such as Europe/Berlin.")] = "UTC",
     url: Url = None,
     key: Key = None,
     as_json: AsJson = False,
@@ -64,31 +70,106 @@ def usage(
     """Show what was used, of the last 30 days unless said otherwise."""
     if context.invoked_subcommand is not None:
         return
-    groups = tuple(by.split(","))
+    groups, dimensions = by.split(","), dimension or []
     report = call(
         url,
         key,
         lambda client: client.usage.query(
-            start=start, end=end, meter=meter, package=package, deployment=deployment, group_by=groups
+            start=start,
+            end=end,
+            meter=meter,
+            package=package,
+            deployment=deployment,
+            group_by=groups,
+            dimensions=dimensions,
+            time_zone=zone,
         ),
     )
     if as_json:
         show.json_value(report)
         return
-    columns = ["time" if group in ("minute", "hour", "day", "month") else group for group in groups]
+    columns = ["time" if group in _TIMES else group for group in groups]
     show.table(
-        (*columns, "quantity", "events"),
+        (*columns, *dimensions, "quantity", "events"),
         [
             (
                 *(_cell(getattr(row, column, None)) for column in columns),
+                *(_cell(row.dimensions.get(name)) for name in dimensions),
                 _plain(row.quantity),
                 str(row.events),
             )
             for row in report.items
         ],
     )
+    if report.incomplete:
+        show.note(f"Not counted to the end yet: {', '.join(report.incomplete)}")
     if report.truncated:
         show.note("There is more; ask for a shorter span.")
+
+
+@app.command("meters")
+def meters(url: Url = None, key: Key = None, as_json: AsJson = False) -> None:
+    """List the meters that usage is counted by."""
+    page = call(url, key, lambda client: client.usage.list_meters())
+    if as_json:
+        show.json_value(page)
+        return
+    show.table(
+        ("meter", "reads", "how", "unit", "dimensions", "state"),
+        [
+            (
+                item.key,
+                item.event,
+                item.aggregation + (f" of {item.value}" if item.value else ""),
+                item.unit,
+                ", ".join(item.dimensions),
+                item.state if item.state == "active" else f"{item.state} {item.progress_percent} %",
+            )
+            for item in page.items
+        ],
+    )
+
+
+@app.command("define")
+def define(
+    meter: Annotated[str, typer.Argument(help="The meter's key.")],
+    unit: Annotated[str, typer.Option(help="Such as GB.")],
+    aggregation: Annotated[
+        str, typer.Option("--how", help="sum, count, unique_count, min, max or latest.")
+    ] = "sum",
+    event: Annotated[
+        str | None, typer.Option(help="The `meter` of the events that it reads; its key by default.")
+    ] = None,
+    value: Annotated[
+        str | None, typer.Option(help="The dimension to aggregate instead of the quantity.")
+    ] = None,
+    dimension: Annotated[
+        list[str] | None, typer.Option(help="What totals can be grouped by; may be repeated.")
+    ] = None,
+    description: Annotated[str, typer.Option(help="For people.")] = "",
+    url: Url = None,
+    key: Key = None,
+    as_json: AsJson = False,
+) -> None:
+    """Define a meter; what was stored before is counted into it."""
+    how = _one_of(aggregation, get_args(Aggregation), "--how")
+    defined = call(
+        url,
+        key,
+        lambda client: client.usage.define_meter(
+            meter,
+            unit=unit,
+            aggregation=cast(Aggregation, how),
+            event=event,
+            value=value,
+            dimensions=dimension or [],
+            description=description,
+        ),
+    )
+    if as_json:
+        show.json_value(defined)
+    else:
+        show.out.print(f"{defined.key} {defined.state}")
 
 
 @app.command("report")

@@ -215,10 +215,15 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UsageReport(msgspec.Struct, frozen=True, kw_only=True):
-    """Totals by what was grouped by; `truncated` where there were more."""
+    """Totals by what was grouped by; `truncated` where there were more, which `next_cursor` asks for.
+
+    `incomplete` names meters whose back-fill is not done.
+    """
 
     items: list[UsageRow]
     truncated: bool = False
+    next_cursor: str | None = None
+    incomplete: list[str] = []
 
 
 class PackageHealth(msgspec.Struct, frozen=True, kw_only=True):

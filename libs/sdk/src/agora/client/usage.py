@@ -1,8 +1,8 @@
-"""Usage: totals, events reported by oneself, what of them was refused, corrections, exports."""
+"""Usage: totals, meters, events reported by oneself, what of them was refused, corrections, exports."""
 
 import asyncio
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 from agora_contracts.exports import ExportFormat, ExportKind, UsageExport
+from agora_contracts.meters import Aggregation, Meter
 from agora_contracts.usage_ingest import (
     EVENTS_MAX,
     REPORTED_TYPE,
@@ -111,9 +112,28 @@ class Usage:
         meter: str | None = None,
         package: str | None = None,
         deployment: str | None = None,
-        group_by: tuple[str, ...] = ("meter",),
+        group_by: Sequence[str] = ("meter",),
+        dimensions: Sequence[str] = (),
+        where: Mapping[str, str] | None = None,
+        time_zone: str = "UTC",
+        cursor: str | None = None,
+        limit: int = 1000,
     ) -> UsageReport:
-        """Usage totals over [start, end), grouped by meter, package, deployment, minute, hour, day or month."""
+        """Usage totals over [start, end), by default of the last 30 days, exact up to the last event counted.
+
+        Args:
+            start: With its zone; cut to its minute.
+            end: With its zone, not included.
+            meter: Only this meter.
+            package: Only this package.
+            deployment: Only this deployment.
+            group_by: Any of meter, package, deployment, and one of minute, hour, day and month.
+            dimensions: Dimensions to group by as well, which the meters in question declare.
+            where: Only what has these values of dimensions.
+            time_zone: Whose minutes, hours, days and months rows are, such as Europe/Berlin.
+            cursor: `next_cursor` of the page before.
+            limit: The most rows.
+        """
         query = {
             "from": start and start.isoformat(),
             "to": end and end.isoformat(),
@@ -121,8 +141,60 @@ class Usage:
             "package": package,
             "deployment": deployment,
             "group_by": ",".join(group_by),
+            "dimensions": ",".join(dimensions) or None,
+            "where": [f"{name}:{value}" for name, value in (where or {}).items()] or None,
+            "time_zone": time_zone,
+            "cursor": cursor,
+            "limit": limit,
         }
         return await self._transport.call(UsageReport, "GET", "/usage", query=query)
+
+    # --- meters ----------------------------------------------------------------------------------
+
+    async def define_meter(
+        self,
+        key: str,
+        *,
+        unit: str,
+        aggregation: Aggregation = "sum",
+        description: str = "",
+        event: str | None = None,
+        value: str | None = None,
+        dimensions: Sequence[str] = (),
+    ) -> Meter:
+        """Define what is counted and how; what is stored already is counted into it. The same again changes nothing.
+
+        Args:
+            key: The meter's name.
+            unit: Such as GB.
+            aggregation: sum, count, unique_count, min, max or latest.
+            description: For people.
+            event: Which reported usage it reads: the `meter` of events; the key by default.
+            value: The dimension that is aggregated instead of the quantity; `unique_count` needs it.
+            dimensions: What its totals can be grouped and filtered by.
+        """
+        body = {
+            "key": key,
+            "unit": unit,
+            "aggregation": aggregation,
+            "description": description,
+            "event": event,
+            "value": value,
+            "dimensions": list(dimensions),
+        }
+        return await self._transport.call(Meter, "POST", "/usage/meters", body=body)
+
+    async def list_meters(self) -> Page[Meter]:
+        """The meters of the account and the platform's, by key."""
+        return await self._transport.call(Page[Meter], "GET", "/usage/meters")
+
+    async def get_meter(self, key: str) -> Meter:
+        """A meter, and how far its back-fill is."""
+        return await self._transport.call(Meter, "GET", f"/usage/meters/{segment(key)}")
+
+    async def delete_meter(self, key: str) -> Meter:
+        """Take a definition away; stored events stay."""
+        return await self._transport.call(Meter, "DELETE", f"/usage/meters/{segment(key)}")
 
     # --- reported by oneself ---------------------------------------------------------------------
 
