@@ -200,6 +200,8 @@ _PAID = text("""
     ) AS parts
 """)
 
+_OF_RUN = text("SELECT period_id FROM period_runs WHERE run = :run ORDER BY period_id")
+
 _RUNS = text("SELECT run FROM period_runs WHERE period_id = :period ORDER BY run")
 
 _INSERT_CHARGE = text("""
@@ -346,6 +348,12 @@ async def paid(connection: AsyncConnection, period: str) -> tuple[Funding, list[
         promotional=row.promotional, credit=row.credit, receivable=row.receivable, platform=row.platform
     )
     return funding, runs
+
+
+async def left_of_run(connection: AsyncConnection, run: str) -> int | None:
+    """The least that was paid, and has not gone back, for a period that a run counts in; None when it counts in none."""
+    ids = (await connection.execute(_OF_RUN, {"run": run})).scalars().all()
+    return min([(await paid(connection, one))[0].total for one in ids], default=None)
 
 
 async def insert_charge(connection: AsyncConnection, charge: PeriodCharge) -> None:

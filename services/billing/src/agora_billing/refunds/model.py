@@ -1,7 +1,7 @@
 """A refund: part of a run's charge that goes back to who paid it. Amounts are whole micro-units.
 
 What a run costs is its charge less its refunds; neither a refund nor a later correction of the usage makes that
-negative. Who gets it back is decided as for corrections (`charges.model.return_to`), and the author of the package
+negative. What a month has given back of its runs' charges is not refunded a second time. Who gets it back is decided as for corrections (`charges.model.return_to`), and the author of the package
 gives back in proportion (`charges.split.earned`).
 """
 
@@ -73,20 +73,26 @@ def check_same(known: Refund, command: RefundRun) -> None:
         )
 
 
-def amount_of(command: RefundRun, charged: int, refunded: int, currency: str) -> int:
+def amount_of(
+    command: RefundRun, charged: int, refunded: int, currency: str, month_left: int | None = None
+) -> int:
     """How much to give back of a charge of which `refunded` has been given back before.
+
+    Args:
+        month_left: where the run counts in months, what was paid for the one with the least, less what has gone back.
 
     Raises:
         AgoraError: `currency_mismatch`; `invalid_input` for an amount that is not above zero;
             `refund_exceeds_charge` for more than is left.
     """
-    left = charged - refunded
+    left, gone = charged - refunded, f"{format_amount(refunded)} given back"
+    if month_left is not None and month_left < left:
+        left, gone = max(month_left, 0), f"{gone}, and more by its month"
     if command.amount is None:
         if not left:
             raise AgoraError(
                 "refund_exceeds_charge",
-                f"nothing is left to refund: {format_amount(charged)} {currency} were charged, "
-                f"{format_amount(refunded)} given back",
+                f"nothing is left to refund: {format_amount(charged)} {currency} were charged, {gone}",
             )
         return left
     if command.amount.currency != currency:
@@ -105,6 +111,6 @@ def amount_of(command: RefundRun, charged: int, refunded: int, currency: str) ->
         raise AgoraError(
             "refund_exceeds_charge",
             f"at most {format_amount(left)} {currency} can be refunded: {format_amount(charged)} were charged, "
-            f"{format_amount(refunded)} given back; {format_amount(amount)} is more",
+            f"{gone}; {format_amount(amount)} is more",
         )
     return amount

@@ -23,6 +23,7 @@ from agora_billing.holds import store as holds
 from agora_billing.holds.service import no_run
 from agora_billing.ledger import store as ledger
 from agora_billing.ledger.model import Ledger, Posting, PostingKind, posting_id
+from agora_billing.periods import store as periods
 from agora_billing.prices.model import PriceVersion
 from agora_billing.prices.service import Prices
 from agora_billing.promotions.service import Grants
@@ -59,7 +60,8 @@ async def refund(
     if known is not None:
         model.check_same(known, command)
         return _result(known, charge, charge.refunded.total)
-    amount = model.amount_of(command, charge.amount, charge.refunded.total, charge.currency)
+    month_left = await periods.left_of_run(connection, command.run)
+    amount = model.amount_of(command, charge.amount, charge.refunded.total, charge.currency, month_left)
     price = (await prices.pinned_all(connection, [hold.price_version]))[hold.price_version]
     grants = await Grants.read(connection, locked, [command.run], now)
     booked = _book(locked[charge.account], charge, price, grants, command, amount, len(before) + 1, now)
