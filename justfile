@@ -32,6 +32,11 @@ logs *arguments:
 reset *arguments:
     @python -m agora_local reset "$@"
 
+# Compare recorded usage, stream, counts, totals, charges, holds and ledger (--since 24h, --tenant ID, --json)
+[no-exit-message]
+reconcile *arguments:
+    @python -m agora_local reconcile "$@"
+
 # Run the first agents on real input and check every charge against the ledger (--json)
 [no-exit-message]
 demo *arguments:

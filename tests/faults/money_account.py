@@ -237,4 +237,6 @@ async def _ledger_difference(
         """,
         customer.account,
     )
-    return max(abs(topped_up - owed - row["ledger"]), abs(row["credit"] - row["ledger"]))
+    credit: int = row["credit"]
+    ledger: int = row["ledger"]
+    return max(abs(topped_up - owed - ledger), abs(credit - ledger))

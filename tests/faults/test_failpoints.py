@@ -111,10 +111,10 @@ ELSEWHERE = {
     *("ChangeBudget", "DeleteBudget", "CloseAccount", "DeleteMeter", "RebuildMeter"),
     *("ReplayRefusedUsage", "ReplayAllRefusedUsage", "ReplayDeadLetters"),
     *("RequestUsageExport", "CancelUsageExport", "exports", "expire exports", "expire refused usage"),
-    *("usage partitions", "usage retention", "check totals", "incomplete runs"),
+    *("usage partitions", "usage retention", "check totals", "incomplete runs", "reconcile"),
 }
 KINDS = ("before", "after", "ack")
-_READING = ("Get", "List", "Query", "Check", "Quote", "Read", "Verify", "Reconcile")
+_READING = ("Get", "List", "Query", "Check", "Quote", "Read", "Verify", "Reconcile", "Describe", "Audit")
 
 
 def points_of(path: dict[str, tuple[str, ...]], kind: str) -> list[str]:

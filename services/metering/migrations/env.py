@@ -7,6 +7,7 @@ import agora_metering.meters.builds
 import agora_metering.meters.store
 import agora_metering.partitions.store
 import agora_metering.periods.store
+import agora_metering.reconciliation.store
 import agora_metering.refusals.store
 import agora_metering.rentals.store
 import agora_metering.runs.store

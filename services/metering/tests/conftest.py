@@ -37,7 +37,7 @@ async def database(urls: DatabaseUrls) -> AsyncIterator[Database]:
 
 @pytest.fixture
 def settings(urls: DatabaseUrls, nats_url: str, tmp_path: Path) -> MeteringSettings:
-    """Settings of a metering that looks into incomplete runs at once."""
+    """Settings of a metering that looks into incomplete runs at once, and reconciles when it is asked to."""
     return MeteringSettings(
         database_url=urls.app,
         database_system_url=urls.system,
@@ -47,6 +47,8 @@ def settings(urls: DatabaseUrls, nats_url: str, tmp_path: Path) -> MeteringSetti
         incomplete_sweep_seconds=0.05,
         objects_folder=str(tmp_path / "objects"),
         export_sweep_seconds=0.05,
+        # Those it would ask are not there.
+        reconcile_seconds=1e9,
     )
 
 

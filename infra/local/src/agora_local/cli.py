@@ -26,6 +26,7 @@ from agora_local.integrators import add_integrator
 from agora_local.logs import follow, last_lines, log_names, sizes
 from agora_local.parts import Nats, PartFailed
 from agora_local.platform import Platform, ask_health
+from agora_local.reconciling import run_reconciliation, summary
 from agora_local.settings import PlatformFailed, Ports, default_home, operator_token, postgres_folder
 from agora_local.supervisor import State, is_home, prepare_home, read_state, stop_supervisor, supervise
 from agora_local.unit import UnitState
@@ -186,6 +187,27 @@ def verify_books(
         check=False,
     )
     raise typer.Exit(done.returncode)
+
+
+@app.command()
+def reconcile(
+    since: Annotated[str, typer.Option(help="RFC 3339, or hours ago such as 24h.")] = "24h",
+    tenant: Annotated[str | None, typer.Option(help="Look at this tenant's usage alone.")] = None,
+    grace: Annotated[float, typer.Option(min=0, help="Seconds that things may be on their way.")] = 60.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Compare recorded usage, stream, counts, totals, charges, holds and ledger. Exit code 0 when all agree."""
+    home = default_home()
+    state = read_state(home)
+    if state is None:
+        raise PlatformFailed("the platform does not run; start it with ./dev up")
+    api_url = f"http://127.0.0.1:{state.ports.api}"
+    found = run_reconciliation(api_url, operator_token(home), since, tenant, grace)
+    if as_json:
+        print(msgspec.json.encode(found).decode())
+    else:
+        print(summary(found))
+    raise typer.Exit(1 if found.differences else 0)
 
 
 @app.command()

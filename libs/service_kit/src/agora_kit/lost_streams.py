@@ -84,7 +84,8 @@ class LostStreams:
 
 async def _publish_again(session: asyncpg.Connection, stream: Stream, before: datetime) -> int:
     domain = stream.subjects[0].split(".")[3]
-    count, reached = 0, 0
+    count: int = 0
+    reached: int = 0
     while True:
         row = await session.fetchrow(_AGAIN, reached, before, domain)
         if row["reached"] is None:

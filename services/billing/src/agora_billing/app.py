@@ -21,6 +21,7 @@ from agora_billing.prices import handlers as price_handlers
 from agora_billing.prices.service import Prices
 from agora_billing.promotions import handlers as promotion_handlers
 from agora_billing.promotions import service as promotions
+from agora_billing.reconciliation import handlers as reconciliation_handlers
 from agora_billing.refunds import handlers as refund_handlers
 from agora_billing.rentals import handlers as rental_handlers
 from agora_billing.seals import handlers as seal_handlers
@@ -45,6 +46,7 @@ def build(settings: BillingSettings | None = None, clock: Clock = utc_now) -> Se
     period_handlers.register(broker, database, Periods(prices, clock), prices)
     refund_handlers.register(broker, database, prices, clock)
     ledger_handlers.register(broker, database)
+    reconciliation_handlers.register(broker, database)
     seal_handlers.register(broker, database)
     service.every(settings.hold_sweep_seconds, "lapse holds", holds.sweep)
     service.every(

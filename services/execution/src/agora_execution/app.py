@@ -15,6 +15,7 @@ from agora_execution.health.service import PackageHealths
 from agora_execution.models.service import ModelCalls
 from agora_execution.packages import handlers as package_handlers
 from agora_execution.packages.service import Packages
+from agora_execution.reconciliation import handlers as reconciliation_handlers
 from agora_execution.runs import handlers as run_handlers
 from agora_execution.runs.admission import Admission
 from agora_execution.runs.recording import Recorder
@@ -67,6 +68,7 @@ def wire(service: Service, settings: ExecutionSettings, client: Client) -> None:
     deployment_handlers.register(service, deployments)
     file_handlers.register(service, files)
     run_handlers.register(service, admission, Runs(database, starter))
+    reconciliation_handlers.register(service)
     health_handlers.register(service, PackageHealths(database, packages, client, settings.task_queue))
 
     async def sweep_runs() -> None:

@@ -11,6 +11,7 @@ from agora_metering.meters import handlers as meters
 from agora_metering.partitions import handlers as partitions
 from agora_metering.periods import handlers as periods
 from agora_metering.queries import handlers as queries
+from agora_metering.reconciliation import handlers as reconciliation
 from agora_metering.refusals import handlers as refusals
 from agora_metering.rentals import handlers as rentals
 from agora_metering.runs import handlers as runs
@@ -36,4 +37,5 @@ def build(settings: MeteringSettings | None = None) -> Service:
     refusals.register(service, settings)
     corrections.register(service)
     exports.register(service, settings)
+    reconciliation.register(service, settings)
     return service

@@ -15,7 +15,8 @@ class MeteringSettings(ServiceSettings, frozen=True, kw_only=True):
     months (at least 4, so that no duplicate is missed), or for ever without it. Every `check_seconds` yesterday's
     totals are recomputed from its events. What was refused of outside reports is kept for `refused_retention_days`.
     Exports are looked for every `export_sweep_seconds`; their files go into the object store below `objects_folder`
-    and are kept for `export_retention_days`.
+    and are kept for `export_retention_days`. Everything is reconciled every
+    `reconcile_seconds`, but what is newer than `reconcile_grace_seconds`, which may be on its way.
     """
 
     objects_folder: str
@@ -30,6 +31,8 @@ class MeteringSettings(ServiceSettings, frozen=True, kw_only=True):
     partition_sweep_seconds: float = 60.0
     usage_retention_months: int | None = None
     check_seconds: float = 6 * 3600.0
+    reconcile_seconds: float = 3600.0
+    reconcile_grace_seconds: float = 300.0
     refused_retention_days: int = 90
     export_sweep_seconds: float = 1.0
     export_retention_days: int = 7

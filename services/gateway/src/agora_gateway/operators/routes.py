@@ -46,7 +46,14 @@ from agora_gateway.identity.shapes import (
     new_key_shape,
     tenant_shape,
 )
-from agora_gateway.operators import credit_routes, meter_routes, platform_routes, shapes, usage_routes
+from agora_gateway.operators import (
+    credit_routes,
+    meter_routes,
+    platform_routes,
+    reconciliation_routes,
+    shapes,
+    usage_routes,
+)
 from agora_gateway.operators.shapes import PublishBody, StateBody, TopUpBody
 from agora_gateway.packages.price_routes import publish_prices
 from agora_gateway.packages.shapes import A_DETAIL, PackageDetailShape, package_detail
@@ -241,6 +248,7 @@ router = Router(
         set_listing_state,
         *credit_routes.handlers,
         *platform_routes.handlers,
+        *reconciliation_routes.handlers,
         publish_prices,
         *refund_routes.handlers,
         *usage_routes.handlers,

@@ -1,0 +1,1 @@
+"""What execution says of its part when usage and money are reconciled."""

@@ -1,0 +1,1 @@
+"""Reconciliation: recorded, published, stored, totalled, charged: the same everywhere, or named."""

@@ -1,0 +1,199 @@
+"""Reconciliation on schedule, with those it asks on NATS; its rules by themselves."""
+
+from collections.abc import AsyncIterator
+from copy import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from agora_contracts.billing import Quantity
+from agora_contracts.problems import AgoraError
+from agora_contracts.reconciliation import (
+    AuditBooks,
+    BookFault,
+    BooksAudited,
+    ChargesDescribed,
+    DescribeCharges,
+    EndedRunFacts,
+    EndedRunPage,
+    ListEndedRuns,
+    ListRecordedUsage,
+    Reconcile,
+    ReconciliationFailed,
+    RecordedUsage,
+    RecordedUsagePage,
+    RunBooks,
+)
+from agora_kit.broker import Broker
+from agora_kit.database import Database
+from agora_kit.service import Service
+from agora_metering.reconciliation.model import CountedRun, compare_run
+from agora_metering.reconciliation.service import Reconciler
+from sqlalchemy import text
+
+from .conftest import Told
+
+FACTS = EndedRunFacts(
+    run="run_1",
+    tenant="ten_1",
+    usage_count=2,
+    usage=[Quantity(meter="tasks", quantity=Decimal(3))],
+    outbox_count=2,
+    charged=30_000,
+)
+COUNTED = CountedRun(
+    run="run_1",
+    events=2,
+    recorded={"tasks": Decimal(3)},
+    effective={"tasks": Decimal("3.0"), "pages": Decimal(0)},
+    revision=1,
+)
+BOOKS = RunBooks(run="run_1", hold="settled", revision=1, usage=FACTS.usage, charged=30_000)
+
+
+class Others:
+    """Execution and billing, as far as they are asked: two pages of one event each, no run, one fault at most."""
+
+    def __init__(self) -> None:
+        self.faults: list[BookFault] = []
+
+    async def recorded(self, query: ListRecordedUsage) -> RecordedUsagePage:
+        """One event that was never counted, and on the next page none."""
+        if query.cursor is not None:
+            return RecordedUsagePage(items=[])
+        return RecordedUsagePage(
+            items=[RecordedUsage(id="evt_lost", tenant="ten_1", published=True)], next_cursor="next"
+        )
+
+    async def ended(self, query: ListEndedRuns) -> EndedRunPage:
+        """No runs."""
+        return EndedRunPage(items=[])
+
+    async def describe(self, query: DescribeCharges) -> ChargesDescribed:
+        """No charges."""
+        return ChargesDescribed(items=[])
+
+    async def audit(self, query: AuditBooks) -> BooksAudited:
+        """What the test wants to be wrong."""
+        return BooksAudited(postings=1, faults=self.faults)
+
+
+@pytest.fixture
+async def others(metering: Service, nats_url: str) -> AsyncIterator[Others]:
+    """Execution and billing, answering."""
+    others = Others()
+    execution, billing = Broker(nats_url, "execution"), Broker(nats_url, "billing")
+    execution.answer(ListRecordedUsage, others.recorded)
+    execution.answer(ListEndedRuns, others.ended)
+    billing.answer(DescribeCharges, others.describe)
+    billing.answer(AuditBooks, others.audit)
+    await execution.start()
+    await billing.start()
+    yield others
+    await execution.stop()
+    await billing.stop()
+
+
+def reconciler_of(metering: Service) -> Reconciler:
+    """A reconciler whose stream is empty."""
+
+    async def no_message(since: datetime) -> set[str]:
+        return set()
+
+    return Reconciler(metering.database, metering.broker.ask, no_message, kept_days=14)
+
+
+async def noted(database: Database) -> list[int]:
+    """How many differences each window had, oldest first."""
+    async with database.system() as connection:
+        rows = await connection.execute(text("SELECT differences FROM reconciliations ORDER BY until"))
+        return list(rows.scalars())
+
+
+@pytest.mark.emits.with_args(ReconciliationFailed)
+async def test_the_schedule_raises_an_alarm_that_names_what_differs(
+    metering: Service, others: Others, told: Told
+):
+    """
+    An event that is recorded, published and neither on the stream nor counted, and a fault of the books, are named.
+    """
+    others.faults = [BookFault(rule="credit", subject="acc_1", expected=Decimal(2), found=Decimal(1))]
+
+    await reconciler_of(metering).run_scheduled(seconds=60, grace_seconds=1, now=datetime.now(UTC))
+
+    (alarm,) = await told(ReconciliationFailed, 1)
+    assert [("stream", "evt_lost"), ("events", "evt_lost"), ("ledger", "acc_1")] == [
+        (one.joint, one.subject) for one in alarm.data.differences
+    ]
+    assert 3 == alarm.data.count
+    assert 3 == (await noted(metering.database))[-1]
+
+
+async def test_a_window_begins_where_the_last_one_ended(metering: Service, others: Others):
+    """
+    Before its period is over nothing is compared; after it, what has come since the last window.
+    """
+    reconciler, now = reconciler_of(metering), datetime.now(UTC)
+    await reconciler.run_scheduled(seconds=60, grace_seconds=1, now=now)
+    before = len(await noted(metering.database))
+
+    await reconciler.run_scheduled(seconds=60, grace_seconds=1, now=now + timedelta(seconds=30))
+    assert before == len(await noted(metering.database))
+    await reconciler.run_scheduled(seconds=60, grace_seconds=1, now=now + timedelta(seconds=62))
+
+    async with metering.database.system() as connection:
+        rows = await connection.execute(text("SELECT since, until FROM reconciliations ORDER BY until"))
+        *_, first, second = rows.all()
+    assert first.until == second.since
+    assert second.until == now + timedelta(seconds=61)
+
+
+async def test_an_empty_window_is_refused(metering: Service):
+    """
+    A window that ends before it begins is refused with what to change.
+    """
+    now = datetime.now(UTC)
+    with pytest.raises(AgoraError, match="earlier `since`"):
+        await reconciler_of(metering).reconcile(Reconcile(since=now), now)
+
+
+def test_a_run_that_agrees_has_no_difference():
+    """
+    Quantities are compared as numbers, and a meter of which nothing was used need not be named.
+    """
+    assert [] == compare_run(FACTS, COUNTED, BOOKS)
+
+
+@pytest.mark.parametrize(
+    ("facts", "counted", "books", "joints"),
+    [
+        ({"outbox_count": 1}, {}, {}, ["outbox"]),
+        ({}, {"revision": 0}, {}, ["runs"]),
+        ({}, {"events": 3}, {}, ["runs"]),
+        ({}, {"recorded": {"tasks": Decimal(4)}}, {}, ["runs"]),
+        ({}, {"revision": 2}, {}, ["charges"]),
+        ({}, {"effective": {"tasks": Decimal(2)}}, {}, ["charges"]),
+        ({"charged": 1}, {}, {}, ["charges"]),
+        ({"refunded": 1}, {}, {}, ["charges"]),
+        ({}, {}, {"hold": "firm"}, ["holds"]),
+    ],
+)
+def test_each_difference_of_a_run_is_in_its_joint(
+    facts: dict[str, Any], counted: dict[str, Any], books: dict[str, Any], joints: list[str]
+):
+    """
+    What is changed on one side alone is said once, in the joint between the two that disagree.
+    """
+    found = compare_run(replace(FACTS, **facts), replace(COUNTED, **counted), replace(BOOKS, **books))
+
+    assert joints == [one.joint for one in found]
+    assert {"run_1"} == {one.subject for one in found}
+
+
+def test_a_run_that_is_not_known_is_said():
+    """
+    A run that metering or billing has never heard of differs there.
+    """
+    assert ["runs"] == [one.joint for one in compare_run(FACTS, None, BOOKS)]
+    assert ["charges"] == [one.joint for one in compare_run(FACTS, COUNTED, None)]
