@@ -84,6 +84,26 @@ async def test_another_event_under_a_known_id_is_told_apart(
     assert await total(database) == (Decimal(3), 2)
 
 
+async def test_texts_are_kept_whatever_they_hold(database: Database, messages: Callable[..., Any]) -> None:
+    """
+    Empty texts, and the characters that separate columns on their way into the database, come out as they went in.
+    """
+    ours = messages()
+    odd = ["", "\x1f", "\x1e", "\x1f\x1e\x1f", "a\x1fb", '{"', "'", "\\", "NULL", " "]
+    for batch in ([*odd], [""], ["\x1e"]):
+        events = [
+            ours.usage(f"evt_{text}", package=text, source=text, dimensions={text: text}) for text in batch
+        ]
+        taken = await take_in(database, *events)
+        assert [Taken.ACCEPTED if len(batch) > 1 else Taken.DUPLICATE] * len(batch) == taken
+    alone = ours.usage("", package="", source="", dimensions={"": ""})
+    assert [Taken.ACCEPTED] == await take_in(database, alone)
+    assert [Taken.DUPLICATE] == await take_in(database, alone)
+
+    rows = (await report(database, group_by=["package"])).items
+    assert {text or None for text in odd} == {row.package for row in rows}
+
+
 async def test_ids_are_of_their_tenant_and_source(database: Database, messages: Callable[..., Any]) -> None:
     """
     The same id from another tenant or another source is another event.
