@@ -130,10 +130,14 @@ async def build_due(database: Database) -> None:
 
 
 async def make_totals(database: Database, build: Build) -> bool:
-    """Make a meter's totals; False when somebody else is at it. A crash leaves it to be begun again."""
+    """Make a meter's totals; False when somebody else is at it or was. A crash leaves it to be begun again."""
     async with builds.snapshot_connection(database, build) as snapshot:
         if snapshot is None:
             return False
+        async with database.system() as connection:
+            # Another replica may have made them since this one looked: an active meter is not begun again.
+            if build not in await builds.due(connection):
+                return False
         async with database.system() as connection:
             # Most of what there is goes while usage still comes in; what came meanwhile goes with the snapshot.
             await lock_roller(connection, wait=True)

@@ -65,29 +65,44 @@ async def claim_changed(
     return [Claimed(**row._mapping) for row in rows]
 
 
+# With what is still to be moved: right after a build of its meter, that is all there is.
 _TOTALS = text(f"""
-    SELECT p.tenant_id AS tenant, p.deployment, p.meter, p.period_start, p.revision,
-           (p.period_start AT TIME ZONE 'UTC' + interval '1 month') AT TIME ZONE 'UTC' AS period_end,
+    WITH asked AS (
+        SELECT * FROM unnest(
+            CAST(:tenants AS text[]), CAST(:deployments AS text[]), CAST(:meters AS text[]),
+            CAST(:starts AS timestamptz[]), CAST(:revisions AS int[])
+        ) WITH ORDINALITY AS p (tenant_id, deployment, meter, period_start, revision, place),
+        LATERAL (SELECT (p.period_start AT TIME ZONE 'UTC' + interval '1 month') AT TIME ZONE 'UTC' AS period_end) AS e
+    ), parts AS (
+        SELECT p.place, t.value, t.merge, t.events, t.quantity, t.latest_at, t.latest_id
+        FROM asked p CROSS JOIN LATERAL (
+            SELECT s.value, d.merge, d.events, d.quantity, d.latest_at, d.latest_id
+            FROM usage_series s JOIN usage_day d ON d.series = s.id AND d.start >= p.period_start
+                AND d.start < p.period_end
+            WHERE s.tenant_id = p.tenant_id AND s.meter = p.meter AND s.deployment = p.deployment AND s.standing
+        ) AS t
+        UNION ALL
+        SELECT p.place, d.value, d.merge, d.events, d.quantity, d.latest_at, d.latest_id
+        FROM asked p JOIN usage_deltas d ON d.tenant_id = p.tenant_id AND d.meter = p.meter
+            AND d.deployment = p.deployment AND d.standing AND d.start >= p.period_start AND d.start < p.period_end
+    ), by_value AS (
+        SELECT place, value, merge, {merged("parts")} AS quantity, sum(events)::bigint AS events
+        FROM parts GROUP BY place, value, merge
+    ), wholes AS (
+        SELECT place, CASE merge WHEN {Merge.DISTINCT} THEN count(*) FILTER (WHERE events > 0)
+                           ELSE max(quantity) END AS quantity,
+               sum(events)::bigint AS events
+        FROM by_value GROUP BY place, merge
+    )
+    SELECT p.tenant_id AS tenant, p.deployment, p.meter, p.period_start, p.revision, p.period_end,
            coalesce(t.quantity, 0) AS quantity, coalesce(t.events, 0) AS events
-    FROM unnest(
-        CAST(:tenants AS text[]), CAST(:deployments AS text[]), CAST(:meters AS text[]),
-        CAST(:starts AS timestamptz[]), CAST(:revisions AS int[])
-    ) AS p (tenant_id, deployment, meter, period_start, revision)
-    LEFT JOIN LATERAL (
-        SELECT CASE d.merge WHEN {Merge.DISTINCT} THEN count(DISTINCT s.value) FILTER (WHERE d.events > 0)
-                    ELSE {merged("d")} END AS quantity,
-               sum(d.events)::bigint AS events
-        FROM usage_series s JOIN usage_day d ON d.series = s.id AND d.start >= p.period_start
-            AND d.start < (p.period_start AT TIME ZONE 'UTC' + interval '1 month') AT TIME ZONE 'UTC'
-        WHERE s.tenant_id = p.tenant_id AND s.meter = p.meter AND s.deployment = p.deployment AND s.standing
-        GROUP BY d.merge
-    ) AS t ON true
+    FROM asked p LEFT JOIN wholes t USING (place)
     ORDER BY 1, 2, 3, 4
 """)
 
 
 async def totals_of(connection: AsyncConnection, claimed: Sequence[Claimed]) -> list[MonthTotal]:
-    """What the months came to, as far as it was moved into the totals; a later increment makes them change again."""
+    """What the months came to by now; what is moved into the totals later makes them change again."""
     rows = await connection.execute(
         _TOTALS,
         {

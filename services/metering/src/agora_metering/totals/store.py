@@ -153,13 +153,16 @@ def merged(table: str) -> str:
 
 
 def _add_to(grain: str) -> str:
+    # By what a key was defined as before and by what it is now, a series may have two kinds of parts until the build
+    # of its meter clears both: one of them is as good, and nobody else's totals have to wait for that.
     newer = "(excluded.latest_at, excluded.latest_id) > (total.latest_at, total.latest_id)"
     return f"""
         INSERT INTO usage_{grain} AS total
             (series, start, events, latest_at, merge, tenant_id, quantity, latest_id)
-        SELECT series, {bin_of(grain)}, sum(events)::bigint, max(latest_at), merge, tenant_id, {merged("moved")},
+        SELECT DISTINCT ON (series, {bin_of(grain)})
+               series, {bin_of(grain)}, sum(events)::bigint, max(latest_at), merge, tenant_id, {merged("moved")},
                (array_agg(latest_id ORDER BY latest_at DESC, latest_id DESC) FILTER (WHERE merge = {Merge.LATEST}))[1]
-        FROM moved GROUP BY 1, 2, merge, tenant_id ORDER BY 1, 2
+        FROM moved GROUP BY series, {bin_of(grain)}, merge, tenant_id ORDER BY series, {bin_of(grain)}
         ON CONFLICT (series, start) DO UPDATE SET
             events = total.events + excluded.events,
             quantity = CASE total.merge
