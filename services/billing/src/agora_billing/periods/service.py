@@ -141,7 +141,8 @@ async def listed(connection: AsyncConnection, prices: Prices, query: ListPeriods
     for row in await store.charges(connection, [one.id for one in shown]):
         one = PeriodPosting(number=row.number, at=row.at, amount=row.amount, explanation=row.explanation)
         postings.setdefault(row.period_id, []).append(one)
-    pinned = await prices.pinned_all(connection, {one.price_version for one in shown})
+    # Not through this connection: price versions are the platform's, which a tenant's does not see.
+    pinned = {one: await prices.pinned(one) for one in {one.price_version for one in shown}}
     cursor = None
     if len(found) > query.limit:
         cursor = encode_cursor(shown[-1].starts_at.isoformat(), shown[-1].id)

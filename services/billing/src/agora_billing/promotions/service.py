@@ -88,6 +88,7 @@ async def listed(connection: AsyncConnection, query: ListPromotions, now: dateti
     return PromotionPage(items=[one.shown(now) for one in shown], next_cursor=cursor)
 
 
+_BEGIN_OF_TIME = datetime.fromisoformat("0001-01-01T00:00:00+00:00")
 _END_OF_TIME = datetime.fromisoformat("9999-01-01T00:00:00+00:00")
 
 
@@ -97,11 +98,17 @@ _END_OF_TIME = datetime.fromisoformat("9999-01-01T00:00:00+00:00")
 async def sweep(database: Database, clock: Clock) -> None:
     """Let grants expire whose time is over, as far as no run has a part of them set aside."""
     now = clock()
-    async with database.system() as connection:
-        due = await store.due(connection, now, _SWEEP_MAX)
-    for account in due:
+    # What runs have set aside stays due: whoever comes behind must be reached all the same.
+    after = (_BEGIN_OF_TIME, "")
+    while True:
         async with database.system() as connection:
-            await expire_due(connection, await accounts.lock(connection, [account]), now)
+            due = await store.due(connection, now, after, _SWEEP_MAX)
+        for _, account in due:
+            async with database.system() as connection:
+                await expire_due(connection, await accounts.lock(connection, [account]), now)
+        if len(due) < _SWEEP_MAX:
+            return
+        after = due[-1]
 
 
 async def expire_due(connection: AsyncConnection, locked: dict[str, Account], now: datetime) -> None:

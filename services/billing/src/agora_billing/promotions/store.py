@@ -105,7 +105,9 @@ _SAVE_USES = text("""
 """)
 
 _DUE = text("""
-    SELECT account_id FROM accounts WHERE promotional_expires_at <= :now ORDER BY account_id LIMIT :limit
+    SELECT account_id, promotional_expires_at FROM accounts
+    WHERE promotional_expires_at <= :now AND (promotional_expires_at, account_id) > (:after, :account)
+    ORDER BY promotional_expires_at, account_id LIMIT :limit
 """)
 
 _PAGE = text(f"""
@@ -205,9 +207,16 @@ async def save_uses(connection: AsyncConnection, changed: Mapping[tuple[str, str
         )
 
 
-async def due(connection: AsyncConnection, now: datetime, limit: int) -> list[str]:
-    """Accounts with a grant whose time is over and of which something is left."""
-    return list((await connection.execute(_DUE, {"now": now, "limit": limit})).scalars())
+async def due(
+    connection: AsyncConnection, now: datetime, after: tuple[datetime, str], limit: int
+) -> list[tuple[datetime, str]]:
+    """Accounts with a grant whose time is over and of which something is left: since when, and the account's id.
+
+    Args:
+        after: the place behind which to go on.
+    """
+    place = {"now": now, "after": after[0], "account": after[1], "limit": limit}
+    return [(row.promotional_expires_at, row.account_id) for row in await connection.execute(_DUE, place)]
 
 
 async def page(
