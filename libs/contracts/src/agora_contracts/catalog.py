@@ -41,6 +41,10 @@ Window = Literal["run", "month"]
 NOTICE_DAYS = 30
 """How many days a rise is announced to standing customers at least."""
 
+OWN_KEY_METER = "model.cost.own"
+"""Meter of what model calls with the customer's own key cost, which the vendor charges: not charged here, but the
+platform's fee for them is a line of this meter."""
+
 MODEL_COST_METER = "model.cost"
 """Meter of what model calls cost, in whole currency units as a decimal; passed through at cost."""
 
@@ -142,6 +146,17 @@ class Author(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         check_range("share", self.share, most=1)
 
 
+class OwnKeyFee(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The platform's fee for model calls with the customer's own key: a share of their cost, and USD for each call."""
+
+    rate: Decimal = ZERO
+    per_call: Decimal = ZERO
+
+    def __post_init__(self) -> None:
+        check_range("rate", self.rate, most=1)
+        check_range("per_call", self.per_call, most=PRICE_MAX)
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An agent package as its author describes it (`agent.toml`)."""
 
@@ -159,6 +174,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     charges: ChargePolicy = ChargePolicy()
     estimate: dict[str, Estimate] = {}
     author: Author | None = None
+    own_key_fee: OwnKeyFee = OwnKeyFee()
 
 
 class Schemas(msgspec.Struct, frozen=True, kw_only=True):
@@ -339,3 +355,4 @@ class PriceVersionPublished(msgspec.Struct, frozen=True, kw_only=True):
     revises: bool = False
     effective_at: datetime | None = None
     notice_days: int = NOTICE_DAYS
+    own_key_fee: OwnKeyFee = OwnKeyFee()

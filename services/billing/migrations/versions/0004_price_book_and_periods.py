@@ -99,7 +99,8 @@ def upgrade() -> None:
             ADD COLUMN number integer NOT NULL DEFAULT 0,
             ADD COLUMN revises boolean NOT NULL DEFAULT false,
             ADD COLUMN effective_at timestamptz,
-            ADD COLUMN notice_days integer NOT NULL DEFAULT 30
+            ADD COLUMN notice_days integer NOT NULL DEFAULT 30,
+            ADD COLUMN own_key_fee jsonb NOT NULL DEFAULT '{}'
     """)
     op.execute("UPDATE price_versions SET effective_at = published_at")
     op.execute("ALTER TABLE price_versions ALTER COLUMN effective_at SET NOT NULL")

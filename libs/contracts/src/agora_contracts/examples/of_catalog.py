@@ -45,7 +45,10 @@ MANIFEST = catalog.Manifest(
         "gigabytes": catalog.Estimate(size_of="/file"),
     },
 )
-AUTHORED = msgspec.structs.replace(MANIFEST, author=catalog.Author(id="acme-labs", share=Decimal("0.7")))
+OWN_KEY_FEE = catalog.OwnKeyFee(rate=Decimal("0.05"), per_call=Decimal("0.001"))
+AUTHORED = msgspec.structs.replace(
+    MANIFEST, author=catalog.Author(id="acme-labs", share=Decimal("0.7")), own_key_fee=OWN_KEY_FEE
+)
 SCHEMAS = catalog.Schemas(
     input={
         "type": "object",
@@ -150,6 +153,7 @@ EXAMPLES: tuple[msgspec.Struct, ...] = (
         revises=True,
         effective_at=NEXT_MONTH,
         notice_days=45,
+        own_key_fee=OWN_KEY_FEE,
     ),
     prices.PriceChangeScheduled(
         deployment=story.DEPLOYMENT,

@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 import msgspec
 from agora_contracts.billing import QuoteLine
-from agora_contracts.catalog import MODEL_COST_METER
+from agora_contracts.catalog import MODEL_COST_METER, OWN_KEY_METER
 from agora_contracts.metering import RunUsageClosed
 from agora_contracts.money import MICRO, format_amount
 
@@ -90,7 +90,7 @@ def quantities_of(lines: Iterable[QuoteLine], used: Mapping[str, Usage]) -> dict
     """How much of each meter lines are for: a price may have several lines for the same units."""
     return {
         one.meter: used[one.meter].quantity
-        if one.meter in used and one.meter != MODEL_COST_METER
+        if one.meter in used and one.meter not in (MODEL_COST_METER, OWN_KEY_METER)
         else one.quantity
         for one in lines
     }

@@ -15,15 +15,13 @@ difference of two of them.
 
 from collections.abc import Iterable
 from decimal import ROUND_HALF_EVEN, Context, Decimal, Inexact, InvalidOperation, Overflow, localcontext
+from functools import lru_cache
 
 from agora_contracts.billing import QuoteLine
-from agora_contracts.catalog import MODEL_COST_METER
+from agora_contracts.catalog import MODEL_COST_METER, OWN_KEY_METER
 from agora_contracts.money import round_to_micro
 
 from agora_billing.ledger.model import Ledger
-
-OWN_KEY_METER = "model.cost.own"
-"""Meter of model calls with the customer's own key: what a line of it comes to is the platform's fee."""
 
 _EXACT = Context(prec=80, traps=[Inexact, InvalidOperation, Overflow])
 
@@ -38,7 +36,7 @@ def earned(
     Args:
         author_share: what of the work is the author's, from 0 to 1; None for a package of the platform's own.
     """
-    model_cost, own_key_fee = _parts(amount, lines)
+    model_cost, own_key_fee = _parts(amount, tuple(lines))
     work = amount - model_cost - own_key_fee
     books = {Ledger.MODEL_COST: model_cost, Ledger.PLATFORM_FEE: own_key_fee}
     if author_share is None:
@@ -68,7 +66,8 @@ def change(before: dict[Ledger, int], after: dict[Ledger, int]) -> dict[Ledger, 
     return {ledger: amount for ledger, amount in found.items() if amount}
 
 
-def _parts(amount: int, lines: Iterable[QuoteLine]) -> tuple[int, int]:
+@lru_cache(maxsize=10_000)
+def _parts(amount: int, lines: tuple[QuoteLine, ...]) -> tuple[int, int]:
     cost = fee = Decimal(0)
     with localcontext(_EXACT):
         for line in lines:

@@ -32,6 +32,8 @@ def is_rise(old: PriceVersion, new: PriceVersion, basis: str) -> bool:
     return (
         new.currency != old.currency
         or new.model_cost_limit > old.model_cost_limit
+        or new.own_key_fee.rate > old.own_key_fee.rate
+        or new.own_key_fee.per_call > old.own_key_fee.per_call
         or _policy_rises(old.charges, new.charges)
         or any(meter not in before or price_rises(before[meter], price) for meter, price in after.items())
     )

@@ -7,7 +7,7 @@ from decimal import Decimal
 from types import MappingProxyType
 
 from agora_contracts.billing import Quantity, Quote, QuoteLine
-from agora_contracts.catalog import MODEL_COST_METER, ChargePolicy, OfferedPrice
+from agora_contracts.catalog import MODEL_COST_METER, OWN_KEY_METER, ChargePolicy, OfferedPrice, OwnKeyFee
 from agora_contracts.money import Money
 from agora_contracts.periods import RENTAL_METERS
 from agora_contracts.problems import AgoraError, FieldError
@@ -16,6 +16,7 @@ from agora_billing.rating.exact import ONE, ZERO
 from agora_billing.rating.model import line, total, worst
 from agora_billing.rating.usage import NOTHING, Usage, by_meter
 
+_NO_FEE = OwnKeyFee()
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
@@ -42,6 +43,7 @@ class PriceVersion:
     published_at: datetime = _LONG_AGO
     effective_at: datetime = _LONG_AGO
     notice_days: int = 30
+    own_key_fee: OwnKeyFee = _NO_FEE
 
     @property
     def effective_from(self) -> datetime:
@@ -90,9 +92,22 @@ class PriceVersion:
 
 
 def model_cost_lines(price: PriceVersion, used: Mapping[str, Usage]) -> list[QuoteLine]:
-    """Model calls at cost, up to the version's limit; no line when they cost nothing."""
+    """Model calls at cost, up to the version's limit, and the fee for those with the customer's own key.
+
+    What the vendor charges for calls with an own key is shown and not charged. No line where nothing was used.
+    """
     cost = min(used.get(MODEL_COST_METER, NOTHING).quantity, price.model_cost_limit)
-    return [line(MODEL_COST_METER, "model calls at cost", cost, ONE)] if cost > ZERO else []
+    lines = [line(MODEL_COST_METER, "model calls at cost", cost, ONE)] if cost > ZERO else []
+    own, fee = used.get(OWN_KEY_METER, NOTHING), price.own_key_fee
+    if own.quantity > ZERO:
+        shown = "model calls with your own key, charged by their vendor"
+        lines.append(line(OWN_KEY_METER, shown, own.quantity, ZERO))
+        if fee.rate:
+            lines.append(line(OWN_KEY_METER, "fee on model calls with your own key", own.quantity, fee.rate))
+    if fee.per_call and own.events:
+        text = "fee by model call with your own key"
+        lines.append(line(OWN_KEY_METER, text, Decimal(own.events), fee.per_call))
+    return lines
 
 
 def quote(

@@ -260,4 +260,5 @@ def _pinned(envelope: Envelope[PriceVersionPublished]) -> PriceVersion:
         published_at=envelope.time,
         effective_at=published.effective_at or envelope.time,
         notice_days=published.notice_days,
+        own_key_fee=published.own_key_fee,
     )

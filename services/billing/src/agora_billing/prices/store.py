@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
-from agora_contracts.catalog import ChargePolicy, OfferedPrice
+from agora_contracts.catalog import ChargePolicy, OfferedPrice, OwnKeyFee
 from agora_contracts.subjects import PLATFORM_TENANT
 from sqlalchemy import Boolean, Column, DateTime, Index, Integer, Numeric, Row, Table, Text, text
 from sqlalchemy.dialects.postgresql import JSONB
@@ -31,25 +31,28 @@ price_versions = Table(
     Column("revises", Boolean, nullable=False, server_default=text("false")),
     Column("effective_at", DateTime(timezone=True), nullable=False),
     Column("notice_days", Integer, nullable=False, server_default="30"),
+    Column("own_key_fee", JSONB, nullable=False, server_default=text("'{}'")),
 )
 Index("ix_price_versions_revises", price_versions.c.package, postgresql_where=text("revises"))
 
 _encoder = msgspec.json.Encoder(decimal_format="string")
 _prices = msgspec.json.Decoder(tuple[OfferedPrice, ...])
+_fees = msgspec.json.Decoder(OwnKeyFee)
 _charges = msgspec.json.Decoder(ChargePolicy)
 
 _INSERT = text("""
     INSERT INTO price_versions
         (price_version, tenant_id, package, version, currency, prices, charges, model_cost_limit, author, author_share,
-         published_at, number, revises, effective_at, notice_days)
+         published_at, number, revises, effective_at, notice_days, own_key_fee)
     VALUES (:id, :tenant, :package, :version, :currency, CAST(:prices AS jsonb), CAST(:charges AS jsonb),
-            :model_cost_limit, :author, :author_share, :published_at, :number, :revises, :effective_at, :notice_days)
+            :model_cost_limit, :author, :author_share, :published_at, :number, :revises, :effective_at, :notice_days,
+            CAST(:own_key_fee AS jsonb))
     ON CONFLICT DO NOTHING
 """)
 
 _COLUMNS = """
     price_version, package, version, currency, prices::text, charges::text, model_cost_limit, author, author_share,
-    published_at, number, revises, effective_at, notice_days
+    published_at, number, revises, effective_at, notice_days, own_key_fee::text AS own_key_fee
 """
 
 _READ = text(f"SELECT {_COLUMNS} FROM price_versions WHERE price_version = ANY(CAST(:ids AS text[]))")
@@ -82,6 +85,7 @@ async def insert(connection: AsyncConnection, new: Sequence[PriceVersion]) -> No
                 "revises": price.revises,
                 "effective_at": price.effective_at,
                 "notice_days": price.notice_days,
+                "own_key_fee": _encoder.encode(price.own_key_fee).decode(),
             }
             for price in new
         ],
@@ -115,4 +119,5 @@ def _price(row: Row[Any]) -> PriceVersion:
         published_at=row.published_at,
         effective_at=row.effective_at,
         notice_days=row.notice_days,
+        own_key_fee=_fees.decode(row.own_key_fee),
     )

@@ -92,6 +92,7 @@ def published(manifest: Manifest, entry: PriceEntry) -> Event:
         revises=entry.version is None,
         effective_at=entry.effective_at,
         notice_days=entry.notice_days,
+        own_key_fee=manifest.own_key_fee,
     )
     return Event(
         tenant=PLATFORM_TENANT,
