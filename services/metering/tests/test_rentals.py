@@ -159,6 +159,47 @@ async def test_a_rental_is_told_as_it_goes_on_and_stops_at_its_end(database: Dat
     ] == await told(database)
 
 
+@pytest.mark.parametrize("basis", ["hour", "month"])
+async def test_an_end_that_comes_late_takes_the_next_month_back(database: Database, basis: str):
+    """
+    A month that was begun only because the end had not been heard of yet owes nothing.
+    """
+    start, end = at(2026, 1, 1), at(2026, 1, 31, 23, 59)
+    async with database.system() as connection:
+        await service.take_up(connection, [envelope(_hired(basis, start), start)])
+        await service.count(connection, at(2026, 2, 1, 0, 5), seconds_between=0)
+        ended = DeploymentEnded(deployment="dep_1", account="acc_1", at=end)
+        await service.take_up(connection, [envelope(ended, end)])
+        await service.count(connection, at(2026, 2, 1, 0, 6), seconds_between=0)
+
+    newest = {month: (quantity, revision) for month, quantity, revision in await told(database)}
+    assert {"hour": Decimal("743.99"), "month": Decimal(1)}[basis] == newest[1][0]
+    assert (Decimal(0), 2) == newest[2]
+
+
+async def test_an_end_that_comes_before_its_start_is_no_rental_for_ever(database: Database):
+    """
+    Events arrive in any order: the rental has the time from its start to its end, whenever it is counted.
+    """
+    start = at(2026, 1, 31, 12)
+    ended = DeploymentEnded(deployment="dep_1", account="acc_1", at=start + timedelta(hours=2))
+    async with database.system() as connection:
+        await service.take_up(connection, [envelope(ended, start)] * 2)
+        await service.count(connection, start + timedelta(hours=3), seconds_between=0)
+        await service.take_up(connection, [envelope(_hired("hour", start), start)])
+        for hours in (4, 48):
+            await service.count(connection, start + timedelta(hours=hours), seconds_between=0)
+
+    assert [(1, Decimal("2.00"), 1)] == await told(database)
+
+
+def _hired(basis: str, start: datetime) -> DeploymentStarted:
+    return DeploymentStarted(
+        deployment="dep_1", account="acc_1", package="p", version="1.0.0", price_version="price_1", basis=basis,
+        at=start,
+    )  # fmt: skip
+
+
 def test_the_meters_of_rentals_are_the_platforms():
     """
     Nobody can define a meter of such a key, and so tell billing another time.

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 from agora_contracts.envelope import Envelope
 from agora_contracts.execution import DeploymentEnded, DeploymentStarted
@@ -52,7 +53,12 @@ async def count(connection: AsyncConnection, now: datetime, *, seconds_between: 
     changed: list[Told] = []
     events: list[Event] = []
     for rental in counted:
-        for month, quantity in model.months(rental, now).items():
+        months = model.months(rental, now)
+        if rental.ended_at is not None:
+            # Its end was heard of late: what was told of months that it did not reach is taken back.
+            beyond = (month for deployment, month in known if deployment == rental.deployment)
+            months = dict.fromkeys(beyond, Decimal(0)) | months
+        for month, quantity in months.items():
             was = known.get((rental.deployment, month))
             # Never less than before: a clock that went back takes nothing back.
             if was is not None and quantity <= was.quantity and rental.ended_at is None:
@@ -81,7 +87,7 @@ def _told(rental: Rental, month: Told) -> Event:
         period_end=model.month_after(month.period_start),
         revision=month.revision,
         quantity=month.quantity,
-        events=1,
+        events=1 if month.quantity else 0,
     )
     event_id = derived(
         "evt", "rental", rental.deployment, month.period_start.isoformat(), str(month.revision)

@@ -52,7 +52,7 @@ class Told:
 
 
 async def insert(connection: AsyncConnection, new: Sequence[Rental]) -> None:
-    """Keep rentals; one that is known stays."""
+    """Keep rentals; one that is known stays, and one whose end came first has ended."""
     by_id = {one.deployment: one for one in new}
     rows = [by_id[one] for one in sorted(by_id)]
     await connection.execute(
@@ -60,7 +60,9 @@ async def insert(connection: AsyncConnection, new: Sequence[Rental]) -> None:
             INSERT INTO rentals (deployment, tenant_id, basis, started_at)
             SELECT * FROM unnest(CAST(:deployments AS text[]), CAST(:tenants AS text[]),
                                  CAST(:bases AS text[]), CAST(:times AS timestamptz[]))
-            ON CONFLICT DO NOTHING
+            ON CONFLICT (deployment) DO UPDATE
+            SET basis = excluded.basis, started_at = excluded.started_at, counted_at = NULL
+            WHERE rentals.basis = '' AND rentals.tenant_id = excluded.tenant_id
         """),
         {
             "deployments": [one.deployment for one in rows],
@@ -72,18 +74,28 @@ async def insert(connection: AsyncConnection, new: Sequence[Rental]) -> None:
 
 
 async def end(connection: AsyncConnection, ended: Sequence[tuple[str, str, datetime]]) -> None:
-    """Note when rentals ended; deployments that are none are passed over, and the first end stands."""
+    """Note when deployments ended; the first end stands.
+
+    An end may come before its start. It is kept then as that of a rental without a basis and without time, which has
+    nothing to tell; deployments that are no rentals stay so.
+    """
+    first: dict[str, tuple[str, datetime]] = {}
+    for deployment, tenant, at in ended:
+        first.setdefault(deployment, (tenant, at))
+    ordered = sorted(first)
     await connection.execute(
         text("""
-            UPDATE rentals r SET ended_at = n.ended_at, counted_at = NULL
+            INSERT INTO rentals AS r (deployment, tenant_id, basis, started_at, ended_at, counted_at)
+            SELECT n.deployment, n.tenant_id, '', n.ended_at, n.ended_at, n.ended_at
             FROM unnest(CAST(:deployments AS text[]), CAST(:tenants AS text[]), CAST(:times AS timestamptz[]))
                 AS n (deployment, tenant_id, ended_at)
-            WHERE r.deployment = n.deployment AND r.tenant_id = n.tenant_id AND r.ended_at IS NULL
+            ON CONFLICT (deployment) DO UPDATE SET ended_at = excluded.ended_at, counted_at = NULL
+            WHERE r.tenant_id = excluded.tenant_id AND r.ended_at IS NULL
         """),
         {
-            "deployments": [one for one, _, _ in ended],
-            "tenants": [tenant for _, tenant, _ in ended],
-            "times": [at for _, _, at in ended],
+            "deployments": ordered,
+            "tenants": [first[one][0] for one in ordered],
+            "times": [first[one][1] for one in ordered],
         },
     )
 
