@@ -1,6 +1,7 @@
 """After the faults: usage, totals, charges and ledger, recomputed from what was recorded, and where they disagree."""
 
 from collections import Counter
+from datetime import timedelta
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -10,6 +11,7 @@ import msgspec
 from agora_billing.verify import audit
 from agora_contracts.envelope import utc_now
 from agora_contracts.meters import CheckTotals
+from agora_contracts.reconciliation import Reconcile
 from agora_kit.broker import Broker
 from agora_local.platform import Platform
 
@@ -91,6 +93,13 @@ async def books_agree(platform: Platform) -> list[str]:
     return [
         f"audit: {one.rule}: {one.subject}: {one.found} instead of {one.expected}" for one in report.faults
     ]
+
+
+async def reconciled(broker: Broker, customer: Customer) -> list[str]:
+    """What the platform's own reconciliation finds."""
+    command = Reconcile(since=utc_now() - timedelta(hours=1), tenant=customer.tenant, grace_seconds=0)
+    found = await broker.ask(command)
+    return [f"reconcile: {one.joint}: {one.subject}: {one.detail}" for one in found.differences]
 
 
 async def _rows(platform: Platform, service: str, query: str, *values: object) -> list[Any]:
