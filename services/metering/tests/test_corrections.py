@@ -312,9 +312,7 @@ async def define_all(database: Database, tenant: str = "ten_1", *, built: bool =
         await build_due(database)
 
 
-async def by_kind(
-    database: Database, tenant: str = "ten_1"
-) -> dict[tuple[str, str | None], tuple[Any, int]]:
+async def by_kind(database: Database, tenant: str = "ten_1") -> dict[tuple[str, str | None], tuple[Any, int]]:
     """The totals of the day by meter and place."""
     found: dict[tuple[str, str | None], tuple[Any, int]] = {}
     for kind in KINDS:
