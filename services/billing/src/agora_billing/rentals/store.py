@@ -37,6 +37,10 @@ _INSERT = text("""
     ON CONFLICT DO NOTHING
 """)
 
+# A hire and a price version of its package that are written at once do not see each other: whoever takes this second
+# sees what the first has written, and tells what is to change.
+_LOCK_BOOK = text("SELECT pg_advisory_xact_lock(hashtextextended('rentals of ' || :package, 0))")
+
 _END = text("""
     UPDATE rentals r SET ended_at = n.ended_at
     FROM unnest(CAST(:deployments AS text[]), CAST(:tenants AS text[]), CAST(:times AS timestamptz[]))
@@ -66,7 +70,9 @@ def _rental(row: Row[Any]) -> Rental:
 
 
 async def insert(connection: AsyncConnection, new: Sequence[Rental]) -> None:
-    """Keep deployments; one that is known stays as it is."""
+    """Keep deployments; one that is known stays as it is. See `standing` for what waits."""
+    for package in sorted({one.package for one in new}):
+        await connection.execute(_LOCK_BOOK, {"package": package})
     by_id = {one.deployment: one for one in new}
     rows = [by_id[one] for one in sorted(by_id)]
     await connection.execute(
@@ -97,7 +103,8 @@ async def end(connection: AsyncConnection, ended: Sequence[tuple[str, str, datet
 
 
 async def standing(connection: AsyncConnection, package: str) -> list[Rental]:
-    """The deployments of a package that have not ended."""
+    """The deployments of a package that have not ended; none starts until this transaction is over."""
+    await connection.execute(_LOCK_BOOK, {"package": package})
     return [_rental(row) for row in await connection.execute(_STANDING, {"package": package})]
 
 
