@@ -8,7 +8,7 @@ Whoever changes a window has locked its account: nobody else decides on it at th
 """
 
 from copy import replace
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from agora_contracts.budgets import (
@@ -63,6 +63,7 @@ class Window:
     """A budget's counters of one period of time, while a transaction has its account locked.
 
     `told` is the highest threshold that was told, `refused` whether it was told that something was refused.
+    `tells_at` is what must be spent until the next threshold may be reached.
     """
 
     id: int
@@ -73,6 +74,15 @@ class Window:
     spent: int = 0
     told: int = 0
     refused: bool = False
+    tells_at: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.tells_at = self.next_tale()
+
+    def next_tale(self) -> int:
+        """What must be spent to reach the next threshold that was not told; never, when all were."""
+        waiting = [one for one in self.rule.thresholds if one > self.told]
+        return max(-(-self.rule.amount * min(waiting) // 100), 1) if waiting else MAX_MICRO + 1
 
     @property
     def left(self) -> int:

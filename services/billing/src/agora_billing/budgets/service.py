@@ -47,6 +47,7 @@ class BudgetDesk:
         self._now = now
         self._by_account: dict[str, list[Window]] = {}
         self._by_id: dict[int, Window] = {}
+        self._of: dict[tuple[int, ...], tuple[Window, ...]] = {}
         self._applying: dict[tuple[str, str | None, str, str | None], tuple[Window, ...]] = {}
         self._changed: dict[int, Window] = {}
         self.events: list[Event] = []
@@ -86,7 +87,11 @@ class BudgetDesk:
 
     def of(self, ids: Sequence[int]) -> tuple[Window, ...]:
         """The windows that a hold counts in."""
-        return tuple(self._by_id[one] for one in ids)
+        key = tuple(ids)
+        found = self._of.get(key)
+        if found is None:
+            found = self._of[key] = tuple(self._by_id[one] for one in key)
+        return found
 
     # --- holds -----------------------------------------------------------------------------------
 
@@ -162,7 +167,7 @@ class BudgetDesk:
     def _spend(self, window: Window, amount: int) -> None:
         window.spent += amount
         self._changed[window.id] = window
-        if amount > 0:
+        if window.spent >= window.tells_at:
             self.tell_thresholds(window)
 
     # --- telling ---------------------------------------------------------------------------------
@@ -175,6 +180,7 @@ class BudgetDesk:
             window.told = threshold
             self._changed[window.id] = window
             self._tell(window, window.threshold_reached(threshold, self._now), f"threshold {threshold}")
+        window.tells_at = window.next_tale()
 
     def _tell(self, window: Window, fact: BudgetExhausted | BudgetThresholdReached, what: str) -> None:
         rule = window.rule

@@ -19,6 +19,7 @@ from agora_billing.accounts.service import Clock
 from agora_billing.budgets.service import BudgetDesk
 from agora_billing.charges import model, split, store
 from agora_billing.charges.inputs import ChargeInputs
+from agora_billing.charges.memory import Memory
 from agora_billing.charges.model import NOBODY, Funding, Owed
 from agora_billing.charges.split import earned
 from agora_billing.charges.store import Charge
@@ -47,6 +48,7 @@ class Charges:
     def __init__(self, prices: Prices, clock: Clock) -> None:
         self._prices = prices
         self._clock = clock
+        self._memory = Memory()
 
     async def settle(
         self, connection: AsyncConnection, envelopes: Sequence[Envelope[RunUsageClosed]]
@@ -68,7 +70,7 @@ class Charges:
         budgets = BudgetDesk(now)
         await budgets.read(connection, {one for hold in held.values() for one in hold.windows})
         periods = await PeriodDesk.read(connection, held.values(), prices)
-        batch = _Batch(locked, held, known, prices, grants, budgets, periods, now)
+        batch = _Batch(locked, held, known, prices, grants, budgets, periods, self._memory, now)
         # A run's revisions in their order, so that one batch that holds several books each of them.
         for envelope in sorted(envelopes, key=lambda one: one.data.revision):
             batch.charge(envelope)
@@ -89,6 +91,7 @@ class _Batch:
         grants: Grants,
         budgets: BudgetDesk,
         periods: PeriodDesk,
+        memory: Memory,
         now: datetime,
     ) -> None:
         self._accounts = accounts
@@ -98,6 +101,7 @@ class _Batch:
         self._grants = grants
         self._budgets = budgets
         self._periods = periods
+        self._memory = memory
         self._now = now
         self._changed_accounts: set[str] = set()
         self._ended: list[RunHold] = []
@@ -116,7 +120,7 @@ class _Batch:
             return
         price = self._prices[hold.price_version]
         standings = self._periods.standings(price, hold, before.lines if before else ())
-        owed = model.owed(price, hold, usage, standings)
+        owed = self._memory.owed(price, hold, usage, standings)
         windows = {meter: standings[meter] for meter in owed.shares}
         for meter, share in owed.shares.items():
             self._periods.count(hold, windows[meter].period, share)
@@ -191,7 +195,7 @@ class _Batch:
             released=released,
             lines=owed.rated.lines,
             inputs=inputs,
-            explanation=model.explain(hold, owed, funding, released, was, refunded.total),
+            explanation=self._memory.explained(hold, owed, funding, released, was, refunded.total),
             outcome=usage.outcome,
             deliverable=usage.deliverable,
             at=self._now,
