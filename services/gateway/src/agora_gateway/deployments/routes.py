@@ -60,7 +60,8 @@ Status = Annotated[
         "malformed_request",
         "invalid_input",
         "invalid_config",
-        "basis_not_rated",
+        "invalid_price",
+        "insufficient_credit",
         status=201,
     ),
 )
@@ -70,7 +71,11 @@ async def start_deployment(
     data: Annotated[DeploymentBody, body(shapes.A_BODY)],
     idempotency_key: IdempotencyKey = None,
 ) -> DeploymentShape:
-    """Rent a package: its version, price and basis stay as they are now; its config is prepared."""
+    """Rent a package: its version and basis stay as they are now; its config is prepared.
+
+    By the hour or the month the first of it must be available on the account. Prices that change later reach the
+    deployment as the price book says, a rise not before its notice is over.
+    """
     command = StartDeployment(
         deployment_id=requested_id("dep", tenant.id, idempotency_key),
         tenant=tenant.id,
