@@ -284,9 +284,7 @@ COMMANDS: dict[Struct, CommandSpec] = {
             reconciliation.DescribeCharges, reconciliation.ChargesDescribed, "billing", ("metering",), 15
         ),
         _command(reconciliation.AuditBooks, reconciliation.BooksAudited, "billing", ("metering",), 60),
-        _command(
-            reconciliation.Reconcile, reconciliation.Reconciliation, "metering", deadline_seconds=120
-        ),
+        _command(reconciliation.Reconcile, reconciliation.Reconciliation, "metering", deadline_seconds=120),
         _command(
             reconciliation.ListRecordedUsage,
             reconciliation.RecordedUsagePage,
