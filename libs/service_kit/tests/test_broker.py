@@ -7,8 +7,10 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 from agora_contracts.billing import Balance, GetBalance
+from agora_contracts.catalogue import COMMANDS
 from agora_contracts.platform import GetHealth, Health
 from agora_contracts.problems import AgoraError
+from agora_contracts.usage_ingest import ReplayAllRefusedUsage, ReplayedUsage
 from agora_kit.broker import Broker
 from agora_kit.health import HealthReport
 
@@ -136,6 +138,31 @@ async def test_unreadable_bytes_are_refused(nats_url: str, asker: Broker):
         await billing.stop()
 
     assert b"malformed_request" in reply.data
+
+
+async def test_a_command_that_nobody_waits_for_is_not_carried_out(nats_url: str, asker: Broker):
+    """
+    An acknowledgement of JetStream goes where the publisher says, and reads like a command that needs no fields: so an
+    integrator, who may publish on one subject only, could have everything replayed. It has nobody to answer to.
+    """
+    metering = Broker(nats_url, "metering")
+    carried_out: list[ReplayAllRefusedUsage] = []
+
+    async def replay(command: ReplayAllRefusedUsage) -> ReplayedUsage:
+        carried_out.append(command)
+        return ReplayedUsage(accepted=0, duplicates=0)
+
+    metering.answer(ReplayAllRefusedUsage, replay)
+    await metering.start()
+    try:
+        subject = COMMANDS[ReplayAllRefusedUsage].subject
+        await asker.client.publish(subject, b'{"stream":"INGEST","seq":7}')
+        asked = ReplayAllRefusedUsage(tenant="ten_1")
+        await asker.ask(asked)
+    finally:
+        await metering.stop()
+
+    assert [asked] == carried_out
 
 
 async def test_what_goes_wrong_inside_is_not_the_askers_fault(nats_url: str, asker: Broker):

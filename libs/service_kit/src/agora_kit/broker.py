@@ -143,6 +143,10 @@ class Broker:
         self._answered.append(request)
 
         async def handle(message: NatsMessage) -> NatsResponse:
+            if not message.reply_to:
+                # Nobody waits, so nobody of ours asked. JetStream's acknowledgement of an integrator's message comes
+                # this way when the integrator names a command as where it is to go.
+                return _refusal(AgoraError("malformed_request", "a command is asked with a reply subject"))
             if self._in_flight >= _IN_FLIGHT_MAX:
                 return _refusal(AgoraError("overloaded", "too many requests at once", retry_after_seconds=1))
             try:
