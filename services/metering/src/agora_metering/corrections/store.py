@@ -196,6 +196,10 @@ def _of_series(table: str, when: str) -> str:
 # All of the group's day is taken away and put back as increments, in one statement: whoever looks sees either.
 # What others have counted and not committed yet is in neither, and is added to it.
 _TODAY = f"start >= {bin_of('day', 'CAST(:at AS timestamptz)')} AND start < {bin_of('day', 'CAST(:at AS timestamptz)')} + interval '1 day'"
+# Nothing is accepted long before it happened: what was in the months before need not be read.
+_SINCE = """
+    e.accepted_month >= date_trunc('month', CAST(:at AS timestamptz) AT TIME ZONE 'UTC' - interval '1 day')
+"""
 _SAME_GROUP = f"""
     SELECT e.*, {STANDING.replace("run", "e.run").replace("deployment", "e.deployment")} AS stands,
            CASE WHEN d.dimensions <> '[]' THEN (
@@ -212,7 +216,7 @@ _RECOUNT = text(f"""
         SELECT usage_series_id(c.tenant_id, d.key, c.package, c.deployment, c.stands, c.grouped, NULL) AS id
         FROM corrected c, defined d
     ), members AS MATERIALIZED (
-        SELECT m.* FROM ({_SAME_GROUP} WHERE e.tenant_id = :tenant AND NOT e.voided AND {_TODAY.replace("start", "e.at")}) AS m
+        SELECT m.* FROM ({_SAME_GROUP} WHERE e.tenant_id = :tenant AND NOT e.voided AND {_TODAY.replace("start", "e.at")} AND {_SINCE}) AS m
         JOIN corrected c ON m.package IS NOT DISTINCT FROM c.package AND m.stands = c.stands
             AND m.deployment IS NOT DISTINCT FROM c.deployment AND m.grouped IS NOT DISTINCT FROM c.grouped
     ), {", ".join(f"{grain}s AS ({_of_series(f'usage_{grain}', _TODAY)})" for grain in GRAINS)},

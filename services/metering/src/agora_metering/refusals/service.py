@@ -79,7 +79,7 @@ async def replay_one(
         await store.note_reasons(connection, [(known.id, outcome)])
         # It keeps its place in the list, also where the corrected event would have another.
         return replace_refused(answer(outcome), known.id)
-    await store.mark_replayed(connection, [known.id], corrected)
+    await store.mark_replayed(connection, [(known.tenant, known.id)], corrected)
     return outcome
 
 
@@ -106,14 +106,14 @@ async def replay_all(
         return ReplayedUsage(accepted=0, duplicates=0)
     outcomes = await count(connection, [arrival for _, _, arrival in waiting], now)
     refused: list[tuple[str, Refusal]] = []
-    taken: list[tuple[str, IngestedEvent]] = []
-    for (_, id, _), outcome in zip(waiting, outcomes, strict=True):
+    taken: list[tuple[tuple[str, str], IngestedEvent]] = []
+    for (_, id, arrival), outcome in zip(waiting, outcomes, strict=True):
         if isinstance(outcome, Refusal):
             refused.append((id, outcome))
         else:
-            taken.append((id, outcome))
+            taken.append(((arrival.tenant, id), outcome))
     await store.note_reasons(connection, refused)
-    await store.mark_replayed(connection, [id for id, _ in taken])
+    await store.mark_replayed(connection, [key for key, _ in taken])
     accepted = sum(outcome.result == "accepted" for _, outcome in taken)
     return ReplayedUsage(
         accepted=accepted,

@@ -151,15 +151,16 @@ async def lock_waiting(
 
 
 async def mark_replayed(
-    connection: AsyncConnection, ids: Sequence[str], corrected: bytes | None = None
+    connection: AsyncConnection, keys: Sequence[tuple[str, str]], corrected: bytes | None = None
 ) -> None:
-    """Note that these are taken in now, the one as `corrected`."""
+    """Note that these (tenant, id) are taken in now, the one as `corrected`."""
     await connection.execute(
         text("""
-            UPDATE refused_usage SET replayed_at = now(), replayed_payload = :corrected
-            WHERE id = ANY(CAST(:ids AS text[])) AND replayed_at IS NULL
+            UPDATE refused_usage r SET replayed_at = now(), replayed_payload = :corrected
+            FROM unnest(CAST(:tenants AS text[]), CAST(:ids AS text[])) AS i (tenant_id, id)
+            WHERE r.tenant_id = i.tenant_id AND r.id = i.id AND r.replayed_at IS NULL
         """),
-        {"ids": list(ids), "corrected": corrected},
+        {"tenants": [tenant for tenant, _ in keys], "ids": [id for _, id in keys], "corrected": corrected},
     )
 
 
@@ -168,11 +169,12 @@ async def note_reasons(connection: AsyncConnection, refusals: Sequence[tuple[str
     await connection.execute(
         text("""
             UPDATE refused_usage r SET reason = i.reason, detail = i.detail, refused_at = now()
-            FROM unnest(CAST(:ids AS text[]), CAST(:reasons AS text[]), CAST(:details AS text[]))
-                AS i (id, reason, detail)
-            WHERE r.id = i.id
+            FROM unnest(CAST(:tenants AS text[]), CAST(:ids AS text[]), CAST(:reasons AS text[]),
+                        CAST(:details AS text[])) AS i (tenant_id, id, reason, detail)
+            WHERE r.tenant_id = i.tenant_id AND r.id = i.id
         """),
         {
+            "tenants": [refusal.arrival.tenant for _, refusal in refusals],
             "ids": [id for id, _ in refusals],
             "reasons": [refusal.reason for _, refusal in refusals],
             "details": [refusal.detail[:2000].replace("\0", "\\0") for _, refusal in refusals],
