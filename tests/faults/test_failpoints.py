@@ -7,6 +7,7 @@ reached for the first time, whereupon the service is started again.
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from copy import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -31,7 +32,13 @@ from agora_contracts.budgets import CreateBudget
 from agora_contracts.catalog import ChargePolicy, OfferedPrice, PriceVersionPublished
 from agora_contracts.catalogue import EVENTS
 from agora_contracts.envelope import Envelope, utc_now
-from agora_contracts.execution import DeploymentStarted, RunAccepted, RunFinished, UsageRecorded
+from agora_contracts.execution import (
+    DeploymentEnded,
+    DeploymentStarted,
+    RunAccepted,
+    RunFinished,
+    UsageRecorded,
+)
 from agora_contracts.metering import RunUsageClosed
 from agora_contracts.meters import CheckTotals, CreateMeter
 from agora_contracts.money import Money
@@ -72,11 +79,12 @@ METERING = {
             "metering-ingest",
             "metering-prices",
             "metering-deployments",
+            "metering-rentals",
         ),
         (*_COMMIT, "after_ack"),
     ),
     **dict.fromkeys(("IngestUsage", "CorrectUsage", "CreateMeter"), _COMMIT),
-    **dict.fromkeys(("roll totals", "tell periods", "build meters"), _COMMIT),
+    **dict.fromkeys(("roll totals", "tell periods", "build meters", "count rentals"), _COMMIT),
     "relay": ("before_publish", "after_publish"),
 }
 BILLING = {
@@ -147,7 +155,8 @@ class Names:
 
     def __init__(self, number: int) -> None:
         self.tenant, self.account = f"ten_{number}", f"acc_{number}"
-        self.deployment, self.price, self.meter = f"dep_{number}", f"price_{number}", f"calls_{number}"
+        self.deployment, self.rental = f"dep_{number}", f"rental_{number}"
+        self.price, self.meter = f"price_{number}", f"calls_{number}"
         self.run, self.other_run, self.lapsing_run = (f"run_{number}_{place}" for place in range(3))
 
 
@@ -235,6 +244,7 @@ def metering_settings(
         roll_seconds=0.1,
         period_seconds=0.1,
         build_sweep_seconds=0.1,
+        rental_seconds=0.1,
     )
 
 
@@ -286,6 +296,9 @@ async def _use_metering(outside: Outside, names: Names) -> None:
     await outside.until_value(
         1, "SELECT count(*) FROM known_deployments WHERE deployment = :v0", names.deployment
     )
+    rental = replace(_deployment(names), deployment=names.rental, basis="hour")
+    end = DeploymentEnded(deployment=names.rental, account=names.account, at=STARTED + timedelta(minutes=90))
+    await outside.say(names.tenant, rental, end)
     for number in range(4):
         quantity = Decimal(number) + Decimal("0.5")
         fact = UsageRecorded(meter="tasks", quantity=quantity, run=names.run, package="echo")
@@ -339,12 +352,17 @@ async def _metering_is_exact(outside: Outside, names: Names) -> None:
         return [(one.meter, one.quantity) for one in found[-1].totals] if found else None
 
     async def month() -> Any:
-        found = await _told(outside, names, PeriodTotal)
+        found = [one for one in await _told(outside, names, PeriodTotal) if one.meter == names.meter]
         return (found[-1].quantity, found[-1].events) if found else None
+
+    async def rented() -> Any:
+        found = [one for one in await _told(outside, names, PeriodTotal) if one.deployment == names.rental]
+        return {one.period_start: one.quantity for one in found}.get(STARTED)
 
     # 0.5 + 1.5 + 2.5 and the corrected 1; three reports of 1.25 and two of 0.5.
     await outside.until(closed, [("tasks", Decimal("5.5"))])
     await outside.until(month, (Decimal("4.75"), 5))
+    await outside.until(rented, Decimal("1.50"))
     await outside.until_value("active", "SELECT state FROM meters WHERE tenant_id = :v0", names.tenant)
     await outside.until_value(0, "SELECT count(*) FROM usage_deltas")
     await outside.all_is_told_once(METERING_STREAM.name)
