@@ -325,6 +325,38 @@ async def test_what_follows_the_commit_is_not_done_without_it(
     assert ({"a": 2}, [["a"]]) == (notes.tries, notes.committed)
 
 
+async def test_batches_are_applied_side_by_side(client: Client, database: Database, until: Until):
+    """
+    Where the order does not matter a batch begins before the one before it has ended, no more of them than asked for;
+    a stop lets all of them end.
+    """
+    at_work, most = 0, 0
+    both, stopping = asyncio.Event(), asyncio.Event()
+
+    async def slow(connection: AsyncConnection, envelopes: Sequence[Envelope[Any]]) -> None:
+        nonlocal at_work, most
+        at_work += 1
+        most = max(most, at_work)
+        if at_work == 2:
+            both.set()
+        await stopping.wait()
+        await Notes().apply(connection, envelopes)
+        at_work -= 1
+
+    await publish(client, *(an_alarm(name) for name in "abcdef"))
+    async with consuming(client, database, slow, batch_max=2, linger_seconds=0, batches_at_once=2):
+        async with asyncio.timeout(20):
+            await both.wait()
+        asyncio.get_running_loop().call_later(0.05, stopping.set)
+
+    assert 2 == most
+    # How many came in time for the two batches is JetStream's affair; all of those are in.
+    assert 2 <= len(await noted(database)) <= 4
+    async with consuming(client, database, Notes()):
+        await until(lambda: settled(client))
+    assert list("abcdef") == await noted(database)
+
+
 async def test_a_stop_lets_the_batch_at_hand_end(client: Client, database: Database, until: Until):
     """
     Cancelled in the middle of a batch, a consumer commits and acknowledges it before it ends.

@@ -37,7 +37,7 @@ async def database(urls: DatabaseUrls) -> AsyncIterator[Database]:
 
 @pytest.fixture
 def settings(urls: DatabaseUrls, nats_url: str, tmp_path: Path) -> MeteringSettings:
-    """Settings of a metering that looks into incomplete runs at once, and reconciles when it is asked to."""
+    """Settings of a metering whose sweeps come at once, and reconciles when it is asked to."""
     return MeteringSettings(
         database_url=urls.app,
         database_system_url=urls.system,
@@ -45,6 +45,9 @@ def settings(urls: DatabaseUrls, nats_url: str, tmp_path: Path) -> MeteringSetti
         log_level="critical",
         incomplete_after_seconds=0.2,
         incomplete_sweep_seconds=0.05,
+        roll_seconds=0.05,
+        period_seconds=0.05,
+        build_sweep_seconds=0.05,
         objects_folder=str(tmp_path / "objects"),
         export_sweep_seconds=0.05,
         # Those it would ask are not there.

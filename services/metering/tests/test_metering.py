@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -10,12 +11,15 @@ import nats
 import pytest
 from agora_contracts.execution import ListRunUsage, RunUsageIds
 from agora_contracts.metering import GetRunTotals, QueryUsage, RunTotals, RunUsageClosed, UsageIncomplete
+from agora_contracts.meters import CheckTotals, CreateMeter, GetMeter, ListMeters, Meter, TotalsCheck
+from agora_contracts.periods import PeriodTotal
 from agora_contracts.platform import DeadLetter, ListDeadLetters, ReplayDeadLetters
 from agora_contracts.problems import AgoraError
 from agora_kit.broker import Broker
 from agora_metering.app import build
 from agora_metering.settings import MeteringSettings
 
+NOON = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
 TOTALS = GetRunTotals(run="run_1", tenant="ten_1")
 
 
@@ -154,6 +158,63 @@ async def test_what_the_database_cannot_hold_is_a_dead_letter(
     assert 2 == (await until_counted(asker, 2)).counted
     (letter,) = await until_refused(asker, 1)
     assert "0x00" in letter.reason
+
+
+async def test_an_event_under_anothers_id_is_a_dead_letter_and_stays_one(
+    asker: Broker, messages: Callable[..., Any], say: Callable[..., Any]
+) -> None:
+    """
+    Of two events with one id the first counts, the other is kept with the reason, its neighbours count, and a replay
+    of it is refused again.
+    """
+    ours = messages()
+    await say(ours.usage("evt_1", 5))
+    await until_counted(asker, 1)
+    await say(ours.usage("evt_1", 6), ours.usage("evt_2", 7))
+
+    totals = await until_counted(asker, 2)
+    assert [Decimal(12)] == [one.quantity for one in totals.totals]
+    (letter,) = await until_refused(asker, 1)
+    assert "id_collision" in letter.reason
+    replayed = await asker.ask_shared(ReplayDeadLetters(ids=[letter.id]), "metering")
+    assert (0, [letter.id]) == (replayed.accepted, replayed.refused)
+    assert 2 == (await asker.ask(TOTALS)).counted
+
+
+async def test_a_meter_is_defined_back_filled_and_asked_about(
+    asker: Broker, messages: Callable[..., Any], say: Callable[..., Any], told: Callable[..., Any]
+) -> None:
+    """
+    Over NATS and by the service's own sweeps: usage from before and after the definition is in the meter's total and
+    in the month that billing is told.
+    """
+    ours = messages()
+    await say(ours.usage("evt_1", 5, "calls", run=None, dimensions={"user": "ann"}))
+    (first,) = await told(PeriodTotal, 1)
+    assert ("calls", Decimal(5)) == (first.data.meter, first.data.quantity)
+    defined = CreateMeter(
+        tenant="ten_1", key="users", unit="users", aggregation="unique_count", event="calls", value="user"
+    )
+    meter: Meter = await asker.ask(defined)
+    async with asyncio.timeout(20):
+        while meter.state != "active":
+            await asyncio.sleep(0.02)
+            meter = await asker.ask(GetMeter(tenant="ten_1", key="users"))
+    await say(ours.usage("evt_2", 1, "calls", run=None, dimensions={"user": "bob"}))
+    async with asyncio.timeout(20):
+        months = 3
+        while Decimal(2) not in (
+            one.data.quantity for one in await told(PeriodTotal, months) if one.data.meter == "users"
+        ):
+            months += 1
+
+    (listed,) = (await asker.ask(ListMeters(tenant="ten_1"))).items
+    assert ("users", "active", 100) == (listed.key, listed.state, listed.progress_percent)
+    day = {"start": NOON.replace(hour=0), "end": NOON.replace(hour=23)}
+    (row,) = (await asker.ask(QueryUsage(tenant="ten_1", meter="users", group_by=[], **day))).items
+    assert (Decimal(2), 2) == (row.quantity, row.events)
+    check: TotalsCheck = await asker.ask(CheckTotals(day=NOON.date()))
+    assert (True, []) == (check.checked > 0, check.differences)
 
 
 async def test_usage_after_the_end_is_a_dead_letter_and_stays_one(

@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import msgspec
 import pytest
-from agora_contracts.billing import Quantity
+from agora_contracts.billing import TRANSACTIONS_MAX, Quantity
 from agora_contracts.envelope import Envelope
 from agora_contracts.execution import ListRunUsage, RunError, RunUsageIds
 from agora_contracts.metering import GetRunTotals, RunTotals, RunUsageClosed, UsageIncomplete
@@ -84,6 +84,26 @@ async def test_a_run_closes_at_its_end(database: Database, messages: Callable[..
     assert RunTotals(run="run_1", closed=True, revision=1, expected=3, counted=3, totals=quantities) == (
         await totals(database)
     )
+
+
+async def test_transactions_are_listed_while_they_are_few(
+    database: Database, messages: Callable[..., Any]
+) -> None:
+    """
+    Up to a thousand events of a meter are told one by one, in the order of their times; of more only their number.
+    """
+    few, many = messages(), messages("ten_1", "run_2")
+    times = [few.usage("evt_0").time + timedelta(seconds=seconds) for seconds in range(TRANSACTIONS_MAX + 1)]
+    await take_in(
+        database,
+        *(few.usage(f"evt_{n}", n, time=times[-n]) for n in range(1, TRANSACTIONS_MAX + 1)),
+        *(many.usage(f"evt_many_{n}", n, time=time) for n, time in enumerate(times)),
+    )
+
+    (listed,) = (await totals(database)).totals
+    assert (TRANSACTIONS_MAX, [Decimal(1000), Decimal(999)]) == (listed.events, listed.transactions[:2])
+    (counted,) = (await totals(database, run="run_2")).totals
+    assert (TRANSACTIONS_MAX + 1, []) == (counted.events, counted.transactions)
 
 
 async def test_a_run_closes_with_its_last_usage(database: Database, messages: Callable[..., Any]) -> None:
