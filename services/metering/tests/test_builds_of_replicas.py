@@ -20,7 +20,7 @@ from agora_metering.totals.service import roll
 from agora_metering.usage.service import take_in
 from sqlalchemy import text
 
-DAY = {"start": datetime(2026, 3, 1, tzinfo=UTC), "end": datetime(2026, 3, 2, tzinfo=UTC)}
+DAY = datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 2, tzinfo=UTC)
 
 
 async def count(database: Database, *events: Envelope[Any]) -> None:
@@ -38,7 +38,7 @@ async def define(database: Database, key: str, **more: Any) -> None:
 async def value(database: Database, meter: str, tenant: str = "ten_1") -> tuple[Decimal, int]:
     """What a meter says of the day, and of how many events."""
     async with database.transaction(tenant) as connection:
-        query = QueryUsage(**DAY, tenant=tenant, meter=meter, group_by=[])
+        query = QueryUsage(start=DAY[0], end=DAY[1], tenant=tenant, meter=meter, group_by=[])
         (row,) = (await query_usage(connection, query)).items
     return row.quantity, row.events
 
