@@ -7,8 +7,9 @@
 - *theirs*: `UPDATE bare SET v = v + 1 WHERE id = ...`, each of twenty connections on a row of its own, each update a
   transaction.
 
-Both sides run in one process on one PostgreSQL with the settings of `./dev up`, so with the same durability. Beside it:
-holds placed by request and reply over NATS, with the time until the answer. One JSON line last.
+Both sides run in one process on one PostgreSQL with the settings of `./dev up`, so with the same durability. `ratio` is
+of whole spends. Beside it stand `placed`, of holds alone with what they reserve of the budgets, measured in the same
+pairs, and `over_nats`, of holds placed by request and reply, with the time until the answer. One JSON line last.
 """
 
 import argparse
@@ -93,12 +94,14 @@ class Spending:
         prices = Prices(database)
         self.holds = Holds(database, prices, utc_now, timedelta(seconds=120))
         self._charges = Charges(prices, utc_now)
-        self._settlements: GroupCommit[Envelope[RunUsageClosed], None] = GroupCommit(database, self._settle)
+        self._settlements: GroupCommit[Envelope[RunUsageClosed], None] = GroupCommit(
+            database, self._settle, batch_max=1_000
+        )
         self._rounds = 0
 
     async def _settle(
         self, connection: AsyncConnection, usage: Sequence[Envelope[RunUsageClosed]]
-    ) -> list[None | AgoraError]:
+    ) -> list[AgoraError | None]:
         await self._charges.settle(connection, usage)
         return [None] * len(usage)
 
@@ -169,6 +172,19 @@ class Spending:
             overspent=max(used - window.rule.amount, 0),
             latencies=latencies,
         )
+
+    async def place(self, holds: int) -> float:
+        """Let a thousand place holds at once on a new account and settle none; holds a second."""
+        account, _ = await self.open_account(holds)
+        numbers = iter(range(holds))
+
+        async def placer() -> None:
+            for number in numbers:
+                await self.holds.place(place(f"run_{account[4:20]}{number:016x}", account))
+
+        started = time.perf_counter()
+        await asyncio.gather(*(placer() for _ in range(SPENDERS)))
+        return holds / (time.perf_counter() - started)
 
     async def _spender(self, account: str, numbers: Iterable[int], latencies: list[float]) -> int:
         admitted = 0
@@ -314,6 +330,7 @@ async def _compare(
     rounds: list[Round] = []
     process = psutil.Process()
     own_cpu: list[float] = []
+    placed: list[float] = []
     async with asyncpg.create_pool(
         urls.owner.replace("+asyncpg", ""), min_size=CONNECTIONS, max_size=CONNECTIONS
     ) as pool:
@@ -323,6 +340,7 @@ async def _compare(
         await bare.measure(WARM_UP)
 
         async def ours() -> float:
+            placed.append(await spending.place(options.spends))
             before = process.cpu_times()
             rounds.append(await spending.measure(options.spends, REFUSED))
             after = process.cpu_times()
@@ -347,8 +365,18 @@ async def _compare(
         spends=options.spends,
         **_milliseconds([one for done in rounds for one in done.latencies]),
         own_cpu_microseconds_per_spend=round(statistics.median(own_cpu) * 1e6, 1),
+        placed=_ratio(placed, measured.theirs),
         over_nats=through_nats,
     )
+
+
+def _ratio(ours: list[float], theirs: list[float]) -> dict[str, Any]:
+    ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
+    return {
+        "ratio": round(statistics.median(ratios), 3),
+        "spread": [round(min(ratios), 3), round(max(ratios), 3)],
+        "holds_per_second": round(statistics.median(ours)),
+    }
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
