@@ -8,7 +8,7 @@ from agora_contracts.problems import AgoraError
 from agora_contracts.promotions import GrantPromotion
 from agora_contracts.refunds import RefundRun
 
-from .conftest import ACCOUNT, TENANT, Platform
+from .conftest import ACCOUNT, TENANT, Platform, usage
 from .test_periods import VOLUME, by_the_month, pinned, run, told
 
 
@@ -69,3 +69,24 @@ async def test_promotional_credit_that_the_month_gave_back_is_not_given_back_aga
     assert (550_000, (0, 150)) == (done.refund.amount, await credit(platform))
     report = await verify(platform.database)
     assert report.ok, report.faults
+
+
+async def test_a_correction_gives_back_no_more_than_the_month_has_left(platform: Platform):
+    """
+    After the month gave 45 cents back and the other 55 of a dollar were refunded, usage that is corrected down brings
+    nothing more: later tasks of the month use it up.
+    """
+    await pinned(platform, by_the_month(VOLUME))
+    await platform.fund(10_000_000)
+    await run(platform, "run_1", 10)
+    await run(platform, "run_2", 1)
+    await told(platform, 1)
+    await platform.ask(refund("run_1"))
+
+    await platform.publish(TENANT, usage("run_1", 1, revision=2))
+    await platform.adjusted("run_1", 2)
+
+    assert (1000, 0) == await credit(platform)
+    report = await verify(platform.database)
+    assert report.ok, report.faults
+    assert 0 == await run(platform, "run_3", 3)

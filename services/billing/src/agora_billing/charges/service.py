@@ -69,7 +69,7 @@ class Charges:
         grants = await Grants.read(connection, locked, spent_before, now)
         budgets = BudgetDesk(now)
         await budgets.read(connection, {one for hold in held.values() for one in hold.windows})
-        periods = await PeriodDesk.read(connection, held.values(), prices)
+        periods = await PeriodDesk.read(connection, held.values(), prices, known)
         batch = _Batch(locked, held, known, prices, grants, budgets, periods, self._memory, now)
         # A run's revisions in their order, so that one batch that holds several books each of them.
         for envelope in sorted(envelopes, key=lambda one: one.data.revision):
@@ -119,7 +119,9 @@ class _Batch:
         if before is not None and before.revision >= usage.revision:
             return
         price = self._prices[hold.price_version]
-        standings = self._periods.standings(price, hold, before.lines if before else ())
+        standings = self._periods.standings(
+            price, hold, before.lines if before else (), before.amount if before else 0
+        )
         owed = self._memory.owed(price, hold, usage, standings)
         windows = {meter: standings[meter] for meter in owed.shares}
         for meter, share in owed.shares.items():
@@ -130,6 +132,7 @@ class _Batch:
             after = self._settle(hold, inputs, owed)
         else:
             after, expired = self._adjust(hold, inputs, owed, before)
+        self._periods.paid([one.period for one in standings.values()], after.difference)
         self._known[usage.run] = after
         self._charges.append(after)
         self._post(after, hold, price, before, expired)

@@ -1,15 +1,20 @@
 """The periods that runs of one transaction are charged in."""
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
+from copy import replace
+from decimal import Decimal
 
 from agora_contracts.billing import QuoteLine
 from agora_contracts.catalog import OfferedPrice
+from agora_contracts.money import MICRO
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agora_billing.holds.model import RunHold
 from agora_billing.periods import model, store
 from agora_billing.periods.model import Period, Share, Standing
 from agora_billing.prices.model import PriceVersion
+from agora_billing.rating.exact import EXACT
+from agora_billing.rating.model import total
 
 
 def period_of(price: PriceVersion, offered: OfferedPrice, meter: str, hold: RunHold) -> Period:
@@ -28,8 +33,11 @@ def period_of(price: PriceVersion, offered: OfferedPrice, meter: str, hold: RunH
 class PeriodDesk:
     """Periods of accounts that this transaction has locked, and what becomes of them."""
 
-    def __init__(self, periods: dict[str, Period], shares: dict[tuple[str, str], Share]) -> None:
+    def __init__(
+        self, periods: dict[str, Period], shares: dict[tuple[str, str], Share], paid: dict[str, int]
+    ) -> None:
         self._periods = periods
+        self._paid = paid
         self._shares = shares
         self._offers: dict[str, OfferedPrice] = {}
         self._changed: set[str] = set()
@@ -37,37 +45,64 @@ class PeriodDesk:
 
     @classmethod
     async def read(
-        cls, connection: AsyncConnection, holds: Iterable[RunHold], prices: dict[str, PriceVersion]
+        cls,
+        connection: AsyncConnection,
+        holds: Iterable[RunHold],
+        prices: dict[str, PriceVersion],
+        charged: Container[str],
     ) -> "PeriodDesk":
-        """Read what these runs count in; asks nothing where no price goes by the month."""
+        """Read what these runs count in; asks nothing where no price goes by the month.
+
+        Args:
+            charged: the runs that have a charge already, which may fall.
+        """
         counting: list[RunHold] = []
         wanted: dict[str, Period] = {}
+        falling: set[str] = set()
         for hold in holds:
             price = prices[hold.price_version]
             for meter, offered in price.monthly(hold.basis).items():
                 empty = period_of(price, offered, meter, hold)
                 wanted[empty.id] = empty
                 counting.append(hold)
+                if hold.run in charged:
+                    falling.add(empty.id)
         if not wanted:
-            return cls({}, {})
+            return cls({}, {}, {})
         known = await store.read(connection, wanted)
-        return cls(wanted | known, await store.shares(connection, {hold.run for hold in counting}))
+        paid = {one: (await store.paid(connection, one))[0].total for one in sorted(falling)}
+        return cls(wanted | known, await store.shares(connection, {hold.run for hold in counting}), paid)
 
     def standings(
-        self, price: PriceVersion, hold: RunHold, lines: Iterable[QuoteLine]
+        self, price: PriceVersion, hold: RunHold, lines: Iterable[QuoteLine], charged: int
     ) -> dict[str, Standing]:
         """How the periods stand that a run counts in, by meter.
 
         Args:
             lines: those of the run's charge until now.
+            charged: what that charge is, in micro-units.
         """
         found: dict[str, Standing] = {}
         for meter, offered in price.monthly(hold.basis).items():
             period = self._periods[period_of(price, offered, meter, hold).id]
             share = self._shares.get((period.id, hold.run), Share())
             self._offers[period.id] = offered
-            found[meter] = period.standing(offered, share, [one for one in lines if one.meter == meter])
+            own = [one for one in lines if one.meter == meter]
+            standing = period.standing(offered, share, own)
+            if own and period.id in self._paid:
+                comes_to = total(own)
+                # The rest of the charge may fall as well, and is in what was paid for the month, too.
+                least = comes_to - max(self._paid[period.id] - (charged - comes_to), 0)
+                if least > 0:
+                    standing = replace(standing, least=EXACT.divide(Decimal(least), Decimal(MICRO)))
+            found[meter] = standing
         return found
+
+    def paid(self, periods: Iterable[str], difference: int) -> None:
+        """Note that runs of these periods were charged more, or less, by `difference` micro-units."""
+        for one in periods:
+            if one in self._paid:
+                self._paid[one] += difference
 
     def count(self, hold: RunHold, period: str, share: Share) -> None:
         """Count what of a period is a run's, instead of what was before."""

@@ -33,7 +33,8 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `quantity` and `events` are what was used in all, of which `counted` and `counted_events` by this run (when its
     usage was corrected) for the `lines`. `carried` is what is owed less what was posted, in whole currency units:
-    not zero only where something could not be given back.
+    not zero only where something could not be given back. `least` is what the run's lines come to at least: where runs
+    of the month were refunded, no more goes back than is left of what was paid for it.
     """
 
     period: str
@@ -43,6 +44,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     counted_events: int = 0
     carried: Decimal = ZERO
     lines: list[QuoteLine] = []
+    least: Decimal = ZERO
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,9 +135,10 @@ def run_lines(price: OfferedPrice, standing: Standing, usage: Usage) -> list[Quo
         text = f"{meter} by {price.basis}, charged before in this month beyond what it came to"
         lines = [*lines, line(meter, text, ONE, standing.carried)]
     total = add(one.amount for one in lines)
-    if total < 0:
-        text = f"{meter} by {price.basis}, given back by an adjustment of the month"
-        lines = [*lines, line(meter, text, ONE, EXACT.minus(total))]
+    if total < standing.least:
+        how = "by refunds and the month before" if standing.least else "by an adjustment of the month"
+        text = f"{meter} by {price.basis}, given back {how}"
+        lines = [*lines, line(meter, text, ONE, EXACT.subtract(standing.least, total))]
     return lines
 
 
