@@ -40,6 +40,14 @@ MONTH = datetime.now(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond
 NEXT_MONTH = (MONTH + timedelta(days=32)).replace(day=1)
 
 
+@pytest.fixture(autouse=True)
+def in_midmonth(request: pytest.FixtureRequest) -> None:
+    """It is the middle of MONTH, so that no month ends between the collection of the tests and their end."""
+    if "platform" in request.fixturenames:
+        platform: Platform = request.getfixturevalue("platform")
+        platform.clock.ahead = MONTH + timedelta(days=14, hours=12) - datetime.now(UTC)
+
+
 def by_the_month(model: Any = GRADUATED, price_id: str = MONTHLY, **other: Any) -> PriceVersionPublished:
     """A price version whose tasks add up over a month."""
     offered = OfferedPrice(
