@@ -32,6 +32,7 @@ from agora_metering.exports import service as exports_module
 from agora_metering.exports.service import Exports
 from agora_metering.totals.service import roll
 from agora_metering.usage.service import take_in
+from sqlalchemy import text
 
 NOON = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
 MARCH = (datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 4, 1, tzinfo=UTC))
@@ -433,6 +434,26 @@ async def test_an_execution_that_is_away_is_waited_for_so_often(
 
     assert failed.error == "away"
     assert [late.file] == list(execution.files)
+
+
+async def test_an_export_that_kills_whoever_takes_it_up_is_given_up(
+    used: Database, exports: Exports, execution: Execution
+) -> None:
+    """
+    No process lives to count its failure: after so many beginnings it fails, and others are done.
+    """
+    await exports.request(a_request("killer"))
+    async with used.system() as connection:
+        await connection.execute(
+            text("UPDATE usage_exports SET state = 'running', leased_until = now(), attempts = :claims"),
+            {"claims": exports_module.CLAIMS_MAX},
+        )
+    await exports.request(a_request("other"))
+    failed = await done(exports, a_request("killer"), "failed")
+    await done(exports, a_request("other"))
+
+    assert failed.error is not None and "too often" in failed.error
+    assert 1 == len(execution.files)
 
 
 async def test_two_processes_share_the_work(used: Database, exports: Exports, execution: Execution) -> None:

@@ -46,6 +46,10 @@ def now() -> datetime:
     return datetime.now(UTC).replace(microsecond=0)
 
 
+A_MINUTE_AGO = (now() - timedelta(minutes=1)).isoformat()
+"""Once for all: the same event again would say another time, and collide, when a second passes in between."""
+
+
 def event(id: str = "e1", quantity: Any = "1.5", *, meter: str = "stored", **more: Any) -> bytes:
     """An event about a deployment, of a minute ago, in bytes."""
     whole: dict[str, Any] = {
@@ -53,7 +57,7 @@ def event(id: str = "e1", quantity: Any = "1.5", *, meter: str = "stored", **mor
         "id": id,
         "source": "/station/7",
         "type": "agora.usage.recorded.v1",
-        "time": (now() - timedelta(minutes=1)).isoformat(),
+        "time": A_MINUTE_AGO,
         "data": {"meter": meter, "quantity": quantity, "deployment": DEPLOYMENT},
     }
     return json.dumps(whole | more).encode()

@@ -37,6 +37,9 @@ OPEN_MAX = 10
 """The most exports of one tenant that are not done."""
 
 ATTEMPTS_MAX = 5
+CLAIMS_MAX = 25
+"""How often an export is taken up. One that takes the process with it each time is never seen to fail."""
+
 _EXPIRE_BATCH = 100
 _PASSING = ("unavailable", "overloaded", "deadline_exceeded", "internal")
 """Refusals of the file's record after which a later attempt may succeed."""
@@ -146,7 +149,12 @@ class Exports:
                 export = await store.claim(connection, lease, self._lease_seconds)
             if export is None:
                 return
-            await self._attempt(export, lease)
+            if export.attempts > CLAIMS_MAX:
+                await self._give_up(
+                    export, lease, "it was begun too often without an end; ask for less at once"
+                )
+            else:
+                await self._attempt(export, lease)
 
     async def _attempt(self, export: Export, lease: uuid.UUID) -> None:
         try:
@@ -174,9 +182,13 @@ class Exports:
             if isinstance(error, AgoraError)
             else "something went wrong on our side; ask for it again"
         )
+        await self._give_up(export, lease, told)
+
+    async def _give_up(self, export: Export, lease: uuid.UUID, told: str) -> None:
         async with self._database.system() as connection:
             await store.fail(connection, lease, told, utc_now())
-        await self._forget(export, export.attempts)
+        for attempt in range(max(export.attempts - ATTEMPTS_MAX, 1), export.attempts + 1):
+            await self._forget(export, attempt)
 
     async def _do(self, export: Export, lease: uuid.UUID) -> None:
         # What an attempt that died may have left behind.
