@@ -210,8 +210,9 @@ async def test_a_meter_is_defined_back_filled_and_asked_about(
 
     (listed,) = (await asker.ask(ListMeters(tenant="ten_1"))).items
     assert ("users", "active", 100) == (listed.key, listed.state, listed.progress_percent)
-    day = {"start": NOON.replace(hour=0), "end": NOON.replace(hour=23)}
-    (row,) = (await asker.ask(QueryUsage(tenant="ten_1", meter="users", group_by=[], **day))).items
+    start, end = NOON.replace(hour=0), NOON.replace(hour=23)
+    query = QueryUsage(tenant="ten_1", meter="users", group_by=[], start=start, end=end)
+    (row,) = (await asker.ask(query)).items
     assert (Decimal(2), 2) == (row.quantity, row.events)
     check: TotalsCheck = await asker.ask(CheckTotals(day=NOON.date()))
     assert (True, []) == (check.checked > 0, check.differences)

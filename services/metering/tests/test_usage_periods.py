@@ -125,3 +125,22 @@ async def test_a_months_total_is_the_meters_own(database: Database, messages: Ca
 
     (month,) = [one.data for one in await told(database) if one.data.meter == "users"]
     assert (1, Decimal(3), 4) == (month.revision, month.quantity, month.events)
+
+
+async def test_a_month_that_a_build_leaves_empty_is_told_again(
+    database: Database, messages: Callable[..., Any]
+) -> None:
+    """
+    Where a definition takes the place of what was recorded and counts nothing of it, billing hears of it.
+    """
+    await count(database, messages().usage("evt_1", 5, "gb", run=None, time=LAST_OF_MARCH))
+    await tell(database)
+    async with database.system() as connection:
+        command = CreateMeter(tenant="ten_1", key="gb", unit="gb", aggregation="max", value="size")
+        await meters.create_meter(connection, command)
+    await meters.build_due(database)
+    await tell(database)
+
+    assert [(1, Decimal(5)), (2, Decimal(0))] == [
+        (one.data.revision, one.data.quantity) for one in await told(database)
+    ]

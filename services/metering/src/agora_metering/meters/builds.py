@@ -85,6 +85,10 @@ async def clear(connection: AsyncConnection, build: Build) -> None:
         await connection.execute(text(f"DELETE FROM {table} WHERE series IN ({series})"), which)
     for table in ("usage_series", "usage_deltas"):
         await connection.execute(text(f"DELETE FROM {table} WHERE meter = :key AND {for_all}"), which)
+    # Also a month of which nothing is left is told again, once the totals are made.
+    await connection.execute(
+        text(f"UPDATE period_totals SET dirty = true WHERE meter = :key AND {for_all}"), which
+    )
 
 
 async def finish(connection: AsyncConnection, build: Build) -> None:
