@@ -11,7 +11,9 @@ from agora_contracts.envelope import Envelope
 from agora_contracts.metering import QueryUsage
 from agora_contracts.meters import CreateMeter, DeleteMeter, RebuildMeter
 from agora_contracts.periods import PeriodTotal
+from agora_contracts.problems import AgoraError
 from agora_kit.database import Database
+from agora_metering.ingest.store import add_priced_meters
 from agora_metering.meters import builds
 from agora_metering.meters import service as meters
 from agora_metering.periods.service import tell_changed
@@ -115,3 +117,17 @@ async def test_a_month_is_told_whole_right_after_a_build(
 
     told = msgspec.json.decode(payload, type=Envelope[PeriodTotal]).data
     assert (Decimal(24), 1) == (told.quantity, told.events)
+
+
+async def test_nobody_defines_what_they_are_billed_by(database: Database) -> None:
+    """
+    A tenant's definition under the key of a meter with a price would make its months what the tenant likes; beside
+    it, under another key, the same usage may be read.
+    """
+    async with database.system() as connection:
+        await add_priced_meters(connection, {("stored", False)})
+    with pytest.raises(AgoraError, match="choose another key") as refused:
+        await define(database, "stored", aggregation="max", value="nothing")
+    await define(database, "stored.most", aggregation="max", event="stored")
+
+    assert "conflict" == refused.value.slug

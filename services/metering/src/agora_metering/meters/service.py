@@ -48,6 +48,12 @@ async def _refuse_taken(connection: AsyncConnection, command: contracts.CreateMe
         raise AgoraError(
             "conflict", f"the key {command.key} is taken by the platform, or by a tenant; choose another key"
         )
+    if command.tenant != PLATFORM_TENANT and await store.is_priced(connection, command.key):
+        # Its totals are what billing rates: whoever defined them would name their own bill.
+        raise AgoraError(
+            "conflict",
+            f"{command.key} is rated by a price; choose another key, with {command.key} as its `event`",
+        )
     if await store.count(connection, command.tenant) >= contracts.METERS_MAX:
         raise AgoraError("quota_exceeded", f"there are {contracts.METERS_MAX} meters already; delete one")
 

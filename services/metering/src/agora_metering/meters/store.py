@@ -87,6 +87,15 @@ async def is_taken(connection: AsyncConnection, tenant: str, key: str) -> bool:
     return bool(found.scalar_one())
 
 
+async def is_priced(connection: AsyncConnection, key: str) -> bool:
+    """Whether a published price rates what is recorded under this key."""
+    found = await connection.execute(
+        text("SELECT EXISTS (SELECT FROM priced_meters WHERE tenant_id = :platform AND meter = :key)"),
+        {"platform": PLATFORM_TENANT, "key": key},
+    )
+    return bool(found.scalar_one())
+
+
 async def insert(connection: AsyncConnection, command: CreateMeter) -> bool:
     """Store a definition that is to be back-filled; False when the tenant has one under its key."""
     rows = await connection.execute(
