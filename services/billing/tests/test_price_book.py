@@ -329,6 +329,7 @@ async def test_a_price_that_changes_in_mid_period_rates_the_next_month(platform:
     A drop in the middle of a month that is rated as a whole: this month stays under its version, late totals too;
     the next one is rated by the new version.
     """
+    platform.clock.ahead = MONTH + timedelta(days=14, hours=12) - datetime.now(UTC)
     await platform.fund(10_000_000)
     await pinned(platform, by_the_month(number=1))
     await hired(platform)
