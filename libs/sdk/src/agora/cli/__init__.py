@@ -11,7 +11,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import typer
 
-from agora.cli import author, customer, ledger, usage
+from agora.cli import author, budgets, customer, ledger, usage
 
 app = typer.Typer(
     name="agora",
@@ -35,6 +35,7 @@ app.command("statement")(customer.statement)
 app.command("ledger")(ledger.ledger)
 app.command("verify-ledger")(ledger.verify_ledger)
 app.add_typer(usage.app, name="usage")
+app.add_typer(budgets.app, name="budgets")
 
 
 def main() -> None:

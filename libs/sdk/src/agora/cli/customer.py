@@ -91,6 +91,7 @@ def execute(
     files: FilesGiven = None,
     watch: Annotated[bool, typer.Option("--watch", help="Follow the run to its charge.")] = False,
     idempotency_key: Annotated[str | None, typer.Option(help="The same key gives the same run.")] = None,
+    max_cost: Annotated[str | None, typer.Option(help="What the run may cost at most, such as 0.50.")] = None,
     url: Url = None,
     key: Key = None,
     as_json: AsJson = False,
@@ -100,7 +101,8 @@ def execute(
 
     async def start(client: Client) -> RunState:
         await _upload_all(client, files or [], run_input)
-        run = await client.execute(target, run_input, idempotency_key=idempotency_key)
+        limit = None if max_cost is None else PublicMoney(amount=max_cost)
+        run = await client.execute(target, run_input, idempotency_key=idempotency_key, max_cost=limit)
         show.note(f"{run.id} {run.state.status}, at most {_money(run.state.quoted)}")
         return await _watch(run) if watch else run.state
 
@@ -179,7 +181,12 @@ def balance(url: Url = None, key: Key = None, as_json: AsJson = False) -> None:
     if as_json:
         show.json_value(found)
         return
-    amounts = {"credit": found.credit, "held": found.held, "available": found.available}
+    amounts = {
+        "credit": found.credit,
+        "promotional": found.promotional,
+        "held": found.held,
+        "available": found.available,
+    }
     show.table(("", "amount"), [(name, _money(amount)) for name, amount in amounts.items()])
 
 

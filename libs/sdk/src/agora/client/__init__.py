@@ -12,11 +12,12 @@ from typing import Any, Self
 
 import httpx
 
+from agora.client.budgets import Budgets
 from agora.client.errors import ApiError, ConnectionFailed
 from agora.client.resources import Account, ApiKeys, Deployments, Files, Operator, Packages, new_key
 from agora.client.runs import Run, Runs
 from agora.client.transport import Transport, segment
-from agora.client.types import RunState
+from agora.client.types import PublicMoney, RunState
 from agora.client.usage import Usage, UsageEvent
 
 __all__ = ["ApiError", "Client", "ConnectionFailed", "Run", "RunState", "UsageEvent"]
@@ -55,6 +56,7 @@ class Client:
         self.deployments = Deployments(self._transport, self.runs)
         self.files = Files(self._transport)
         self.account = Account(self._transport)
+        self.budgets = Budgets(self._transport)
         self.usage = Usage(self._transport, self.files)
         self.api_keys = ApiKeys(self._transport)
         self.operator = Operator(self._transport)
@@ -76,6 +78,7 @@ class Client:
         *,
         version: str | None = None,
         idempotency_key: str | None = None,
+        max_cost: PublicMoney | None = None,
     ) -> Run:
         """Start a run of a package, or on a rental (`dep_…`).
 
@@ -84,10 +87,15 @@ class Client:
             input: What the package's input schema asks for.
             version: A package's version; the newest by default.
             idempotency_key: The same key again gives the same run; made anew by default.
+            max_cost: The run's own hard budget: it is refused when it is quoted at more, and never charged more.
         """
         if target.startswith("dep_"):
-            return await self.deployments.execute(target, input, idempotency_key=idempotency_key)
+            return await self.deployments.execute(
+                target, input, idempotency_key=idempotency_key, max_cost=max_cost
+            )
         body: dict[str, Any] = {"input": input}
+        if max_cost is not None:
+            body["max_cost"] = max_cost
         if version is not None:
             body["version"] = version
         state = await self._transport.call(

@@ -138,7 +138,12 @@ class Deployments:
         )
 
     async def execute(
-        self, deployment: str, input: Mapping[str, Any], *, idempotency_key: str | None = None
+        self,
+        deployment: str,
+        input: Mapping[str, Any],
+        *,
+        idempotency_key: str | None = None,
+        max_cost: PublicMoney | None = None,
     ) -> Run:
         """Start a run on a rental; see `Client.execute`."""
         headers = {"Idempotency-Key": idempotency_key or new_key()}
@@ -146,7 +151,7 @@ class Deployments:
             RunState,
             "POST",
             f"/deployments/{segment(deployment)}/execute",
-            body={"input": input},
+            body=_without_none({"input": input, "max_cost": max_cost}),
             headers=headers,
         )
         return self._runs.handle(state)

@@ -184,16 +184,18 @@ class File(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Balance(msgspec.Struct, frozen=True, kw_only=True):
-    """An account: `credit` by the ledger, `held` by open runs, `available` the difference."""
+    """An account: paid `credit` and `promotional` by the ledger, `held` of both by open runs, `available` the rest."""
 
     credit: PublicMoney
     held: PublicMoney
     available: PublicMoney
     receivable: PublicMoney
+    promotional: PublicMoney = PublicMoney(amount="0.000000")
+    closed_at: datetime | None = None
 
 
 class StatementLine(msgspec.Struct, frozen=True, kw_only=True):
-    """One posting: a signed amount, and the credit after it."""
+    """One posting: signed amounts of paid and promotional credit, and the paid credit after it."""
 
     posting: str
     at: datetime
@@ -203,6 +205,7 @@ class StatementLine(msgspec.Struct, frozen=True, kw_only=True):
     balance: PublicMoney
     cause: str = ""
     run: str | None = None
+    promotional: PublicMoney = PublicMoney(amount="0.000000")
 
 
 class Statement(msgspec.Struct, frozen=True, kw_only=True):
