@@ -45,7 +45,9 @@ def openapi_config() -> OpenAPIConfig:
             Tag(name="Files", description="Files in and out."),
             Tag(name="Usage", description="What was metered."),
             Tag(name="Account", description="Balance and statement."),
-            Tag(name="Budgets", description="What may be spent, by account, rental, package, API key or run."),
+            Tag(
+                name="Budgets", description="What may be spent, by account, rental, package, API key or run."
+            ),
             Tag(name="API keys", description="The tenant's own keys."),
             Tag(name="Operator", description="Tenants, credit, packages, and the platform itself."),
             Tag(name="Health", description="For probes; no key needed."),
