@@ -94,9 +94,7 @@ class Spending:
         prices = Prices(database)
         self.holds = Holds(database, prices, utc_now, timedelta(seconds=120))
         self._charges = Charges(prices, utc_now)
-        self._settlements: GroupCommit[Envelope[RunUsageClosed], None] = GroupCommit(
-            database, self._settle, batch_max=1_000
-        )
+        self._settlements: GroupCommit[Envelope[RunUsageClosed], None] = GroupCommit(database, self._settle)
         self._rounds = 0
 
     async def _settle(

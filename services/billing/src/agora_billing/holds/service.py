@@ -31,7 +31,6 @@ from agora_billing.prices.service import Prices
 log = structlog.get_logger()
 
 _SWEEP_MAX = 500
-_BATCH_MAX = 1_000
 
 
 class Holds:
@@ -46,7 +45,7 @@ class Holds:
         self._prices = prices
         self._clock = clock
         self._lapse = lapse
-        self._writes: GroupCommit[Write, RunHold] = GroupCommit(database, self._write, batch_max=_BATCH_MAX)
+        self._writes: GroupCommit[Write, RunHold] = GroupCommit(database, self._write)
         self._confirmations: GroupCommit[ConfirmHold, RunHold] = GroupCommit(database, self._make_firm)
 
     # --- use cases -------------------------------------------------------------------------------
