@@ -83,16 +83,19 @@ def _events() -> None:
 
 
 def _totals() -> None:
+    # Compared by its fields in their order: the greatest of several is the latest.
+    op.execute("CREATE TYPE usage_latest AS (at timestamptz, id text, quantity numeric)")
     # A series is what is totalled by itself. Its id follows from what it is, so that nobody has to look it up, and
     # begins with the tenant's: a tenant's series lie side by side, in indexes and, as the roller writes them, in tables.
+    # Not declared IMMUTABLE, which a row's text is not: so the planner can write it into the statement.
     op.execute("""
         CREATE FUNCTION usage_series_id(
             tenant_id text, meter text, package text, deployment text, standing boolean, dimensions jsonb, value text
-        ) RETURNS uuid LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+        ) RETURNS uuid LANGUAGE sql STABLE PARALLEL SAFE AS $$
             SELECT encode(
                 substring(sha256(convert_to(tenant_id, 'UTF8')) FOR 5)
-                || substring(sha256(convert_to(jsonb_build_array(
-                    tenant_id, meter, package, deployment, standing, dimensions, value)::text, 'UTF8')) FOR 11),
+                || substring(sha256(convert_to(
+                    ROW(tenant_id, meter, package, deployment, standing, dimensions, value)::text, 'UTF8')) FOR 11),
                 'hex')::uuid
         $$
     """)
@@ -266,3 +269,4 @@ def downgrade() -> None:
     op.execute("DROP FUNCTION ensure_usage_partition(text, date)")
     op.execute("DROP FUNCTION usage_series_id(text, text, text, text, boolean, jsonb, text)")
     op.execute("DROP SCHEMA partitions")
+    op.execute("DROP TYPE usage_latest")

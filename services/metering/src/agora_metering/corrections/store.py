@@ -157,7 +157,7 @@ _PLAIN = text(
 )
 _ADDED = text(
     f"WITH {_CHANGED}, defined AS ({DEFINED}), "
-    f"added AS ({INSERT_DELTAS} {defined_deltas('changed', weighted=True, latest=False)}) SELECT"
+    f"added AS ({INSERT_DELTAS} {defined_deltas('changed', weighted=True)}) SELECT"
 )
 
 

@@ -18,7 +18,7 @@ from sqlalchemy import Column, Integer, PrimaryKeyConstraint, Table, Text, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agora_metering.database import metadata
-from agora_metering.totals.model import Definition, Merge, as_recorded
+from agora_metering.totals.model import Definition, as_recorded
 from agora_metering.totals.store import INSERT_DELTAS, defined_deltas, defined_parameters
 
 meter_builds = Table(
@@ -180,7 +180,7 @@ async def add_chunk(connection: AsyncConnection, build: Build, month: date, page
                    CAST(:dimensions AS text)::jsonb AS dimensions
             FROM (SELECT DISTINCT tenant_id FROM piece) AS tenants
         )
-        {INSERT_DELTAS} {defined_deltas("piece", latest=target.merge is Merge.LATEST)}
+        {INSERT_DELTAS} {defined_deltas("piece")}
     """
     await connection.execute(
         text(statement),

@@ -67,33 +67,39 @@ def plain_deltas(source: str, *, weighted: bool = False, skip_defined: bool = Fa
     """
 
 
-def defined_deltas(source: str, *, weighted: bool = False, latest: bool = True) -> str:
+def defined_deltas(source: str, *, weighted: bool = False) -> str:
     """SQL for what events add to the totals of the meters in the relation `defined`, as rows for `usage_deltas`.
 
     Args:
         source: as for `plain_deltas`.
-        latest: whether a meter among them is of the kind `latest`, whose parts have to be sorted.
     """
-    weight = "f.weight" if weighted else "1"
-    if latest:
-        newest = "ORDER BY at DESC, latest_id DESC) FILTER (WHERE merge = 3))[1]"
-        of_latest = f"WHEN {Merge.LATEST} THEN (array_agg(reading {newest}"
-        latest_at, latest_id = "max(at) FILTER (WHERE merge = 3)", f"(array_agg(latest_id {newest}"
-    else:
-        of_latest, latest_at, latest_id = "", "NULL::timestamptz", "NULL::text"
     return f"""
         SELECT usage_series_id(tenant_id, meter, package, deployment, standing, dimensions, value) AS series, start,
-               events, latest_at, merge, standing, tenant_id, meter, package, deployment, quantity, latest_id, value,
-               dimensions
+               events, (newest).at AS latest_at, merge, standing, tenant_id, meter, package, deployment, quantity,
+               (newest).id AS latest_id, value, dimensions
         FROM (
-            SELECT tenant_id, meter, package, deployment, standing, start, dimensions, value, merge,
-                   sum(weight) AS events, {latest_at} AS latest_at, {latest_id} AS latest_id,
-                   CASE merge WHEN {Merge.ADD} THEN sum(weight * reading) WHEN {Merge.LEAST} THEN min(reading)
-                        WHEN {Merge.GREATEST} THEN max(reading) {of_latest} ELSE 0 END AS quantity
-            FROM ({_readings(source, weight)}) AS readings
-            WHERE reading IS NOT NULL GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9
+            SELECT *, CASE merge WHEN {Merge.ADD} THEN added WHEN {Merge.LEAST} THEN least WHEN {Merge.GREATEST} THEN most
+                                 WHEN {Merge.LATEST} THEN (newest).quantity ELSE 0 END AS quantity
+            FROM (
+                SELECT tenant_id, meter, package, deployment, standing, start, dimensions, value, merge,
+                       sum(weight) AS events, sum(weight * reading) FILTER (WHERE merge = {Merge.ADD}) AS added,
+                       min(reading) FILTER (WHERE merge = {Merge.LEAST}) AS least,
+                       max(reading) FILTER (WHERE merge = {Merge.GREATEST}) AS most,
+                       {_newest("at", "latest_id", "reading", "merge")} AS newest
+                FROM ({_readings(source, "f.weight" if weighted else "1")}) AS readings
+                WHERE reading IS NOT NULL GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9
+            ) AS sums
         ) AS totals
     """
+
+
+def _newest(at: str, id: str, quantity: str, merge: str) -> str:
+    """SQL for the latest of several parts: their greatest, which needs no sorting.
+
+    By way of its text, because the greatest of several rows is a row of no known type.
+    """
+    newest = f"max(ROW({at}, {id}, {quantity})) FILTER (WHERE {merge} = {Merge.LATEST})"
+    return f"({newest})::text::usage_latest"
 
 
 def _readings(source: str, weight: str) -> str:
@@ -145,10 +151,10 @@ def defined_parameters(definitions: Sequence[Definition]) -> dict[str, list[Any]
 
 def merged(table: str) -> str:
     """SQL for the whole that parts of a total make up; the parts are rows of `table`, of one kind of merge."""
-    newest = f"ORDER BY {table}.latest_at DESC, {table}.latest_id DESC) FILTER (WHERE {table}.merge = {Merge.LATEST})"
+    newest = _newest(*(f"{table}.{column}" for column in ("latest_at", "latest_id", "quantity", "merge")))
     return f"""
         CASE {table}.merge WHEN {Merge.LEAST} THEN min({table}.quantity) WHEN {Merge.GREATEST} THEN max({table}.quantity)
-             WHEN {Merge.LATEST} THEN (array_agg({table}.quantity {newest})[1] ELSE sum({table}.quantity) END
+             WHEN {Merge.LATEST} THEN ({newest}).quantity ELSE sum({table}.quantity) END
     """
 
 
@@ -161,7 +167,7 @@ def _add_to(grain: str) -> str:
             (series, start, events, latest_at, merge, tenant_id, quantity, latest_id)
         SELECT DISTINCT ON (series, {bin_of(grain)})
                series, {bin_of(grain)}, sum(events)::bigint, max(latest_at), merge, tenant_id, {merged("moved")},
-               (array_agg(latest_id ORDER BY latest_at DESC, latest_id DESC) FILTER (WHERE merge = {Merge.LATEST}))[1]
+               ({_newest("latest_at", "latest_id", "quantity", "merge")}).id
         FROM moved GROUP BY series, {bin_of(grain)}, merge, tenant_id ORDER BY series, {bin_of(grain)}
         ON CONFLICT (series, start) DO UPDATE SET
             events = total.events + excluded.events,

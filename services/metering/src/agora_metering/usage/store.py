@@ -25,7 +25,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agora_metering.database import metadata
-from agora_metering.totals.model import Definition, Merge
+from agora_metering.totals.model import Definition
 from agora_metering.totals.store import (
     DEFINED,
     INSERT_DELTAS,
@@ -117,20 +117,16 @@ _COLUMNS = ", ".join(f"string_to_array(:{name}, :separator, :null)" for name in 
 _TAKE_IN = text(_STORE.format(columns=_COLUMNS, deltas=f"plain AS ({INSERT_DELTAS} {plain_deltas('fresh')})"))
 
 
-def _with_definitions(*, latest: bool) -> Any:
-    return text(
-        _STORE.format(
-            columns=_COLUMNS,
-            deltas=f"""
-                defined AS MATERIALIZED ({DEFINED}),
-                plain AS ({INSERT_DELTAS} {plain_deltas("fresh", skip_defined=True)}),
-                made AS ({INSERT_DELTAS} {defined_deltas("fresh", latest=latest)})
-            """,
-        )
+_TAKE_IN_DEFINED = text(
+    _STORE.format(
+        columns=_COLUMNS,
+        deltas=f"""
+            defined AS MATERIALIZED ({DEFINED}),
+            plain AS ({INSERT_DELTAS} {plain_deltas("fresh", skip_defined=True)}),
+            made AS ({INSERT_DELTAS} {defined_deltas("fresh")})
+        """,
     )
-
-
-_TAKE_IN_DEFINED = {latest: _with_definitions(latest=latest) for latest in (False, True)}
+)
 
 
 class Stored(msgspec.Struct, frozen=True, kw_only=True):
@@ -172,7 +168,7 @@ async def take_in(
     )
     statement = _TAKE_IN
     if definitions:
-        statement = _TAKE_IN_DEFINED[any(one.merge is Merge.LATEST for one in definitions)]
+        statement = _TAKE_IN_DEFINED
         parameters |= defined_parameters(definitions)
     rows = (await connection.execute(statement, parameters)).all()
     count = sum(row.events for row in rows)
