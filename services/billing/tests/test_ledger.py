@@ -204,7 +204,8 @@ async def test_the_audit_agrees_with_untouched_books_and_finds_tampering(platfor
     ] == [tuple(fault.values())[:4] for fault in json.loads(bad.stdout)["faults"]]
     report = await audit(billing_urls.system)
     assert not report.ok
-    assert report == await audit(billing_urls.system, ACCOUNT)
+    # Postings may be sealed between the two audits, which changes the figures of sealing alone.
+    assert report.faults == (await audit(billing_urls.system, ACCOUNT)).faults
     assert (await audit(billing_urls.system, "acc_other")).ok
     nobody = run_audit(billing_urls, "--account", "acc_other")
     assert (2, True) == (nobody.returncode, "there is no account acc_other" in nobody.stderr)
