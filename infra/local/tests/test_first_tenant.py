@@ -18,6 +18,7 @@ class Operator(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.asked: list[tuple[str, dict[str, object]]] = []
         self.refused = ""
+        self.away = 0
 
     @property
     def url(self) -> str:
@@ -30,6 +31,12 @@ class _Handler(BaseHTTPRequestHandler):
         server = self.server
         assert isinstance(server, Operator)
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if server.away:
+            server.away -= 1
+            self.send_response(503)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         allowed = self.headers["Authorization"] == "Bearer token"
         refuse = not allowed or (server.refused and self.path.endswith(server.refused))
         if not refuse:
@@ -104,3 +111,13 @@ def test_a_gateway_that_is_away_is_a_message(tmp_path: Path) -> None:
     with pytest.raises(PlatformFailed, match="does not answer"):
         ensure_first_tenant(tmp_path, "http://127.0.0.1:1", "token")
     assert read_first_tenant(tmp_path) is None
+
+
+def test_a_part_that_is_away_for_now_is_waited_for(operator: Operator, tmp_path: Path) -> None:
+    """
+    Right after a start a part may not answer yet: the request is sent again, and the start goes on.
+    """
+    operator.away = 2
+
+    assert ensure_first_tenant(tmp_path, operator.url, "token").key == "agora_secret"
+    assert 3 == len(operator.asked)

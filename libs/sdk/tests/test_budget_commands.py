@@ -6,7 +6,7 @@ from typing import Any
 
 import agora
 import pytest
-from agora.cli import app
+from agora.cli import app, show
 from agora_contracts.money import PublicMoney
 from typer.testing import CliRunner
 
@@ -25,7 +25,7 @@ def command(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> Callable[...
     """Runs `agora …` against the scripted platform."""
     monkeypatch.setenv("AGORA_URL", platform.url)
     monkeypatch.setenv("AGORA_API_KEY", "ak_env")
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(show.out, "width", 200)
     return lambda *words: CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
 
 

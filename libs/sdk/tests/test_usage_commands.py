@@ -10,7 +10,7 @@ from typing import Any
 import agora
 import msgspec
 import pytest
-from agora.cli import app
+from agora.cli import app, show
 from agora.client import UsageEvent
 from agora.client import usage as usage_module
 from typer.testing import CliRunner
@@ -49,7 +49,7 @@ def command(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> Callable[...
     """Runs `agora usage …` against the scripted platform."""
     monkeypatch.setenv("AGORA_URL", platform.url)
     monkeypatch.setenv("AGORA_API_KEY", "ak_env")
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(show.out, "width", 200)
     monkeypatch.setattr(usage_module, "_POLL_SECONDS", 0.0)
 
     def run(*arguments: object, stdin: bytes | None = None) -> Any:

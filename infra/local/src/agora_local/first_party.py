@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import msgspec
 
+from agora_local.operator_api import post_patiently
 from agora_local.parts.postgres import write_private
 from agora_local.settings import PlatformFailed
 
@@ -59,7 +60,7 @@ def _publish(client: httpx.Client, entry: EntryPoint, say: Callable[[str], None]
         return False
     body = _encoder.encode({"manifest": agent.manifest, "schemas": agent.schemas, "first_party": True})
     try:
-        answer = client.post("/api/v1/operator/packages", content=body)
+        answer = post_patiently(client, "/api/v1/operator/packages", body)
     except httpx.HTTPError as error:
         raise PlatformFailed(f"publishing {entry.name}: the gateway does not answer: {error}") from error
     if answer.status_code == httpx.codes.CONFLICT:

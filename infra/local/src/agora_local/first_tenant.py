@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 
+from agora_local.operator_api import post_patiently
 from agora_local.parts.postgres import write_private
 from agora_local.settings import PlatformFailed
 
@@ -72,7 +73,8 @@ def ensure_first_tenant(folder: Path, api_url: str, operator_token: str) -> Firs
 
 def _post(client: httpx.Client, path: str, body: dict[str, Any]) -> dict[str, Any]:
     try:
-        response = client.post(f"/api/v1/operator{path}", json=body)
+        # Asked twice at worst, a tenant or a key that nobody was told of is left over: it can do nothing.
+        response = post_patiently(client, f"/api/v1/operator{path}", json.dumps(body).encode())
     except httpx.HTTPError as error:
         raise PlatformFailed(f"POST /api/v1/operator{path}: the gateway does not answer: {error}") from error
     if not response.is_success:
