@@ -2,18 +2,31 @@
 
 import asyncio
 import sys
+from collections.abc import Iterator
 
+import pytest
 from agora_local.platform import Platform
+from agora_local.ports import Ports
+from agora_local.testing import own_folder
 
 from tests.faults import money
 
 
-async def test_no_usage_is_lost_or_doubled_and_the_ledger_is_exact_through_kills(platform: Platform):
+@pytest.fixture
+def own_platform() -> Iterator[Platform]:
+    """A platform that no other test uses: its JetStream store is deleted, with the consumers of all its processes."""
+    with own_folder() as folder, Platform(folder / "home", Ports.free()) as running:
+        running.wait_ready()
+        yield running
+
+
+@pytest.mark.xdist_group("platform")
+async def test_no_usage_is_lost_or_doubled_and_the_ledger_is_exact_through_kills(own_platform: Platform):
     """
     While metering, billing, execution, NATS and Postgres are killed and JetStream loses its store, every usage event
     is counted once, and charges and ledger are what exact arithmetic makes of what was recorded.
     """
-    outcome = await money.run(platform, money.SHORT, lambda line: print(line, file=sys.stderr))
+    outcome = await money.run(own_platform, money.SHORT, lambda line: print(line, file=sys.stderr))
 
     found = outcome.accounts
     assert (money.SHORT.kills, money.SHORT.postgres_stops, money.SHORT.stream_losses) == (
@@ -25,4 +38,4 @@ async def test_no_usage_is_lost_or_doubled_and_the_ledger_is_exact_through_kills
     assert [] == found.differences
     assert (0, 0, 0) == (found.lost, found.doubled, found.ledger_difference)
     assert 0 == found.unfinished
-    await asyncio.to_thread(platform.wait_ready)
+    await asyncio.to_thread(own_platform.wait_ready)

@@ -1,5 +1,6 @@
 """The driver under a connection, on a real database."""
 
+import asyncio
 from collections.abc import Callable
 
 import msgspec
@@ -53,3 +54,23 @@ async def test_only_a_null_character_is_unstorable(
     await database.close()
 
     assert (unstorable, False) == (is_unstorable(caught.value), is_transient(caught.value))
+
+
+async def test_connections_that_the_server_closed_are_not_given_out(
+    database_urls: Callable[[str], DatabaseUrls],
+) -> None:
+    """
+    When a connection has been closed while it lay in the pool, the next transaction gets a new one.
+    """
+    urls = database_urls("catalog")
+    database = Database(urls.app, urls.system)
+    async with database.system() as connection:
+        raw = await driver(connection)
+    raw.terminate()
+    async with asyncio.timeout(20):
+        while not raw.is_closed():
+            await asyncio.sleep(0.01)
+
+    async with database.system() as connection:
+        assert 1 == (await connection.execute(text("SELECT 1"))).scalar_one()
+    await database.close()

@@ -15,8 +15,8 @@ from typing import Any
 
 import asyncpg
 import msgspec
-from sqlalchemy import MetaData, text
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy import MetaData, event, text
+from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -69,6 +69,12 @@ def _json_dumps(value: Any) -> str:
     return msgspec.json.encode(value).decode()
 
 
+def _leave_closed_out(connection: Any, _record: Any, _proxy: Any) -> None:
+    """Take no connection from the pool that the server has closed: the driver knows, without a round trip."""
+    if connection.driver_connection.is_closed():
+        raise DisconnectionError
+
+
 class Database:
     """Connections of one service to its own database.
 
@@ -78,7 +84,7 @@ class Database:
 
     def __init__(self, url: str, system_url: str, *, pool_size: int = 8, command_seconds: float = 30) -> None:
         def engine(address: str, **settings: str) -> AsyncEngine:
-            return create_async_engine(
+            made = create_async_engine(
                 address,
                 pool_size=pool_size,
                 max_overflow=pool_size,
@@ -93,6 +99,8 @@ class Database:
                     "server_settings": {"jit": "off"} | settings,
                 },
             )
+            event.listen(made.sync_engine, "checkout", _leave_closed_out)
+            return made
 
         self.system_url = system_url
         self._tenant_engine = engine(url)
