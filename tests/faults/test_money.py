@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from agora_local.platform import Platform
-from agora_local.ports import Ports
+from agora_local.settings import Ports
 from agora_local.testing import own_folder
 
 from tests.faults import money

@@ -1,6 +1,5 @@
 """The driver under a connection, on a real database."""
 
-import asyncio
 from collections.abc import Callable
 
 import msgspec
@@ -67,9 +66,7 @@ async def test_connections_that_the_server_closed_are_not_given_out(
     async with database.system() as connection:
         raw = await driver(connection)
     raw.terminate()
-    async with asyncio.timeout(20):
-        while not raw.is_closed():
-            await asyncio.sleep(0.01)
+    assert raw.is_closed()
 
     async with database.system() as connection:
         assert 1 == (await connection.execute(text("SELECT 1"))).scalar_one()
