@@ -14,7 +14,7 @@ import nats.errors
 import pytest
 from agora_contracts.catalogue import PROCESSES
 from agora_contracts.ids import derived
-from agora_contracts.subjects import STREAMS, event_subject
+from agora_contracts.subjects import INGEST_STREAM, STREAMS, event_subject
 from agora_local.platform import Platform
 from nats.js import JetStreamContext
 
@@ -181,7 +181,8 @@ async def test_replaying_a_runs_usage_changes_nothing(staff: httpx.AsyncClient, 
 async def deliver_again(wire: JetStreamContext, customer: Customer) -> int:
     """Publish every event of a tenant once more, newest first, as messages that NATS has not seen; how many."""
     count = 0
-    for stream in STREAMS.values():
+    # What integrators report is a queue of work: gone once it is counted, it has nothing to deliver again.
+    for stream in (one for one in STREAMS.values() if one is not INGEST_STREAM):
         subject = stream.subjects[0].replace("*", customer.tenant)
         reader = await wire.subscribe(subject, stream=stream.name, ordered_consumer=True)
         stored = []
