@@ -284,19 +284,6 @@ COMMANDS: dict[Struct, CommandSpec] = {
             reconciliation.DescribeCharges, reconciliation.ChargesDescribed, "billing", ("metering",), 15
         ),
         _command(reconciliation.AuditBooks, reconciliation.BooksAudited, "billing", ("metering",), 60),
-        _command(reconciliation.Reconcile, reconciliation.Reconciliation, "metering", deadline_seconds=120),
-        _command(
-            reconciliation.ListRecordedUsage,
-            reconciliation.RecordedUsagePage,
-            "execution",
-            ("metering",),
-            15,
-        ),
-        _command(reconciliation.ListEndedRuns, reconciliation.EndedRunPage, "execution", ("metering",), 15),
-        _command(
-            reconciliation.DescribeCharges, reconciliation.ChargesDescribed, "billing", ("metering",), 15
-        ),
-        _command(reconciliation.AuditBooks, reconciliation.BooksAudited, "billing", ("metering",), 60),
         _command(meters.CheckTotals, meters.TotalsCheck, "metering", deadline_seconds=60),
         _command(usage_ingest.IngestUsage, usage_ingest.IngestReport, "metering", deadline_seconds=15),
         _command(usage_ingest.ListRefusedUsage, usage_ingest.RefusedUsagePage, "metering"),
