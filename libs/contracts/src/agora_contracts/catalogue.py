@@ -231,9 +231,15 @@ def _command(
     )
 
 
-COMMANDS: dict[Struct, CommandSpec] = {
-    spec.request: spec
-    for spec in (
+def _each_once(specs: tuple[CommandSpec, ...]) -> dict[Struct, CommandSpec]:
+    by_request = {spec.request: spec for spec in specs}
+    if len(by_request) != len(specs):
+        raise ValueError("a command stands in the catalogue twice")
+    return by_request
+
+
+COMMANDS: dict[Struct, CommandSpec] = _each_once(
+    (
         _command(catalog.PublishPackage, catalog.PackageDetail, "catalog", deadline_seconds=15),
         _command(catalog.SetListingState, catalog.PackageDetail, "catalog"),
         _command(catalog.ListPackages, catalog.PackagePage, "catalog"),
@@ -322,7 +328,7 @@ COMMANDS: dict[Struct, CommandSpec] = {
         _command(budgets.GetBudget, budgets.Budget, "billing"),
         _command(budgets.ListBudgets, budgets.BudgetList, "billing"),
     )
-}
+)
 
 SHARED_COMMANDS: dict[Struct, Struct] = {
     platform.GetHealth: platform.Health,
