@@ -11,6 +11,7 @@ from agora_contracts.catalogue import COMMANDS
 from agora_contracts.platform import GetHealth, Health
 from agora_contracts.problems import AgoraError
 from agora_contracts.usage_ingest import ReplayAllRefusedUsage, ReplayedUsage
+from agora_kit import deadlines
 from agora_kit.broker import Broker
 from agora_kit.health import HealthReport
 
@@ -119,6 +120,36 @@ async def test_nobody_answers_until_the_deadline(asker: Broker):
     assert refused.value.slug == "unavailable"
     assert refused.value.problem.retry_after_seconds is not None
     assert time.monotonic() - started >= 0.3
+
+
+async def test_what_an_answer_asks_takes_no_longer_than_its_own_asker_waits(nats_url: str, asker: Broker):
+    """
+    The deadline of a request binds what is asked while it is answered, so the reason arrives in time; once the time
+    is up, `require_time_left` stops what the asker was told would not come about.
+    """
+    billing = Broker(nats_url, "billing")
+    stopped: list[str] = []
+
+    async def balance(_: GetBalance) -> Balance:
+        try:
+            await billing.ask_shared(GetHealth(), "nobody", deadline_seconds=30)
+        except AgoraError as error:
+            try:
+                deadlines.require_time_left()
+            except AgoraError as late:
+                stopped.append(late.slug)
+            raise AgoraError("unavailable", "nobody is away") from error
+        raise AssertionError("nobody answers")
+
+    billing.answer(GetBalance, balance)
+    await billing.start()
+    try:
+        with pytest.raises(AgoraError, match="nobody is away"):
+            await asker.ask(GetBalance(account="acc_1", tenant="ten_1"), deadline_seconds=1)
+    finally:
+        await billing.stop()
+
+    assert ["unavailable"] == stopped
 
 
 async def test_unreadable_bytes_are_refused(nats_url: str, asker: Broker):

@@ -22,7 +22,7 @@ from faststream import AckPolicy
 from faststream.nats import NatsBroker, NatsMessage, NatsResponse
 from nats.aio.client import Client
 
-from agora_kit import failpoints, telemetry
+from agora_kit import deadlines, failpoints, telemetry
 from agora_kit.consumer import EventConsumer, Handler
 from agora_kit.database import UNSTORABLE, Database, is_transient, is_unstorable
 from agora_kit.durable import DurableConsumer
@@ -156,7 +156,8 @@ class Broker:
             self._in_flight += 1
             failpoints.enter(request.__name__)
             try:
-                reply = _encoder.encode(await answer(asked))
+                with deadlines.answering(message.headers):
+                    reply = _encoder.encode(await answer(asked))
                 if len(reply) > self._bytes_max:
                     # NATS would refuse it, and the caller wait for its deadline.
                     raise ValueError(f"an answer of {len(reply)} bytes does not fit into a message")
@@ -253,7 +254,7 @@ class Broker:
     # --- asking ----------------------------------------------------------------------------------
 
     async def ask(self, request: msgspec.Struct, *, deadline_seconds: float | None = None) -> Any:
-        """Send a command of the catalogue and return its reply.
+        """Send a command of the catalogue and return its reply, within what the asker of the request at hand has left.
 
         Raises:
             AgoraError: what the other side answered; `unavailable` when nobody answered and
@@ -280,14 +281,16 @@ class Broker:
                 "payload_too_large",
                 f"{type(request).__name__} has {len(payload)} bytes, too many for a message",
             )
+        left_to_asker = deadlines.seconds_left()
+        if left_to_asker is not None:
+            seconds = min(seconds, left_to_asker)
         end = time.monotonic() + seconds
         answered_late = False
         while (left := end - time.monotonic()) > 0:
             attempt = left if seconds > 3 * _ATTEMPT_SECONDS + 1 else min(left, _ATTEMPT_SECONDS)
             try:
-                message = await self.client.request(
-                    subject, payload, timeout=attempt, headers=telemetry.trace_headers()
-                )
+                headers = {deadlines.HEADER: f"{left:.3f}", **(telemetry.trace_headers() or {})}
+                message = await self.client.request(subject, payload, timeout=attempt, headers=headers)
             except nats.errors.NoRespondersError:
                 await asyncio.sleep(min(_NOBODY_PAUSE_SECONDS, max(end - time.monotonic(), 0)))
                 continue

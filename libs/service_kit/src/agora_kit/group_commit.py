@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from agora_contracts.problems import AgoraError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from agora_kit import deadlines
 from agora_kit.database import Database, is_transient
 
 type Write[Item, Result] = Callable[
@@ -60,7 +61,7 @@ class GroupCommit[Item, Result]:
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         if self._writer is None:
-            self._writer = asyncio.create_task(self._drain())
+            self._writer = asyncio.create_task(self._drain(), context=deadlines.detached())
         return await future
 
     async def _drain(self) -> None:

@@ -13,6 +13,7 @@ from agora_contracts.envelope import Envelope, utc_now
 from agora_contracts.ids import derived
 from agora_contracts.prices import PriceChangeScheduled
 from agora_contracts.problems import AgoraError
+from agora_kit import deadlines
 from agora_kit.database import Database
 from agora_kit.outbox import Event, emit
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -111,7 +112,9 @@ class Prices:
         # A thousand callers at once wait for one reading, instead of reading a thousand times.
         reading = self._reading.get(package)
         if reading is None:
-            reading = self._reading[package] = asyncio.create_task(self._read_book(package))
+            reading = self._reading[package] = asyncio.create_task(
+                self._read_book(package), context=deadlines.detached()
+            )
             reading.add_done_callback(lambda done: self._has_read(package, done))
         return await asyncio.shield(reading)
 

@@ -14,6 +14,7 @@ from agora_contracts.billing import Hold, PlaceHold, QuoteRun
 from agora_contracts.envelope import utc_now
 from agora_contracts.execution import EstimateRun, Run, RunEstimate, StartRun
 from agora_contracts.problems import AgoraError, FieldError
+from agora_kit import deadlines
 from agora_kit.broker import Broker
 from agora_kit.database import Database
 
@@ -69,6 +70,8 @@ class Admission:
         target = await self._target(command)
         weights = await self._check_input(target, command.tenant, command.input)
         hold = await self._hold(command, target, weights)
+        # A run that its customer was told could not be had must not come about behind their back.
+        deadlines.require_time_left()
         run = await self._recorder.accept(_new_run(command, target, hold))
         if run.status == "accepted":
             await self._starter.start(_task(command, target))
