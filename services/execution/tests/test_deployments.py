@@ -20,7 +20,7 @@ from agora_contracts.execution import (
 from agora_contracts.problems import AgoraError
 from agora_execution.deployments.activities import DeploymentActivities
 from agora_execution.deployments.artifacts import Artifacts
-from agora_execution.deployments.workflows import PrepareTask
+from agora_execution.deployments.workflows import PrepareTask, prepare_workflow_id
 from temporalio.testing import ActivityEnvironment
 
 from .asking import ACCOUNT, OTHER_TENANT, TENANT, new_id
@@ -250,6 +250,8 @@ async def test_a_preparation_that_was_never_started_is_started_by_the_sweep(
     command = hire({"word": "found again"})
     await probe_platform.ask(command)
     await until_status(probe_platform, command.deployment_id, "active")
+    # Its workflow closes a moment after it has put the deployment into use; until then there is nothing to begin again.
+    await probe_platform.closed(prepare_workflow_id(command.deployment_id, 1))
     await probe_platform.execute(
         "UPDATE deployments SET status = 'pending', prepared_revision = 0, checked_at = now() - interval '1 day'"
     )
