@@ -1,5 +1,6 @@
 """Alembic's environment: the metadata of every store of execution."""
 
+import agora_execution.approvals.store
 import agora_execution.deployments.store
 import agora_execution.files.store
 import agora_execution.models.store

@@ -50,19 +50,28 @@ MODEL_COST_METER = "model.cost"
 
 
 class Permissions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What an agent may touch; anything not granted is refused at run time."""
+    """What an agent may touch; anything not granted is refused at run time.
+
+    `agents` are the packages that it may call, or `"*"` for any.
+    """
 
     files: bool = False
     knowledge: bool = False
     models: bool = False
     network: list[str] = []
+    agents: list[str] = []
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Bounds of one run: seconds from start to end, and the most that model calls may cost (USD)."""
+    """Bounds of one run: seconds from start to end, and the most that model calls may cost (USD).
+
+    When models would cost more, the run waits until somebody lets it spend more (`over_budget = "pause"`), or goes on
+    without a model (`"baseline"`), as an agent may that has other means.
+    """
 
     timeout_seconds: Annotated[int, Meta(ge=1, le=86_400)] = 300
     model_cost: Decimal = Decimal(0)
+    over_budget: Literal["pause", "baseline"] = "pause"
 
     def __post_init__(self) -> None:
         check_range("model_cost", self.model_cost, most=1000)

@@ -9,6 +9,7 @@ import re
 import msgspec
 
 from agora_contracts import (
+    approvals,
     billing,
     budgets,
     catalog,
@@ -24,6 +25,7 @@ from agora_contracts import (
     reconciliation,
     refunds,
     rentals,
+    steering,
     usage_ingest,
 )
 from agora_contracts.subjects import (
@@ -126,6 +128,22 @@ EVENTS: dict[Struct, EventSpec] = {
         _event(
             execution.RunFinished, "execution.run.finished", "execution", ("metering", "gateway"), RUNS_STREAM
         ),
+        _event(
+            approvals.ApprovalRequested,
+            "execution.approval.requested",
+            "execution",
+            ("gateway", "integrators"),
+            RUNS_STREAM,
+        ),
+        _event(
+            approvals.ApprovalDecided,
+            "execution.approval.decided",
+            "execution",
+            ("gateway", "integrators"),
+            RUNS_STREAM,
+        ),
+        _event(steering.RunWaiting, "execution.run.waiting", "execution", ("gateway",), RUNS_STREAM),
+        _event(steering.RunResumed, "execution.run.resumed", "execution", ("gateway",), RUNS_STREAM),
         _event(execution.RunCharged, "execution.run.charged", "execution", ("gateway",), RUNS_STREAM),
         _event(
             execution.DeploymentStarted,
@@ -250,6 +268,13 @@ COMMANDS: dict[Struct, CommandSpec] = _each_once(
         _command(execution.StartRun, execution.Run, "execution", deadline_seconds=15),
         _command(execution.GetRun, execution.Run, "execution", deadline_seconds=65),
         _command(execution.ListRuns, execution.RunPage, "execution"),
+        _command(steering.PauseRun, execution.Run, "execution", deadline_seconds=10),
+        _command(steering.ResumeRun, execution.Run, "execution", deadline_seconds=10),
+        _command(steering.ListChildren, steering.ChildPage, "execution"),
+        _command(approvals.GetApproval, approvals.Approval, "execution"),
+        _command(approvals.ListApprovals, approvals.ApprovalPage, "execution"),
+        _command(approvals.DecideApproval, approvals.Approval, "execution", deadline_seconds=15),
+        _command(approvals.ListApprovalTrail, approvals.ApprovalTrail, "execution"),
         _command(execution.CancelRun, execution.Run, "execution", deadline_seconds=10),
         _command(execution.ListSteps, execution.StepList, "execution"),
         _command(execution.ListRunEvents, execution.RunEventList, "execution"),
@@ -308,9 +333,9 @@ COMMANDS: dict[Struct, CommandSpec] = _each_once(
         _command(billing.TopUp, billing.Balance, "billing"),
         _command(billing.GetBalance, billing.Balance, "billing"),
         _command(billing.QuoteRun, billing.Quote, "billing", ("execution",)),
-        _command(billing.PlaceHold, billing.Hold, "billing", ("execution",)),
+        _command(billing.PlaceHold, billing.Hold, "billing", ("execution", "worker")),
         _command(billing.ConfirmHold, billing.Hold, "billing", ("worker",)),
-        _command(billing.IncreaseHold, billing.Hold, "billing", ("worker",)),
+        _command(billing.IncreaseHold, billing.Hold, "billing", ("worker", "execution")),
         _command(billing.GetStatement, billing.Statement, "billing"),
         _command(billing.GetReceipt, billing.Receipt, "billing"),
         _command(billing.ListOpenHolds, billing.OpenHolds, "billing"),

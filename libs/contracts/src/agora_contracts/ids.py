@@ -23,9 +23,10 @@ PREFIXES = {
     "bud",
     "promo",
     "per",
+    "apr",
 }
 """Run, deployment, account, event, file, tenant, API key, price version, ledger posting, refused
-usage, export, budget, promotional grant, period of usage."""
+usage, export, budget, promotional grant, period of usage, approval."""
 
 
 def derived(prefix: str, *parts: str) -> str:

@@ -30,18 +30,23 @@ from agora.ports import (
 )
 from agora.schemas import Config, FileRef, Input, Output
 from agora.steps import StepDefinition, step
+from agora.suspension import AgentCall, CallResult, Decision
+from agora.tools import Tool, tool
 
 if TYPE_CHECKING:
     from agora.client import ApiError, Client
 
 __all__ = [
     "Agent",
+    "AgentCall",
     "AgentDefinitionError",
     "AgoraError",
     "ApiError",
+    "CallResult",
     "Client",
     "Config",
     "Context",
+    "Decision",
     "FileInfo",
     "FileRef",
     "Files",
@@ -62,8 +67,10 @@ __all__ = [
     "Retryable",
     "RunFailed",
     "StepDefinition",
+    "Tool",
     "Usage",
     "step",
+    "tool",
 ]
 
 

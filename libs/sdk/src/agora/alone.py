@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from agora import graph_runner, prepared, state_codec
+from agora import answering, graph_runner, loading, prepared, state_codec
 from agora.agent import Agent
+from agora.answering import Answers
 from agora.context import Context, HealthContext, PrepareContext, Progress, Usage
 from agora.errors import AgentDefinitionError, InputRejected, PermissionNotGranted, Retryable, RunFailed
 from agora.file_refs import file_refs
@@ -27,6 +28,7 @@ from agora.ports import Models
 from agora.retries import POLICIES
 from agora.schemas import Input, Output
 from agora.steps import StepDefinition
+from agora.suspension import AgentCall, Answer, Suspended, suspended_in
 
 log = logging.getLogger("agora.alone")
 
@@ -80,10 +82,13 @@ class Deployment:
         subfolder: str = "",
         models: Models | None = None,
         on_progress: OnProgress | None = None,
+        answers: Answers | None = None,
+        path: tuple[str, ...] = (),
     ) -> AloneResult:
         """Run one input, typed or of plain JSON types.
 
-        Its FileRefs start from `base`; files that it delivers go to `subfolder` in `out`.
+        Its FileRefs start from `base`; files that it delivers go to `subfolder` in `out`. `answers` decides what a
+        step asks people for; without it nobody is there. `path` names the agents that called this one.
 
         Raises:
             RunFailed: the input was rejected, a step failed for good, or the run took too long.
@@ -97,7 +102,16 @@ class Deployment:
             files = LocalFiles(base, out, subfolder=subfolder, known=known)
             for ref in refs:
                 files.path(ref)
-            one = _Run(deployment=self, files=files, models=models or NoModels(), on_progress=on_progress)
+            one = _Run(
+                deployment=self,
+                files=files,
+                models=models or NoModels(),
+                on_progress=on_progress,
+                answers=answers,
+                base=base,
+                out=out,
+                path=(*path, self.agent.id),
+            )
             async with asyncio.timeout(limits.timeout_seconds):
                 output = await one.execute(typed)
         except InputRejected as error:
@@ -156,6 +170,8 @@ async def run(
     models: Models | None = None,
     cache: Path | None = None,
     sleep: Sleep = asyncio.sleep,
+    answers: Answers | None = None,
+    path: tuple[str, ...] = (),
 ) -> AloneResult:
     """Prepare (or find prepared) and run one input.
 
@@ -168,13 +184,15 @@ async def run(
         models: What answers model calls; none by default, so that tests are the same everywhere.
         cache: Where prepared artifacts are kept; `default_cache()` by default.
         sleep: How to wait between attempts; a test may pass one that does not.
+        answers: What people answer to what steps ask; nobody is there by default.
+        path: The agents that called this one, outermost first.
 
     Raises:
         RunFailed: the config or input was rejected, a step failed for good, or the run took too long.
         AgentDefinitionError: the agent broke a rule of the SDK while it ran.
     """
     deployment = await deploy(agent, config, base=base, cache=cache, sleep=sleep)
-    return await deployment.run(input, base=base, out=out, models=models)
+    return await deployment.run(input, base=base, out=out, models=models, answers=answers, path=path)
 
 
 def default_cache() -> Path:
@@ -192,6 +210,10 @@ class _Run:
     files: LocalFiles
     models: Models
     on_progress: OnProgress | None
+    answers: Answers | None
+    base: Path
+    out: Path
+    path: tuple[str, ...]
     id: str = field(default_factory=lambda: f"run_{uuid.uuid4().hex}")
     steps: list[StepTaken] = field(default_factory=list)
 
@@ -203,9 +225,13 @@ class _Run:
         definition = self.deployment.agent.nodes[call.node]
         policy = POLICIES[definition.retry]
         attempt = 1
+        given: list[Answer] = []
         while True:
             try:
-                return await self._attempt(call, definition, state, attempt)
+                return await self._attempt(call, definition, state, attempt, given)
+            except Suspended as suspended:
+                given.append(await answering.answer(suspended.request, self._run_agent, self.answers))
+                continue
             except (InputRejected, AgentDefinitionError, PermissionNotGranted):
                 raise
             except Exception as error:
@@ -216,15 +242,46 @@ class _Run:
                 await self.deployment.sleep(policy.delay_seconds(attempt) if asked is None else asked)
             attempt += 1
 
+    async def _run_agent(self, call: AgentCall) -> Any:
+        package = call.package
+        agent = None if package is None else loading.installed(package)
+        if agent is None:
+            raise RunFailed("not_found", f"No agent {package or call.deployment!r} is installed here.")
+        if agent.id in self.path:
+            raise RunFailed(
+                "cyclic_call", f"Agents call each other in a circle: {' > '.join(self.path)} > {agent.id}"
+            )
+        if len(self.path) > answering.DEPTH_MAX:
+            raise RunFailed("call_too_deep", f"Agents may call each other {answering.DEPTH_MAX} deep.")
+        done = await run(
+            agent,
+            call.input,
+            base=self.base,
+            out=self.out,
+            models=self.models,
+            sleep=self.deployment.sleep,
+            answers=self.answers,
+            path=self.path,
+        )
+        return done.output
+
     async def _attempt(
-        self, call: NodeCall, definition: StepDefinition, state: Any, attempt: int
+        self, call: NodeCall, definition: StepDefinition, state: Any, attempt: int, given: list[Answer]
     ) -> dict[str, Any]:
         agent = self.deployment.agent
         # Each attempt gets a state of its own, as on the platform: what a lost one changed in place is lost.
         own = state_codec.decode_state(cast(Any, definition.state_type), state_codec.encode(state))
         context = self._context(call, definition, attempt)
-        async with asyncio.timeout(definition.timeout_seconds):
-            returned = await definition.function(own, context)
+        context.answers = given
+        context.callable_agents = agent.manifest.permissions.agents
+        try:
+            async with asyncio.timeout(definition.timeout_seconds):
+                returned = await definition.function(own, context)
+        except BaseExceptionGroup as error:
+            # Out of a task group it comes wrapped.
+            if (suspended := suspended_in(error)) is not None:
+                raise suspended from error
+            raise
         what = f"The step {call.node!r}"
         update = state_codec.decode_update(agent.state_type, state_codec.encode(returned, what), what)
         self.steps.append(

@@ -1,13 +1,34 @@
 """What a step gets beside the state: who it is, what it may reach, and where it reports."""
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import Any, Literal
 
 import msgspec
 
+from agora.errors import AgentDefinitionError, InputRejected, PermissionNotGranted
 from agora.ports import Files, Knowledge, Models
+from agora.suspension import (
+    ANSWERS,
+    CALLS_MAX,
+    TIMEOUT_SECONDS_MAX,
+    WEEK_SECONDS,
+    AgentCall,
+    Answer,
+    ApprovalRequest,
+    CallRequest,
+    CallResult,
+    CallsEnded,
+    Decider,
+    Decision,
+    InputGiven,
+    InputRequest,
+    Request,
+    Suspended,
+)
+from agora.tools import Tool
 
 QUANTITY_MAX = Decimal(10) ** 15
 QUANTITY_PLACES_MAX = 9
@@ -28,7 +49,23 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     fraction: float | None = None
 
 
+class ToolUse(msgspec.Struct, frozen=True, kw_only=True):
+    """A tool that begins (`result` and `error` are None) or ended; `call` is the same in both. Live, and not kept."""
+
+    call: int
+    tool: str
+    title: str
+    arguments: dict[str, Any]
+    result: Any = None
+    error: str | None = None
+    ended: bool = False
+
+
 def _ignore_progress(progress: Progress) -> None:
+    """Nobody watches."""
+
+
+def _ignore_tools(use: ToolUse) -> None:
     """Nobody watches."""
 
 
@@ -38,7 +75,8 @@ class Context:
 
     `step_id` is the same for every attempt; `attempt` counts from 1. `prepared` is what the agent's `load`
     made, shared by all runs of a process: read it only. `recorded` is the usage of this attempt; it counts
-    only if the attempt succeeds.
+    only if the attempt succeeds. `answers` are those to what the step asked for when it was called before;
+    `callable_agents` which packages the manifest lets it call.
     """
 
     run_id: str
@@ -50,7 +88,12 @@ class Context:
     knowledge: Knowledge
     models: Models
     on_progress: Callable[[Progress], None] = _ignore_progress
+    on_tool: Callable[[ToolUse], None] = _ignore_tools
     recorded: list[Usage] = field(default_factory=list)
+    answers: Sequence[Answer] = ()
+    callable_agents: Sequence[str] = ()
+    _asked: Iterator[int] = field(default_factory=itertools.count)
+    _used: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     @property
     def mode(self) -> Literal["baseline", "assisted"]:
@@ -75,6 +118,152 @@ class Context:
         """Tell whoever watches how far this step is. Live only; it never fails the step."""
         bounded = None if fraction is None else min(max(float(fraction), 0.0), 1.0)
         self.on_progress(Progress(message=message, fraction=bounded))
+
+    # --- what may take days (see agora.suspension) -----------------------------------------------
+
+    async def approve(
+        self,
+        action: str,
+        *,
+        arguments: dict[str, Any] | None = None,
+        reason: str = "",
+        decider: Decider = "customer",
+        timeout_seconds: int = WEEK_SECONDS,
+        on_deadline: Literal["reject", "approve"] = "reject",
+    ) -> Decision:
+        """Let a person decide on something before it is done. The step is called again with the decision.
+
+        Raises:
+            AgentDefinitionError: an empty action, or a deadline beyond thirty days.
+        """
+        if not action.strip():
+            raise AgentDefinitionError("An approval needs to say what is to be approved.")
+        request = ApprovalRequest(
+            action=action,
+            arguments=arguments or {},
+            reason=reason,
+            decider=decider,
+            timeout_seconds=_deadline(timeout_seconds),
+            on_deadline=on_deadline,
+        )
+        decision: Decision = self._answer_to(request)
+        return decision
+
+    async def ask[Wanted](
+        self,
+        question: str,
+        wanted: type[Wanted],
+        *,
+        decider: Decider = "customer",
+        timeout_seconds: int = WEEK_SECONDS,
+    ) -> Wanted:
+        """Ask a person for something of the given type. The step is called again with the answer.
+
+        Raises:
+            InputRejected: nobody answered in time (`input_missing`).
+        """
+        request = InputRequest(
+            question=question,
+            schema=msgspec.json.schema(wanted),
+            decider=decider,
+            timeout_seconds=_deadline(timeout_seconds),
+        )
+        given: InputGiven = self._answer_to(request)
+        if not given.given:
+            raise InputRejected("input_missing", f"Nobody answered in time: {question}")
+        return msgspec.convert(given.value, wanted, strict=False)
+
+    async def call(
+        self,
+        package: str | None = None,
+        input: Any = None,
+        *,
+        deployment: str | None = None,
+        max_cost: Any = None,
+        title: str = "",
+    ) -> CallResult:
+        """Let another agent work, as a run of its own inside this run's hold; see `call_all`."""
+        call = AgentCall(
+            package=package,
+            deployment=deployment,
+            input=msgspec.to_builtins(input if input is not None else {}, str_keys=True),
+            max_cost=max_cost,
+            title=title,
+        )
+        return (await self.call_all([call]))[0]
+
+    async def call_all(self, calls: Sequence[AgentCall], *, concurrency: int = 10) -> list[CallResult]:
+        """Let other agents work, at most `concurrency` at a time; the results in the order of the calls.
+
+        A call that fails or is refused is a result like any other: what to do about it is the caller's to decide.
+
+        Raises:
+            PermissionNotGranted: the manifest does not ask for a package that is called.
+            AgentDefinitionError: more calls than a step may make, or one that names no agent.
+        """
+        if not calls:
+            return []
+        if len(calls) > CALLS_MAX:
+            raise AgentDefinitionError(f"A step may call at most {CALLS_MAX} agents, not {len(calls)}.")
+        for one in calls:
+            self._require_callable(one)
+        ended: CallsEnded = self._answer_to(CallRequest(calls=list(calls), concurrency=max(1, concurrency)))
+        if len(ended.results) != len(calls):
+            raise AgentDefinitionError("A step that is called again must make the same calls again.")
+        return ended.results
+
+    async def use(self, tool: Tool, **arguments: Any) -> Any:
+        """Use a tool: whoever watches sees it begin and end, and where its policy says so a person decides first.
+
+        Raises:
+            InputRejected: the use was not approved (`tool_rejected`).
+        """
+        if tool.approval == "always":
+            decision = await self.approve(tool.title, arguments=arguments, decider=tool.decider)
+            if not decision.approved:
+                raise InputRejected(
+                    "tool_rejected", f"Not approved: {tool.title}. {decision.comment}".strip()
+                )
+            arguments = decision.arguments
+        use = ToolUse(call=next(self._used), tool=tool.name, title=tool.title, arguments=arguments)
+        self.on_tool(use)
+        try:
+            result = await tool.function(**arguments)
+        except Exception as error:
+            self.on_tool(msgspec.structs.replace(use, ended=True, error=f"{type(error).__name__}: {error}"))
+            raise
+        self.on_tool(msgspec.structs.replace(use, ended=True, result=result))
+        return result
+
+    def _answer_to(self, request: Request) -> Any:
+        number = next(self._asked)
+        if number >= len(self.answers):
+            raise Suspended(request, number)
+        answer = self.answers[number]
+        if not isinstance(answer, ANSWERS[type(request)]):
+            raise AgentDefinitionError(
+                "A step that is called again must ask for the same things in the same order."
+            )
+        return answer
+
+    def _require_callable(self, call: AgentCall) -> None:
+        if (call.package is None) == (call.deployment is None):
+            raise AgentDefinitionError("A call names exactly one of package and deployment.")
+        # Which package a deployment is of, the platform looks up and checks.
+        allowed = "*" in self.callable_agents or call.package in self.callable_agents
+        if not self.callable_agents or (call.package is not None and not allowed):
+            raise PermissionNotGranted(
+                f"The agent's manifest does not ask to call {call.package or 'other agents'}: "
+                "name it in `agents = [...]` under [permissions]."
+            )
+
+
+def _deadline(seconds: int) -> int:
+    if not 1 <= seconds <= TIMEOUT_SECONDS_MAX:
+        raise AgentDefinitionError(
+            f"A person has from 1 second to 30 days ({TIMEOUT_SECONDS_MAX} seconds), not {seconds} seconds."
+        )
+    return seconds
 
 
 @dataclass(slots=True, kw_only=True)

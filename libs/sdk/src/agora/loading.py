@@ -4,6 +4,7 @@ import importlib
 import sys
 import tomllib
 import traceback
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,17 @@ def load_agent(folder: Path) -> Agent:
         if source.is_dir() and str(source.resolve()) not in sys.path:
             sys.path.insert(0, str(source.resolve()))
     return _resolve(next(iter(entries.values())), str(project))
+
+
+def installed(package: str) -> Agent | None:
+    """The installed agent of a package; None when there is none.
+
+    Raises:
+        AgentDefinitionError: it cannot be imported, or it breaks a rule of the SDK.
+    """
+    for entry in entry_points(group=ENTRY_POINT_GROUP, name=package):
+        return _resolve(entry.value, f"the installed package {package}")
+    return None
 
 
 def _resolve(target: str, where: str) -> Agent:

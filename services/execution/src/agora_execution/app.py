@@ -6,6 +6,8 @@ from agora_kit.settings import load_settings
 from temporalio.client import Client
 
 from agora_execution import temporal
+from agora_execution.approvals import handlers as approval_handlers
+from agora_execution.approvals.service import Approvals
 from agora_execution.deployments import handlers as deployment_handlers
 from agora_execution.deployments.service import Deployments
 from agora_execution.files import handlers as file_handlers
@@ -21,6 +23,7 @@ from agora_execution.runs.admission import Admission
 from agora_execution.runs.recording import Recorder
 from agora_execution.runs.service import Runs
 from agora_execution.runs.starting import Starter
+from agora_execution.runs.steering import Steering
 from agora_execution.runs.sweeps import RunSweep
 from agora_execution.settings import ExecutionSettings
 
@@ -67,7 +70,8 @@ def wire(service: Service, settings: ExecutionSettings, client: Client) -> None:
     package_handlers.register(service, packages)
     deployment_handlers.register(service, deployments)
     file_handlers.register(service, files)
-    run_handlers.register(service, admission, Runs(database, starter))
+    run_handlers.register(service, admission, Runs(database, starter), Steering(database, starter))
+    approval_handlers.register(service, Approvals(database, broker, starter))
     reconciliation_handlers.register(service)
     health_handlers.register(service, PackageHealths(database, packages, client, settings.task_queue))
 

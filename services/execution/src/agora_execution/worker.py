@@ -18,16 +18,23 @@ from temporalio.client import Client
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from agora_execution import agents, temporal
+from agora_execution.approvals.activities import ApprovalActivities
+from agora_execution.approvals.service import Approvals
 from agora_execution.deployments.activities import DeploymentActivities
 from agora_execution.deployments.artifacts import Artifacts
+from agora_execution.deployments.service import Deployments
 from agora_execution.deployments.workflows import PrepareDeployment
 from agora_execution.files.service import Files
 from agora_execution.health.activities import HealthActivities
 from agora_execution.health.workflows import CheckPackageHealth
 from agora_execution.models.service import ModelCalls
+from agora_execution.packages.service import Packages
 from agora_execution.runs.activities import RunActivities
+from agora_execution.runs.admission import Admission
+from agora_execution.runs.children import ChildActivities
 from agora_execution.runs.ports import StepPorts
 from agora_execution.runs.recording import Recorder
+from agora_execution.runs.starting import Starter
 from agora_execution.runs.workflows import AgentRun
 from agora_execution.settings import ExecutionSettings
 
@@ -39,7 +46,7 @@ _GRACE_SHARE = 0.8
 """How much of its time to drain a worker leaves to what runs, before it cancels that."""
 
 
-def activities(service: Service, settings: ExecutionSettings) -> list[Any]:
+def activities(service: Service, settings: ExecutionSettings, client: Client) -> list[Any]:
     """Every activity of this worker, on the service's connections."""
     database, broker = service.database, service.broker
     objects = FolderObjects(settings.objects_folder)
@@ -51,9 +58,24 @@ def activities(service: Service, settings: ExecutionSettings) -> list[Any]:
     )
     settings.artifacts_folder.mkdir(parents=True, exist_ok=True)
     artifacts = Artifacts(settings.artifacts_folder, objects, files, broker)
-    ports = StepPorts(database, broker, objects, files, artifacts, ModelCalls(database))
+    model_calls = ModelCalls(database)
+    ports = StepPorts(database, broker, objects, files, artifacts, model_calls)
+    recorder = Recorder(database)
+    packages = Packages(database)
+    admission = Admission(
+        database,
+        broker,
+        recorder,
+        packages,
+        Deployments(database, broker, packages, files, client, settings.task_queue),
+        files,
+        Starter(client, database, settings.task_queue),
+        models_configured=model_calls.configured,
+    )
     return [
-        *RunActivities(Recorder(database), broker, ports).all,
+        *RunActivities(recorder, broker, ports).all,
+        *ApprovalActivities(database, Approvals(database, broker)).all,
+        *ChildActivities(database, admission, recorder).all,
         *DeploymentActivities(database, artifacts).all,
         *HealthActivities(broker).all,
     ]
@@ -65,7 +87,7 @@ def build_worker(client: Client, service: Service, settings: ExecutionSettings) 
         client,
         task_queue=settings.task_queue,
         workflows=WORKFLOWS,
-        activities=activities(service, settings),
+        activities=activities(service, settings, client),
         workflow_runner=UnsandboxedWorkflowRunner(),
         max_concurrent_workflow_tasks=settings.worker_slots,
         max_concurrent_local_activities=settings.worker_slots,

@@ -9,6 +9,7 @@ from litestar import Litestar, Request, Router
 from litestar.di import Provide
 
 from agora_gateway.account import routes as account
+from agora_gateway.approvals import routes as approvals
 from agora_gateway.budgets import routes as budgets
 from agora_gateway.deployments import routes as deployments
 from agora_gateway.docs import routes as docs
@@ -58,6 +59,7 @@ def create_api(
             packages.router,
             deployments.router,
             runs.router,
+            approvals.router,
             files_routes.router,
             usage.router,
             report_routes.router,

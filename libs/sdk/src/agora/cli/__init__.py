@@ -11,7 +11,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import typer
 
-from agora.cli import author, budgets, customer, ledger, usage
+from agora.cli import approvals, author, budgets, customer, ledger, usage
 
 app = typer.Typer(
     name="agora",
@@ -36,6 +36,9 @@ app.command("ledger")(ledger.ledger)
 app.command("verify-ledger")(ledger.verify_ledger)
 app.add_typer(usage.app, name="usage")
 app.add_typer(budgets.app, name="budgets")
+app.add_typer(approvals.app, name="approvals")
+app.command("pause")(customer.pause)
+app.command("resume")(customer.resume)
 
 
 def main() -> None:

@@ -141,6 +141,33 @@ def runs(
     )
 
 
+def pause(
+    run: Annotated[str, typer.Argument(help="A run's id.")],
+    url: Url = None,
+    key: Key = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let a run rest after the step at hand."""
+    _show_state(call(url, key, lambda client: client.runs.pause(run)), as_json)
+
+
+def resume(
+    run: Annotated[str, typer.Argument(help="A run's id.")],
+    url: Url = None,
+    key: Key = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let a paused run go on."""
+    _show_state(call(url, key, lambda client: client.runs.resume(run)), as_json)
+
+
+def _show_state(state: RunState, as_json: bool) -> None:
+    if as_json:
+        show.json_value(state)
+    else:
+        show.out.print(f"{state.id} {state.status}")
+
+
 def receipt(
     run: Annotated[str, typer.Argument(help="A run's id.")],
     url: Url = None,

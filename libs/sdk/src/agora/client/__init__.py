@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import httpx
 
+from agora.client.approvals import Approvals
 from agora.client.budgets import Budgets
 from agora.client.errors import ApiError, ConnectionFailed
 from agora.client.resources import Account, ApiKeys, Deployments, Files, Operator, Packages, new_key
@@ -57,6 +58,7 @@ class Client:
         self.files = Files(self._transport)
         self.account = Account(self._transport)
         self.budgets = Budgets(self._transport)
+        self.approvals = Approvals(self._transport)
         self.usage = Usage(self._transport, self.files)
         self.api_keys = ApiKeys(self._transport)
         self.operator = Operator(self._transport)

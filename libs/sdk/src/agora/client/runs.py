@@ -79,6 +79,16 @@ class Run:
         self.state = await self._runs.cancel(self.id)
         return self.state
 
+    async def pause(self) -> RunState:
+        """Let the run rest after the step at hand."""
+        self.state = await self._runs.pause(self.id)
+        return self.state
+
+    async def resume(self) -> RunState:
+        """Let a paused run go on."""
+        self.state = await self._runs.resume(self.id)
+        return self.state
+
 
 class Runs:
     """`client.runs`."""
@@ -127,6 +137,22 @@ class Runs:
             ApiError: `run_ended`, it has ended already.
         """
         return await self._transport.call(RunState, "POST", f"/runs/{segment(run)}/cancel")
+
+    async def pause(self, run: str) -> RunState:
+        """Let a run, and those that it called, rest after the step at hand.
+
+        Raises:
+            ApiError: `run_ended`, it has ended already.
+        """
+        return await self._transport.call(RunState, "POST", f"/runs/{segment(run)}/pause")
+
+    async def resume(self, run: str) -> RunState:
+        """Let a paused run go on.
+
+        Raises:
+            ApiError: `run_ended`, it has ended already.
+        """
+        return await self._transport.call(RunState, "POST", f"/runs/{segment(run)}/resume")
 
     async def wait(self, run: str, timeout_seconds: float | None = None) -> RunState:
         """Wait until a run has ended and is charged; see `Run.wait`."""

@@ -6,21 +6,32 @@ from decimal import Decimal
 import msgspec
 from agora import Context, Message, ModelReply
 from agora.ports import Capability
+from agora.suspension import BudgetRequest, Suspended
 from agora_contracts.catalog import MODEL_COST_METER
 from agora_contracts.money import MICRO
 
-from agora_execution.models.service import ModelCalls
+from agora_execution.models.service import ModelCalls, OverBudget
 
 
 class RunModels:
     """Models for one attempt at one step."""
 
-    def __init__(self, calls: ModelCalls, run: str, tenant: str, step: str, attempt: int) -> None:
+    def __init__(
+        self,
+        calls: ModelCalls,
+        run: str,
+        tenant: str,
+        step: str,
+        attempt: int,
+        *,
+        may_wait: bool = False,
+    ) -> None:
         self._calls = calls
         self._run = run
         self._tenant = tenant
         self._step = step
         self._attempt = attempt
+        self._may_wait = may_wait
         self._context: Context | None = None
 
     def report_to(self, context: Context) -> None:
@@ -40,17 +51,27 @@ class RunModels:
         max_tokens: int,
         schema: type[msgspec.Struct] | None = None,
     ) -> ModelReply:
-        """Ask a model within the run's hold; see `agora.ports.Models.chat`."""
-        reply = await self._calls.chat(
-            messages,
-            run=self._run,
-            tenant=self._tenant,
-            step=self._step,
-            attempt=self._attempt,
-            capability=capability,
-            max_tokens=max_tokens,
-            schema=schema,
-        )
+        """Ask a model within the run's hold; see `agora.ports.Models.chat`.
+
+        Raises:
+            Suspended: the hold has no room for it, and the run may wait for more.
+        """
+        try:
+            reply = await self._calls.chat(
+                messages,
+                run=self._run,
+                tenant=self._tenant,
+                step=self._step,
+                attempt=self._attempt,
+                capability=capability,
+                max_tokens=max_tokens,
+                schema=schema,
+            )
+        except OverBudget as over:
+            if not self._may_wait or not over.limit:
+                raise
+            # Each raise changes the limit, so every time that it is reached is a request of its own.
+            raise Suspended(BudgetRequest(amount=over.short, reason=str(over)), over.limit) from over
         if self._context is not None and reply.cost is not None:
             reconciled = "yes" if reply.reconciled else "no"
             cost = Decimal(reply.cost.amount) / MICRO

@@ -23,6 +23,15 @@ log = structlog.get_logger()
 TIMEOUT_SECONDS = 60.0
 
 
+class OverBudget(ModelUnavailable):
+    """What is set aside for the run's models (`limit`, micro-units) lacks `short` for the worst case of a call."""
+
+    def __init__(self, limit: int, short: int) -> None:
+        super().__init__("What is set aside for models does not cover the worst case of this call any more.")
+        self.limit = limit
+        self.short = short
+
+
 class ModelCalls:
     """Asks vendors on behalf of runs, with the platform's keys."""
 
@@ -53,7 +62,8 @@ class ModelCalls:
         """Ask a model once, within what the run's hold has left for models.
 
         Raises:
-            ModelUnavailable: no key, no price for the model, no money left in the hold, or no usable answer.
+            OverBudget: no money left in the hold.
+            ModelUnavailable: no key, no price for the model, or no usable answer.
                 What the vendor may have charged is kept either way.
         """
         model = choose(capability, self._environment)
@@ -74,9 +84,9 @@ class ModelCalls:
                 amount=worst.amount,
             )
         if not reserved:
-            raise ModelUnavailable(
-                "What is set aside for models does not cover the worst case of this call any more."
-            )
+            async with self._database.system() as connection:
+                limit, left = await store.room(connection, run)
+            raise OverBudget(limit, max(worst.amount - left, worst.amount))
         try:
             reply = await asking.ask(
                 model,

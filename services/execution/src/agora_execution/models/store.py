@@ -67,6 +67,27 @@ async def reserve(
     return True
 
 
+async def room(connection: AsyncConnection, run: str) -> tuple[int, int]:
+    """What a run's models may cost in all, and what is left of it (micro-units)."""
+    row = (
+        await connection.execute(
+            text(
+                "SELECT model_cost, model_cost - model_spent - model_reserved AS left FROM runs WHERE id = :run"
+            ),
+            {"run": run},
+        )
+    ).one()
+    return row.model_cost, row.left
+
+
+async def raise_limit(connection: AsyncConnection, run: str, by: int) -> None:
+    """Let a run's models cost so many micro-units more: its hold was increased."""
+    await connection.execute(
+        text("UPDATE runs SET model_cost = model_cost + :by WHERE id = :run"),
+        {"run": run, "by": by},
+    )
+
+
 async def settle(
     connection: AsyncConnection,
     call: str,

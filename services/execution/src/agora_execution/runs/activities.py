@@ -22,6 +22,7 @@ from agora import (
 from agora.errors import AgentDefinitionError
 from agora.retries import POLICIES
 from agora.steps import StepDefinition
+from agora.suspension import Suspended, suspended_in
 from agora_contracts.billing import ConfirmHold
 from agora_contracts.envelope import utc_now
 from agora_contracts.execution import RunError, RunProgress
@@ -48,14 +49,8 @@ from agora_execution.runs.model import (
 from agora_execution.runs.opening import FirstStep, fresh_run
 from agora_execution.runs.ports import StepPorts
 from agora_execution.runs.recording import Recorder
-from agora_execution.runs.workflows import (
-    Opening,
-    RunEnding,
-    RunTask,
-    StepTask,
-    agent_error,
-    require_size,
-)
+from agora_execution.runs.tasks import Asked, Opening, RunEnding, RunTask, StepReturn, StepTask
+from agora_execution.runs.workflows import agent_error, require_size
 
 log = structlog.get_logger()
 
@@ -98,8 +93,10 @@ class RunActivities:
         return begun
 
     @activity.defn
-    async def run_step(self, step: StepTask) -> msgspec.Raw:
+    async def run_step(self, step: StepTask) -> StepReturn:
         """Call a node once, and record what it brought; a step that is recorded already is not called.
+
+        A step that asks for something is not recorded: it is called again with the answer.
 
         The first one of a run confirms its hold before anything else: begun together they cost the workflow one
         activation less.
@@ -107,17 +104,19 @@ class RunActivities:
         with self._absences.counted(step.step):
             known = await self._prepare(step)
             if known is not None:
-                return msgspec.Raw(known)
+                return StepReturn(update=msgspec.Raw(known))
             agent = agents.get(step.task.package)
             definition = agent.nodes[step.node]
             try:
                 async with self._heartbeat(definition):
                     result = await self._attempt(agent, definition, step)
+            except StepAsks as asks:
+                return StepReturn(asked=asks.asked)
             except Exception as error:
                 raise self._failure(definition, step, error) from error
             record = await _patiently(self._recorder.record, result)
             _require_open(record)
-            return msgspec.Raw(record.update)
+            return StepReturn(update=msgspec.Raw(record.update), paused=record.pause_requested)
 
     @activity.defn
     async def open_run(self, step: StepTask) -> Opening:
@@ -133,6 +132,8 @@ class RunActivities:
             definition = agent.nodes[step.node]
             first = FirstStep(agent, step, lambda task: self._attempt(agent, definition, task))
             ending = await first.follow()
+            if isinstance(first.failure, StepAsks):
+                return Opening(asked=first.failure.asked)
             if first.failure is not None:
                 raise self._failure(definition, step, first.failure) from first.failure
             if first.result is None:
@@ -145,7 +146,7 @@ class RunActivities:
             if record.outcome is not None:
                 return Opening(outcome=record.outcome)
             _require_open(record)
-            return Opening(taken=True, update=msgspec.Raw(record.update))
+            return Opening(taken=True, update=msgspec.Raw(record.update), paused=record.pause_requested)
 
     async def _prepare(self, step: StepTask) -> bytes | None:
         """Begin the run with its first step. Returns the step's update when it is recorded already."""
@@ -169,8 +170,11 @@ class RunActivities:
         context.on_progress = lambda progress: self._publish(step, progress)
         state = state_codec.decode_state(definition.state_type, bytes(step.state))
         started_at = utc_now()
-        async with asyncio.timeout(min(definition.timeout_seconds, step.deadline - time.time())):
-            returned = await definition.function(state, context)
+        try:
+            async with asyncio.timeout(min(definition.timeout_seconds, step.deadline - time.time())):
+                returned = await definition.function(state, context)
+        except (Suspended, BaseExceptionGroup) as error:
+            raise _asks(error) from error
         update = state_codec.encode(returned, f"the step {step.node!r}")
         require_size(f"what the step {step.node!r} returned", update, UPDATE_BYTES_MAX)
         state_codec.decode_update(agent.state_type, update, f"the step {step.node!r}")
@@ -265,6 +269,27 @@ def _usage(step: str, context: Context) -> list[UsageItem]:
         )
         for sequence, used in enumerate(context.recorded)
     ]
+
+
+class StepAsks(Exception):
+    """A step cannot go on before it has an answer."""
+
+    def __init__(self, asked: Asked) -> None:
+        super().__init__("the step asks for something")
+        self.asked = asked
+
+
+def _asks(error: BaseException) -> BaseException:
+    """What a step that ends by a suspension is for its caller; any other error as it is."""
+    suspended = suspended_in(error)
+    if suspended is None:
+        return error
+    asked = Asked(request=suspended.request, number=suspended.number)
+    try:
+        require_size("what the step asks for", state_codec.encode(asked), UPDATE_BYTES_MAX)
+    except AgentDefinitionError as broken:
+        return broken
+    return StepAsks(asked)
 
 
 class PlatformAway(Exception):

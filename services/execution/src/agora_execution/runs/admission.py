@@ -27,9 +27,22 @@ from agora_execution.runs import queries
 from agora_execution.runs.model import NewRun
 from agora_execution.runs.recording import Recorder
 from agora_execution.runs.starting import Starter
-from agora_execution.runs.workflows import RunTask
+from agora_execution.runs.tasks import RunTask
 
 INPUT_BYTES_MAX = 512 * 1024
+
+CALL_DEPTH_MAX = 3
+"""How deep agents may call each other: a run that a customer starts is at depth 0."""
+
+
+class Caller(msgspec.Struct, frozen=True, kw_only=True):
+    """The run that calls another: its step, how it names the call, the packages above, and which it may call."""
+
+    run: str
+    step: str
+    title: str
+    path: list[str]
+    may_call: list[str]
 
 
 class Admission:
@@ -76,6 +89,23 @@ class Admission:
         if run.status == "accepted":
             await self._starter.start(_task(command, target))
         return run
+
+    async def accept_called(self, command: StartRun, caller: Caller) -> tuple[RunTask, Run]:
+        """Accept a run that another run calls, inside the caller's hold; its workflow is the caller's to start.
+
+        Raises:
+            AgoraError: as for `start`; `forbidden`, `cyclic_call` or `call_too_deep`, when it may not be called.
+        """
+        target = await self._target(command)
+        _require_callable(caller, target.package.package)
+        async with self._database.autocommit() as connection:
+            known = await queries.run_with_fingerprint(connection, command.run_id)
+        if known is not None:
+            return _task(command, target, caller.path), _same(command, known)
+        weights = await self._check_input(target, command.tenant, command.input)
+        hold = await self._hold(command, target, weights, parent=caller.run)
+        run = await self._recorder.accept(_new_run(command, target, hold, caller))
+        return _task(command, target, caller.path), run
 
     async def estimate(self, query: EstimateRun) -> RunEstimate:
         """Price a run before it; nothing is set aside and nothing stored.
@@ -131,7 +161,9 @@ class Admission:
         sizes = {ref: file.size for ref, file in named.items() if file is not None}
         return weigh(target.package, document, sizes)
 
-    async def _hold(self, command: StartRun, target: Target, weights: dict[str, int]) -> Hold:
+    async def _hold(
+        self, command: StartRun, target: Target, weights: dict[str, int], *, parent: str | None = None
+    ) -> Hold:
         estimates = packages_model.estimate(
             target.package, target.basis, command.input, models=self._models_configured, weights=weights
         )
@@ -169,7 +201,21 @@ def _same(command: StartRun, known: tuple[Run, str]) -> Run:
     return run
 
 
-def _new_run(command: StartRun, target: Target, hold: Hold) -> NewRun:
+def _require_callable(caller: Caller, package: str) -> None:
+    if "*" not in caller.may_call and package not in caller.may_call:
+        raise AgoraError("forbidden", f"the calling agent's manifest does not ask to call {package}")
+    if package in caller.path:
+        raise AgoraError(
+            "cyclic_call", f"agents call each other in a circle: {' > '.join([*caller.path, package])}"
+        )
+    if len(caller.path) > CALL_DEPTH_MAX:
+        raise AgoraError(
+            "call_too_deep",
+            f"agents may call each other {CALL_DEPTH_MAX} deep: {' > '.join([*caller.path, package])}",
+        )
+
+
+def _new_run(command: StartRun, target: Target, hold: Hold, caller: Caller | None = None) -> NewRun:
     model_cost = sum(
         (int(line.amount * 1_000_000) for line in hold.quote.lines if line.meter == "model.cost"), start=0
     )
@@ -194,10 +240,15 @@ def _new_run(command: StartRun, target: Target, hold: Hold) -> NewRun:
         deployment=command.deployment,
         config=target.config,
         artifact=target.artifact,
+        max_cost=None if command.max_cost is None else command.max_cost.amount,
+        parent_id=None if caller is None else caller.run,
+        parent_step=None if caller is None else caller.step,
+        title="" if caller is None else caller.title[:200],
+        call_path=[] if caller is None else caller.path,
     )
 
 
-def _task(command: StartRun, target: Target) -> RunTask:
+def _task(command: StartRun, target: Target, path: list[str] | None = None) -> RunTask:
     return RunTask(
         run=command.run_id,
         tenant=command.tenant,
@@ -208,4 +259,6 @@ def _task(command: StartRun, target: Target) -> RunTask:
         config=target.config,
         artifact=target.artifact,
         deployment=command.deployment,
+        path=path or [],
+        over_budget=target.package.manifest.limits.over_budget,
     )

@@ -14,13 +14,15 @@ from agora_contracts.execution import (
     StartRun,
 )
 from agora_contracts.refunds import ChargeRefunded
+from agora_contracts.steering import ListChildren, PauseRun, ResumeRun
 from agora_kit.service import Service
 
 from agora_execution.runs.admission import Admission
 from agora_execution.runs.service import Runs
+from agora_execution.runs.steering import Steering
 
 
-def register(service: Service, admission: Admission, runs: Runs) -> None:
+def register(service: Service, admission: Admission, runs: Runs, steering: Steering) -> None:
     """Answer everything about runs; take charges up."""
     broker = service.broker
 
@@ -34,6 +36,9 @@ def register(service: Service, admission: Admission, runs: Runs) -> None:
     broker.answer(ListSteps, runs.steps)
     broker.answer(ListRunEvents, runs.events)
     broker.answer(CancelRun, runs.cancel)
+    broker.answer(PauseRun, steering.pause)
+    broker.answer(ResumeRun, steering.resume)
+    broker.answer(ListChildren, steering.children)
     broker.answer(ListRunUsage, runs.usage_ids)
     broker.answer(ReplayRunUsage, runs.replay_usage)
     # A charge's revision tells whether it was taken up before, so no inbox is needed.

@@ -11,7 +11,17 @@ from agora_contracts.billing import Quantity
 from agora_contracts.execution import ENDED, Deliverable, Outcome, Run, RunError
 from agora_contracts.money import Money
 
-JOURNAL_TYPES = ("run.accepted", "run.started", "step.recorded", "run.finished", "run.charged")
+JOURNAL_TYPES = (
+    "run.accepted",
+    "run.started",
+    "step.recorded",
+    "approval.requested",
+    "approval.decided",
+    "run.waiting",
+    "run.resumed",
+    "run.finished",
+    "run.charged",
+)
 """Types of the entries in a run's journal, as the customer's stream shows them."""
 
 
@@ -50,6 +60,11 @@ class NewRun(msgspec.Struct, frozen=True, kw_only=True):
     deployment: str | None = None
     config: dict[str, Any] = {}
     artifact: str | None = None
+    max_cost: int | None = None
+    parent_id: str | None = None
+    parent_step: str | None = None
+    title: str = ""
+    call_path: list[str] = []
 
 
 class StepResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,12 +89,13 @@ class StepRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     `state` is `recorded` for the attempt that counts, `known` for one that came second (then `update` is
     the first one's), and `ended` when the run was over: what it used is platform cost. `cancel_requested` says
-    that no further step is wanted. `outcome` is how the run ended, when it has.
+    that no further step is wanted, `pause_requested` none for now. `outcome` is how the run ended, when it has.
     """
 
     state: str
     update: bytes = b""
     cancel_requested: bool = False
+    pause_requested: bool = False
     outcome: str | None = None
 
 
@@ -111,6 +127,7 @@ class LockedRun:
     usage_count: int
     usage: dict[str, Decimal]
     cancel_requested: bool = False
+    pause_requested: bool = False
     charged: int | None = None
     charge_revision: int = 0
     refunded: int = 0

@@ -9,7 +9,8 @@ from agora import Agent, graph_runner, state_codec
 from agora.graph_runner import NodeCall
 
 from agora_execution.runs.model import STARTED_SEQ, STATE_BYTES_MAX, LockedRun, StepResult
-from agora_execution.runs.workflows import RunEnding, RunTask, StepTask, require_size, success
+from agora_execution.runs.tasks import RunEnding, RunTask, StepTask
+from agora_execution.runs.workflows import require_size, success
 
 log = structlog.get_logger()
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from agora import Agent, Context
 from agora.permissions import granted
+from agora.suspension import Answer
 from agora_kit.broker import Broker
 from agora_kit.database import Database
 from agora_kit.objects import ObjectStore
@@ -15,8 +16,8 @@ from agora_execution.files.service import Files
 from agora_execution.knowledge.port import TenantKnowledge
 from agora_execution.models.port import RunModels
 from agora_execution.models.service import ModelCalls
-from agora_execution.runs import store
-from agora_execution.runs.workflows import StepTask
+from agora_execution.runs import call_results, store
+from agora_execution.runs.tasks import ChildrenEnded, StepAnswer, StepTask
 
 _SEEN_MAX = 10_000
 
@@ -68,7 +69,14 @@ class StepPorts:
             agent.manifest.permissions,
             RunFiles(self._files, self._objects, task.tenant, run=task.run, step=step.step),
             TenantKnowledge(self._broker, task.tenant),
-            RunModels(self._model_calls, task.run, task.tenant, step.step, attempt),
+            RunModels(
+                self._model_calls,
+                task.run,
+                task.tenant,
+                step.step,
+                attempt,
+                may_wait=task.over_budget == "pause" and not step.budget_refused,
+            ),
         )
         prepared = await self._artifacts.loaded(agent, config, task.tenant, task.artifact)
         context = Context(
@@ -80,7 +88,14 @@ class StepPorts:
             files=files,
             knowledge=knowledge,
             models=models,
+            answers=[await self._resolved(answer) for answer in step.answers],
+            callable_agents=agent.manifest.permissions.agents,
         )
         if isinstance(models, RunModels):
             models.report_to(context)
         return context
+
+    async def _resolved(self, answer: StepAnswer) -> Answer:
+        if isinstance(answer, ChildrenEnded):
+            return await call_results.read(self._database, answer)
+        return answer

@@ -147,15 +147,24 @@ async def usage_ids(connection: AsyncConnection, run: str) -> list[str]:
 
 
 class Unfinished(msgspec.Struct, frozen=True, kw_only=True):
-    """A run that the sweep looks after."""
+    """A run that the sweep looks after.
+
+    `orphaned`: the run that called it has ended. `overdue`: its time is long up and nothing has ended it.
+    `decided`: what it waited for was decided a short while ago, which it may not have heard.
+    """
 
     id: str
     tenant: str
     status: str
     cancel_requested: bool
+    orphaned: bool = False
+    overdue: bool = False
+    decided: bool = False
 
 
-async def unfinished(connection: AsyncConnection, older_than_seconds: float, limit: int) -> list[Unfinished]:
+async def unfinished(
+    connection: AsyncConnection, older_than_seconds: float, limit: int, *, margin_seconds: float = 300.0
+) -> list[Unfinished]:
     """Unfinished runs that nobody has looked at lately, and mark them as looked at."""
     rows = await connection.execute(
         text("""
@@ -163,11 +172,29 @@ async def unfinished(connection: AsyncConnection, older_than_seconds: float, lim
                 SELECT id FROM runs WHERE finished_at IS NULL
                     AND checked_at < now() - make_interval(secs => :seconds)
                 ORDER BY checked_at LIMIT :limit FOR UPDATE SKIP LOCKED)
-            RETURNING id, tenant_id, status, cancel_requested_at IS NOT NULL AS cancel_requested
+            RETURNING id, tenant_id, status, cancel_requested_at IS NOT NULL AS cancel_requested,
+                parent_id IS NOT NULL AND EXISTS (
+                    SELECT 1 FROM runs p WHERE p.id = runs.parent_id AND p.finished_at IS NOT NULL) AS orphaned,
+                status <> 'waiting' AND coalesce(started_at, accepted_at)
+                    + make_interval(secs => timeout_seconds + waited_seconds + :margin) < now()
+                    AND NOT EXISTS (
+                        SELECT 1 FROM runs c WHERE c.parent_id = runs.id
+                            AND (c.finished_at IS NULL OR c.finished_at > now() - make_interval(secs => :margin)))
+                    AS overdue,
+                EXISTS (SELECT 1 FROM approvals a WHERE a.run_id = runs.id AND a.decided_at
+                    > now() - make_interval(mins => 5)) AS decided
         """),
-        {"seconds": older_than_seconds, "limit": limit},
+        {"seconds": older_than_seconds, "limit": limit, "margin": margin_seconds},
     )
     return [
-        Unfinished(id=row.id, tenant=row.tenant_id, status=row.status, cancel_requested=row.cancel_requested)
+        Unfinished(
+            id=row.id,
+            tenant=row.tenant_id,
+            status=row.status,
+            cancel_requested=row.cancel_requested,
+            orphaned=row.orphaned,
+            overdue=row.overdue,
+            decided=row.decided,
+        )
         for row in rows
     ]

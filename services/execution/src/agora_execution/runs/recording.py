@@ -29,6 +29,7 @@ from agora_kit.group_commit import GroupCommit
 from agora_kit.outbox import Event
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from agora_execution.approvals import store as approvals
 from agora_execution.runs import queries, store, store_at_once
 from agora_execution.runs.model import (
     STARTED_SEQ,
@@ -203,6 +204,7 @@ async def record_steps(
                     state="known",
                     update=update,
                     cancel_requested=run.cancel_requested,
+                    pause_requested=run.pause_requested,
                     outcome=run.status if run.ended else None,
                 )
             )
@@ -217,7 +219,12 @@ async def record_steps(
             events.append(_event(run.id, run.tenant, fact, fact.seq, result.finished_at))
             events.extend(_usage_events(run, result))
             answers.append(
-                StepRecord(state="recorded", update=result.update, cancel_requested=run.cancel_requested)
+                StepRecord(
+                    state="recorded",
+                    update=result.update,
+                    cancel_requested=run.cancel_requested,
+                    pause_requested=run.pause_requested,
+                )
             )
     if recorded:
         await store.insert_steps(connection, recorded)
@@ -292,6 +299,7 @@ async def end_runs(connection: AsyncConnection, endings: Sequence[Ending]) -> li
     """End runs with `RunFinished`; one that has ended stays as it ended."""
     locked = await store.lock_runs(connection, (one.run for one in endings))
     ended: list[tuple[Ending, LockedRun]] = []
+    waiting: list[str] = []
     answers: list[bool | AgoraError] = []
     entries: list[JournalEntry] = []
     events: list[Event] = []
@@ -304,6 +312,8 @@ async def end_runs(connection: AsyncConnection, endings: Sequence[Ending]) -> li
             answers.append(False)
             continue
         fact = _finished(run, ending)
+        if run.status == "waiting":
+            waiting.append(run.id)
         run.status = ending.outcome
         ended.append((ending, run))
         entries.append(_entry(run.id, run.tenant, fact.seq, "run.finished", ending.at, fact))
@@ -312,6 +322,8 @@ async def end_runs(connection: AsyncConnection, endings: Sequence[Ending]) -> li
     if ended:
         await store.save_ended(connection, ended)
         await store.journal(connection, entries, events)
+    if waiting:
+        await approvals.cancel_pending(connection, waiting, utc_now(), "platform")
     return answers
 
 

@@ -11,12 +11,8 @@ from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from agora_execution.runs.workflows import (
-    END_MARGIN_SECONDS,
-    WORKFLOW_TASK_TIMEOUT,
-    AgentRun,
-    RunTask,
-)
+from agora_execution.runs.tasks import RunTask
+from agora_execution.runs.workflows import CLOSE_SECONDS, WORKFLOW_TASK_TIMEOUT, AgentRun
 
 log = structlog.get_logger()
 
@@ -51,8 +47,10 @@ class Starter:
             row = (
                 await connection.execute(
                     text("""
-                        SELECT id, tenant_id, package, version, input, timeout_seconds, config, artifact, deployment_id
-                        FROM runs WHERE id = :id AND finished_at IS NULL
+                        SELECT id, tenant_id, package, version, input, timeout_seconds, config, artifact, deployment_id,
+                            (SELECT coalesce(p.manifest->'limits'->>'over_budget', 'pause') FROM packages p
+                                WHERE p.package = runs.package AND p.version = runs.version) AS over_budget
+                        FROM runs WHERE id = :id AND finished_at IS NULL AND parent_id IS NULL
                     """),
                     {"id": run},
                 )
@@ -69,6 +67,7 @@ class Starter:
                     config=row.config,
                     artifact=row.artifact,
                     deployment=row.deployment_id,
+                    over_budget=row.over_budget or "pause",
                 )
             )
 
@@ -79,7 +78,7 @@ class Starter:
                 task,
                 id=task.run,
                 task_queue=self._task_queue,
-                execution_timeout=timedelta(seconds=task.timeout_seconds + END_MARGIN_SECONDS),
+                execution_timeout=timedelta(seconds=task.timeout_seconds + CLOSE_SECONDS),
                 task_timeout=WORKFLOW_TASK_TIMEOUT,
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                 static_summary=f"{task.package} {task.version} for {task.tenant}",
@@ -94,6 +93,31 @@ class Starter:
             await self._client.get_workflow_handle(run).cancel(rpc_timeout=_RPC_TIMEOUT)
         except (RPCError, RuntimeError) as error:
             log.warning("cancellation not delivered, the sweep will", run=run, error=repr(error))
+
+    async def wake(self, run: str) -> bool:
+        """Let a run's workflow look at what it waits for; one that is not told looks by itself, later.
+
+        Returns whether it was told, or there is nobody to tell.
+        """
+        try:
+            handle = self._client.get_workflow_handle(run)
+            await handle.signal(AgentRun.look, rpc_timeout=_RPC_TIMEOUT)
+        except (RPCError, RuntimeError) as error:
+            log.info("run not woken", run=run, error=repr(error))
+            return isinstance(error, RPCError) and error.status == RPCStatusCode.NOT_FOUND
+        return True
+
+    async def terminate(self, run: str, reason: str) -> None:
+        """Close a run's workflow from outside; one that is gone already is as good.
+
+        Raises:
+            RPCError: Temporal does not answer.
+        """
+        try:
+            await self._client.get_workflow_handle(run).terminate(reason=reason, rpc_timeout=_RPC_TIMEOUT)
+        except RPCError as error:
+            if error.status != RPCStatusCode.NOT_FOUND:
+                raise
 
     async def status(self, run: str) -> WorkflowExecutionStatus | None:
         """How a run's workflow stands; None when Temporal knows no such workflow.

@@ -32,7 +32,7 @@ def _statement(sql: str) -> TextClause:
 
 _LOCK = _statement("""
     SELECT id, tenant_id, account_id, status, package, version, deployment_id, next_seq, steps, usage_count, usage,
-        cancel_requested_at, charged, charge_revision, refunded, refund_number
+        cancel_requested_at, pause_requested_at, charged, charge_revision, refunded, refund_number
     FROM runs WHERE id = ANY(CAST(:ids AS text[])) ORDER BY id FOR UPDATE
 """)
 
@@ -119,6 +119,7 @@ async def lock_runs(connection: AsyncConnection, ids: Iterable[str]) -> dict[str
             usage_count=row.usage_count,
             usage={meter: Decimal(quantity) for meter, quantity in row.usage.items()},
             cancel_requested=row.cancel_requested_at is not None,
+            pause_requested=row.pause_requested_at is not None,
             charged=row.charged,
             charge_revision=row.charge_revision,
             refunded=row.refunded,

@@ -1,7 +1,8 @@
 """The sweep over unfinished runs: whatever died between two of a run's acts is put right here.
 
 An accepted run without a workflow is started; a closed workflow whose run has not ended ends it (an
-operator's Terminate, Temporal's own timeout); a cancellation that did not arrive is sent again.
+operator's Terminate, Temporal's own timeout); a cancellation that did not arrive is sent again, and so is the word that
+something was decided; a run that no worker brings to its end in time is ended.
 """
 
 import structlog
@@ -66,7 +67,7 @@ class RunSweep:
 
     async def _look_after(self, run: Unfinished) -> None:
         status = await self._starter.status(run.id)
-        if status is None and run.cancel_requested:
+        if status is None and (run.cancel_requested or run.orphaned):
             # Nothing runs; a workflow that is being started this moment finds the run ended.
             await self._recorder.end(Ending(run=run.id, outcome="cancelled", at=utc_now(), error=CANCELLED))
         elif status is None:
@@ -76,5 +77,11 @@ class RunSweep:
             outcome, error = _ENDINGS[status]
             if await self._recorder.end(Ending(run=run.id, outcome=outcome, at=utc_now(), error=error)):  # type: ignore[arg-type]
                 log.warning("ended a run whose workflow was closed", run=run.id, workflow=status.name)
-        elif run.cancel_requested:
+        elif run.cancel_requested or run.orphaned:
             await self._starter.cancel(run.id)
+        elif run.overdue:
+            # No worker has come back to it: the row ends first, so that the workflow's end is never taken for another.
+            await self._recorder.end(Ending(run=run.id, outcome="timed_out", at=utc_now(), error=TIMED_OUT))
+            await self._starter.terminate(run.id, TIMED_OUT.detail)
+        elif run.decided:
+            await self._starter.wake(run.id)

@@ -4,6 +4,7 @@ from sqlalchemy import (
     BigInteger,
     Column,
     DateTime,
+    Double,
     Index,
     Integer,
     LargeBinary,
@@ -12,7 +13,7 @@ from sqlalchemy import (
     Text,
     func,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from agora_execution.database import metadata
 
@@ -59,6 +60,14 @@ runs = Table(
     Column("finished_at", DateTime(timezone=True)),
     Column("cancel_requested_at", DateTime(timezone=True)),
     Column("checked_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("parent_id", Text),
+    Column("parent_step", Text),
+    Column("title", Text, nullable=False, server_default=""),
+    Column("call_path", ARRAY(Text), nullable=False, server_default="{}"),
+    Column("max_cost", BigInteger),
+    Column("pause_requested_at", DateTime(timezone=True)),
+    Column("waiting_since", DateTime(timezone=True)),
+    Column("waited_seconds", Double, nullable=False, server_default="0"),
 )
 Index("ix_runs_tenant", runs.c.tenant_id, runs.c.accepted_at, runs.c.id)
 Index("ix_runs_unfinished", runs.c.checked_at, postgresql_where=runs.c.finished_at.is_(None))
@@ -67,6 +76,14 @@ Index(
     runs.c.package,
     runs.c.finished_at,
     postgresql_where=runs.c.finished_at.is_not(None),
+)
+
+Index(
+    "ix_runs_parent",
+    runs.c.parent_id,
+    runs.c.accepted_at,
+    runs.c.id,
+    postgresql_where=runs.c.parent_id.is_not(None),
 )
 
 steps = Table(

@@ -14,6 +14,7 @@ from agora import AgentDefinitionError, InputRejected, Output, graph_runner, sta
 from agora.graph_runner import NodeCall
 from agora.retries import POLICIES
 from agora.steps import StepDefinition
+from agora.suspension import BudgetDecided
 from agora_contracts.execution import RunError
 from temporalio import workflow
 from temporalio.common import RetryPolicy
@@ -35,10 +36,15 @@ from agora_execution.runs.model import (
     TIMED_OUT,
     step_id,
 )
+from agora_execution.runs.tasks import Asked, Opening, RunEnding, RunTask, StepReturn, StepTask
+from agora_execution.runs.waiting import WAIT_SECONDS_MAX, Waiting
 
 WORKFLOW_TASK_TIMEOUT = timedelta(seconds=10)
 END_MARGIN_SECONDS = 300
-"""How much longer than the run's own limit Temporal waits before it closes the workflow itself."""
+"""How much longer than the run's own limit a run may take before the sweep ends it."""
+
+CLOSE_SECONDS = WAIT_SECONDS_MAX
+"""How much longer than the run's own limit Temporal waits before it closes the workflow itself: people take days."""
 
 _RECORDING = RetryPolicy(initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=5))
 """For what must happen in the end: recording goes on until the database answers."""
@@ -48,77 +54,30 @@ _OVERHEAD_SECONDS = 30
 """On top of a step's own limit: to find the agent, load what it prepared, and record the result."""
 
 
-class RunTask(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run's workflow is started with."""
-
-    run: str
-    tenant: str
-    package: str
-    version: str
-    input: dict[str, Any]
-    timeout_seconds: int
-    config: dict[str, Any] = {}
-    artifact: str | None = None
-    deployment: str | None = None
-
-
-class StepTask(msgspec.Struct, frozen=True, kw_only=True):
-    """One attempt at a logical step. `first` when no step of the run has come back yet: it confirms the hold.
-
-    `deadline` is when the run's time is up, in seconds since 1970. `state` is what the node gets; where the step
-    opens the run, it comes of the run's input.
-    """
-
-    task: RunTask
-    step: str
-    node: str
-    visit: int
-    branch: str
-    deadline: float
-    state: msgspec.Raw = msgspec.Raw(b"null")
-    first: bool = False
-
-
-class Opening(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of a run's first step: `outcome`, how the run ended with it, or the step's update if it was `taken`.
-
-    Neither, when the graph failed before the step: then the workflow meets the same failure.
-    """
-
-    outcome: str | None = None
-    taken: bool = False
-    update: msgspec.Raw = msgspec.Raw(b"null")
-
-
-class RunEnding(msgspec.Struct, frozen=True, kw_only=True):
-    """The ending as the workflow knows it; the activity adds the time."""
-
-    run: str
-    outcome: str
-    deliverable: str = "empty"
-    delivered_units: int | None = None
-    output: dict[str, Any] | None = None
-    error: RunError | None = None
-
-
 @workflow.defn(name="AgentRun")
 class AgentRun:
     """One run of an agent, from its confirmed hold to its end."""
 
-    def __init__(self) -> None:
+    @workflow.init
+    def __init__(self, task: RunTask) -> None:
         self._stepped = False
-        self._deadline = 0.0
-        self._opened: msgspec.Raw | None = None
+        self._began = workflow.time()
+        self._opened: Opening | None = None
+        self._waiting = Waiting(task.run)
+
+    @workflow.signal
+    def look(self) -> None:
+        """Something changed that the run may wait for; its row says what."""
+        self._waiting.changed()
 
     @workflow.run
     async def run(self, task: RunTask) -> str:
         """Follow the agent's graph, whose first step confirms the hold, and end the run. Returns the outcome."""
         try:
-            self._deadline = workflow.time() + task.timeout_seconds
             opening = await self._open(task)
             if opening.outcome is not None:
                 return opening.outcome
-            self._opened = opening.update if opening.taken else None
+            self._opened = opening if opening.taken or opening.asked is not None else None
             ending = await self._follow(task)
         except BaseException as error:
             found = _ending_of(task, error)
@@ -145,7 +104,7 @@ class AgentRun:
             visit=1,
             branch="",
             first=True,
-            deadline=self._deadline,
+            deadline=self._deadline(task),
         )
         definition = agent.nodes[node]
         opening: Opening = await workflow.execute_local_activity(
@@ -169,15 +128,15 @@ class AgentRun:
     async def _step(
         self, task: RunTask, definition: StepDefinition, state_type: type, call: NodeCall, state: Any
     ) -> Mapping[str, Any]:
-        # The run's limit is kept by its steps and not by a timer: while short steps follow each other within one
-        # workflow task, Temporal would learn of a timer, and we of its end, seconds late.
+        asked: Asked | None = None
         if self._opened is not None:
-            update, self._opened = self._opened, None
+            opened, self._opened = self._opened, None
             self._stepped = True
-            return state_codec.decode_update(state_type, bytes(update), f"the step {call.node!r}")
-        left_seconds = self._deadline - workflow.time()
-        if left_seconds <= 0:
-            raise TimeoutError
+            if opened.asked is None:
+                await self._waiting.rest(asked=opened.paused)
+                return _update(state_type, call, opened.update)
+            asked = opened.asked
+        await self._waiting.rest(asked=False)
         encoded = state_codec.encode(state)
         require_size(f"the state of the step {call.node!r}", encoded, STATE_BYTES_MAX)
         step = StepTask(
@@ -187,15 +146,42 @@ class AgentRun:
             visit=call.visit,
             branch=call.branch,
             first=not self._stepped,
-            deadline=self._deadline,
+            deadline=self._deadline(task),
             state=msgspec.Raw(encoded),
         )
+        while True:
+            if asked is not None:
+                step = await self._answered(task, step, asked)
+            returned = await self._attempt(definition, step)
+            self._stepped = True
+            if returned.asked is None:
+                await self._waiting.rest(asked=returned.paused)
+                return _update(state_type, call, returned.update)
+            asked = returned.asked
+
+    async def _answered(self, task: RunTask, step: StepTask, asked: Asked) -> StepTask:
+        """The step as it is to be called again, once what it asks for is answered."""
+        answer = await self._waiting.answer(task, step.step, asked)
+        changes: dict[str, Any] = {"first": False, "deadline": self._deadline(task)}
+        if isinstance(answer, BudgetDecided):
+            changes["budget_refused"] = not answer.raised
+        else:
+            changes["answers"] = [*step.answers, answer]
+        return msgspec.structs.replace(step, **changes)
+
+    async def _attempt(self, definition: StepDefinition, step: StepTask) -> StepReturn:
+        # The run's limit is kept by its steps and not by a timer: while short steps follow each other within one
+        # workflow task, Temporal would learn of a timer, and we of its end, seconds late.
+        left_seconds = step.deadline - workflow.time()
+        if left_seconds <= 0:
+            raise TimeoutError
         retry, limit = _retry(definition), _limit(definition)
+        returned: StepReturn
         if definition.long:
-            update = await workflow.execute_activity(
+            returned = await workflow.execute_activity(
                 "run_step",
                 step,
-                result_type=msgspec.Raw,
+                result_type=StepReturn,
                 schedule_to_close_timeout=timedelta(seconds=left_seconds),
                 start_to_close_timeout=limit,
                 heartbeat_timeout=_HEARTBEAT,
@@ -204,11 +190,14 @@ class AgentRun:
             )
         else:
             # Without `schedule_to_close_timeout`: a local activity that is tried again outlives it.
-            update = await workflow.execute_local_activity(
-                "run_step", step, result_type=msgspec.Raw, start_to_close_timeout=limit, retry_policy=retry
+            returned = await workflow.execute_local_activity(
+                "run_step", step, result_type=StepReturn, start_to_close_timeout=limit, retry_policy=retry
             )
-        self._stepped = True
-        return state_codec.decode_update(state_type, bytes(update), f"the step {call.node!r}")
+        return returned
+
+    def _deadline(self, task: RunTask) -> float:
+        """When the run's time is up, in seconds since 1970; what it waited for people is not its own."""
+        return self._began + task.timeout_seconds + self._waiting.waited_seconds
 
     async def _end(self, ending: RunEnding) -> None:
         while True:
@@ -230,6 +219,10 @@ class AgentRun:
             start_to_close_timeout=timedelta(seconds=30),
             retry_policy=_RECORDING,
         )
+
+
+def _update(state_type: type, call: NodeCall, update: msgspec.Raw) -> Mapping[str, Any]:
+    return state_codec.decode_update(state_type, bytes(update), f"the step {call.node!r}")
 
 
 def _retry(definition: StepDefinition) -> RetryPolicy:

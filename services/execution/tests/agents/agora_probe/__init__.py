@@ -15,7 +15,8 @@ from msgspec import Meta
 
 Deed = Literal[
     "nothing", "hang", "null_character", "large_update", "large_output", "unknown_field", "no_output",
-    "broken_router", "ask", "ask_twice", "search", "save", "read", "dig_slowly",
+    "broken_router", "ask", "ask_twice", "search", "save", "read", "dig_slowly", "approve", "approve_twice", "question",
+    "call", "call_itself", "call_unlisted", "use",
 ]  # fmt: skip
 
 
@@ -27,6 +28,11 @@ class Input(agora.Input):
     parts: Annotated[int, Meta(ge=0, le=20)] = 0
     long: bool = False
     file: FileRef | None = None
+    seconds: int = 3600
+    on_deadline: Literal["reject", "approve"] = "reject"
+    decider: Literal["customer", "operator"] = "customer"
+    calls: list[dict[str, Any]] = msgspec.field(default_factory=list)
+    concurrency: int = 10
 
     def __post_init__(self) -> None:
         """A rule that no JSON Schema can state."""
@@ -70,6 +76,17 @@ class Part:
     number: int
 
 
+@agora.tool(title="Send a letter", approval="always")
+async def letter(to: str) -> str:
+    """Send a letter."""
+    return f"sent to {to}"
+
+
+def _told(result: agora.CallResult) -> str:
+    output = result.output or {}
+    return f"{result.outcome} {output.get('text') or result.code}"
+
+
 @agora.step(title="Plan", timeout_seconds=0.5, retry="none")
 async def plan(state: State, context: agora.Context) -> dict[str, Any]:
     """Misbehave as asked, or use a port."""
@@ -98,6 +115,34 @@ async def work(state: State, context: agora.Context) -> dict[str, Any]:
             except agora.ModelUnavailable as error:
                 return {"said": f"no model: {error}"}
             return {"said": reply.text}
+        case "approve" | "approve_twice":
+            said = []
+            for number in range(2 if state.input.do == "approve_twice" else 1):
+                context.usage("questions", 1)
+                decision = await context.approve(
+                    f"Send letter {number}",
+                    arguments={"to": "all"},
+                    reason="It cannot be taken back.",
+                    decider=state.input.decider,
+                    timeout_seconds=state.input.seconds,
+                    on_deadline=state.input.on_deadline,
+                )
+                said.append(f"{decision.approved} {decision.arguments['to']} {decision.comment}".strip())
+            return {"said": ", ".join(said)}
+        case "question":
+            number = await context.ask("How many?", int, timeout_seconds=state.input.seconds)
+            return {"said": f"{number + 1}"}
+        case "call":
+            calls = [agora.AgentCall(**call) for call in state.input.calls]
+            results = await context.call_all(calls, concurrency=state.input.concurrency)
+            return {"said": ", ".join(_told(result) for result in results)}
+        case "call_itself":
+            result = await context.call("probe", {"text": "again", "do": "call_itself"})
+            return {"said": _told(result)}
+        case "call_unlisted":
+            await context.call("knowledge-base", {"query": "?"})
+        case "use":
+            return {"said": await context.use(letter, to=state.input.text)}
         case "search":
             await context.knowledge.index("notes", [agora.Passage(id="1", text=state.input.text)])
             hits = await context.knowledge.search("notes", state.input.text, 3)

@@ -8,10 +8,10 @@ from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 from litestar.types import Guard
 
-Scope = Literal["read", "execute", "files", "account", "keys", "usage"]
+Scope = Literal["read", "execute", "files", "account", "keys", "usage", "approve"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 """What a key may do: read the marketplace and runs, start and hire, files, money, other keys, usage of
-one's own to report and correct."""
+one's own to report and correct, decisions that runs wait for."""
 
 
 class Tenant(msgspec.Struct, frozen=True, kw_only=True):

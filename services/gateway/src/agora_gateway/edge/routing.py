@@ -54,6 +54,7 @@ KeyId = Annotated[str, _id("key", "API key")]
 TenantId = Annotated[str, _id("ten", "tenant")]
 BudgetId = Annotated[str, _id("bud", "budget")]
 RefusedId = Annotated[str, _id("ref", "refused event")]
+ApprovalId = Annotated[str, _id("apr", "approval")]
 ExportId = Annotated[str, _id("exp", "export")]
 
 TENANT_SECURITY: list[dict[str, list[str]]] = [{"bearer": []}, {"key": []}]
@@ -85,6 +86,7 @@ _NOUNS = {
     "bud": "budget",
     "ref": "refused event",
     "exp": "export",
+    "apr": "approval",
 }
 
 

@@ -11,6 +11,7 @@ from litestar import Router, delete, get, post
 from litestar.di import NamedDependency
 
 from agora_gateway.account.shapes import A_BALANCE, BalanceShape, balance_shape
+from agora_gateway.approvals import routes as approval_routes
 from agora_gateway.edge.bodies import field_error
 from agora_gateway.edge.headers import requested_id
 from agora_gateway.edge.page_cache import PageCache
@@ -247,6 +248,7 @@ router = Router(
         publish_package,
         set_listing_state,
         *credit_routes.handlers,
+        *approval_routes.operator_handlers,
         *platform_routes.handlers,
         *reconciliation_routes.handlers,
         publish_prices,

@@ -1,14 +1,26 @@
 """A run's events as its tenant sees them on the stream."""
 
+from datetime import datetime
 from typing import Any, Literal
 
 import msgspec
-from agora_contracts import execution
+from agora_contracts import approvals, execution, steering
+from agora_contracts.approvals import ApprovalKind, ApprovalState, DeciderRole
 from agora_contracts.billing import Quantity, QuoteLine
 from agora_contracts.execution import Deliverable, Outcome, RunError
 from agora_contracts.money import PublicMoney, to_public
 
-EventType = Literal["run.accepted", "run.started", "step.recorded", "run.finished", "run.charged"]
+EventType = Literal[
+    "run.accepted",
+    "run.started",
+    "step.recorded",
+    "approval.requested",
+    "approval.decided",
+    "run.waiting",
+    "run.resumed",
+    "run.finished",
+    "run.charged",
+]
 LAST: EventType = "run.charged"
 """The event after which a stream ends."""
 
@@ -41,6 +53,45 @@ class StepShape(msgspec.Struct, frozen=True, kw_only=True):
     branch: str
     usage: list[Quantity]
     summary: str
+
+
+class ApprovalRequestedShape(msgspec.Struct, frozen=True, kw_only=True):
+    """`approval.requested`: somebody is to decide; `POST /approvals/{approval}/decide`."""
+
+    run: str
+    approval: str
+    step: str
+    kind: ApprovalKind
+    action: str
+    arguments: dict[str, Any]
+    reason: str
+    decider: DeciderRole
+    deadline: datetime
+    cost_so_far: PublicMoney
+    needed: PublicMoney | None
+
+
+class ApprovalDecidedShape(msgspec.Struct, frozen=True, kw_only=True):
+    """`approval.decided`: by somebody, or by its deadline."""
+
+    run: str
+    approval: str
+    state: ApprovalState
+    decided_by: str
+    comment: str
+
+
+class WaitingShape(msgspec.Struct, frozen=True, kw_only=True):
+    """`run.waiting`: it does nothing until something happens."""
+
+    run: str
+    waiting_for: execution.WaitingFor
+
+
+class ResumedShape(msgspec.Struct, frozen=True, kw_only=True):
+    """`run.resumed`: it goes on."""
+
+    run: str
 
 
 class FinishedShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,6 +133,32 @@ def _step(fact: execution.StepRecorded) -> StepShape:
     return StepShape(**fields)
 
 
+def _requested(fact: approvals.ApprovalRequested) -> ApprovalRequestedShape:
+    return ApprovalRequestedShape(
+        run=fact.run,
+        approval=fact.approval,
+        step=fact.step,
+        kind=fact.kind,
+        action=fact.action,
+        arguments=fact.arguments,
+        reason=fact.reason,
+        decider=fact.decider,
+        deadline=fact.deadline,
+        cost_so_far=to_public(fact.cost_so_far),
+        needed=None if fact.needed is None else to_public(fact.needed),
+    )
+
+
+def _decided(fact: approvals.ApprovalDecided) -> ApprovalDecidedShape:
+    return ApprovalDecidedShape(
+        run=fact.run,
+        approval=fact.approval,
+        state=fact.state,
+        decided_by=fact.decided_by,
+        comment=fact.comment,
+    )
+
+
 def _finished(fact: execution.RunFinished) -> FinishedShape:
     return FinishedShape(run=fact.run, status=fact.outcome, deliverable=fact.deliverable, error=fact.error)
 
@@ -100,6 +177,13 @@ _SHAPES: dict[str, tuple[type[msgspec.Struct], Any]] = {
     "run.accepted": (execution.RunAccepted, _accepted),
     "run.started": (execution.RunStarted, lambda fact: StartedShape(run=fact.run)),
     "step.recorded": (execution.StepRecorded, _step),
+    "approval.requested": (approvals.ApprovalRequested, _requested),
+    "approval.decided": (approvals.ApprovalDecided, _decided),
+    "run.waiting": (
+        steering.RunWaiting,
+        lambda fact: WaitingShape(run=fact.run, waiting_for=fact.waiting_for),
+    ),
+    "run.resumed": (steering.RunResumed, lambda fact: ResumedShape(run=fact.run)),
     "run.finished": (execution.RunFinished, _finished),
     "run.charged": (execution.RunCharged, _charged),
 }

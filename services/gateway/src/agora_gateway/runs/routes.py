@@ -22,7 +22,7 @@ from agora_gateway.edge.routing import (
     content,
     existing,
 )
-from agora_gateway.runs import shapes
+from agora_gateway.runs import shapes, steering_routes
 from agora_gateway.runs.feeds import RunFeeds
 from agora_gateway.runs.service import wait_for
 from agora_gateway.runs.shapes import ReceiptShape, RunPageShape, RunShape, receipt_shape, run_shape
@@ -167,7 +167,15 @@ async def follow_run(
 
 router = Router(
     "/runs",
-    route_handlers=[list_runs, get_run, cancel_run, list_steps, get_receipt, follow_run],
+    route_handlers=[
+        list_runs,
+        get_run,
+        cancel_run,
+        list_steps,
+        get_receipt,
+        follow_run,
+        *steering_routes.handlers,
+    ],
     tags=["Runs"],
     security=TENANT_SECURITY,
 )

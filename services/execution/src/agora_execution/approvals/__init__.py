@@ -1,0 +1,1 @@
+"""What runs ask people for: approvals, inputs and budgets, decided once, kept in a trail, safe across every restart."""

@@ -1,0 +1,15 @@
+"""NATS in: approvals."""
+
+from agora_contracts.approvals import DecideApproval, GetApproval, ListApprovals, ListApprovalTrail
+from agora_kit.service import Service
+
+from agora_execution.approvals.service import Approvals
+
+
+def register(service: Service, approvals: Approvals) -> None:
+    """Answer everything about approvals."""
+    broker = service.broker
+    broker.answer(GetApproval, approvals.get)
+    broker.answer(ListApprovals, approvals.page)
+    broker.answer(ListApprovalTrail, approvals.trail)
+    broker.answer(DecideApproval, approvals.decide)

@@ -1,0 +1,169 @@
+"""What a run's workflow waits for beside its steps: people, room in its budget, its resumption, other agents' runs.
+
+The rows are the truth and this only looks at them: when a signal says that something changed, at a deadline, and now
+and then in case a signal was lost. Time spent here is none of the run's own.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
+
+from agora.suspension import AgentCall, BudgetDecided, CallRequest
+from agora_contracts.ids import derived
+from temporalio import workflow
+from temporalio.common import RetryPolicy, WorkflowIDReusePolicy
+from temporalio.exceptions import ChildWorkflowError, WorkflowAlreadyStartedError
+
+from agora_execution.runs.tasks import (
+    Asked,
+    AskedPeople,
+    ChildAdmitted,
+    ChildCall,
+    ChildEnded,
+    ChildrenEnded,
+    RunTask,
+    Standing,
+    StepAnswer,
+)
+
+WAIT_SECONDS_MAX = 60 * 86_400
+"""The longest that all of a run's waiting may take before Temporal closes its workflow."""
+
+_LOOK_SECONDS_FIRST, _LOOK_SECONDS_MAX = 60.0, 3600.0
+_PATIENT = RetryPolicy(initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=5))
+_ACT = timedelta(seconds=30)
+
+
+class Waiting:
+    """The waiting of one run."""
+
+    def __init__(self, run: str) -> None:
+        self._run = run
+        self._changes = 0
+        self._seen = 0
+        self._active = 0
+        self._since = 0.0
+        self._waited_seconds = 0.0
+
+    @property
+    def waited_seconds(self) -> float:
+        """How long the run has waited so far."""
+        return self._waited_seconds + (workflow.time() - self._since if self._active else 0.0)
+
+    def changed(self) -> None:
+        """Something that the run may wait for has changed."""
+        self._changes += 1
+
+    async def rest(self, *, asked: bool) -> None:
+        """Rest for as long as the run is paused; `asked` when a step's record says that it is to be."""
+        if not asked and self._seen == self._changes:
+            return
+
+        async def resumed() -> bool | None:
+            self._seen = self._changes
+            return None if await _act("rest", self._run, bool) else True
+
+        await self._until(resumed)
+
+    async def answer(self, task: RunTask, step: str, asked: Asked) -> StepAnswer | BudgetDecided:
+        """The answer to what a step asks for, whenever it comes."""
+        request = asked.request
+        if isinstance(request, CallRequest):
+            return await self._timed(lambda: _call_all(task, step, asked.number, request))
+        people = AskedPeople(run=task.run, step=step, number=asked.number, request=request)
+        opened: Standing = await _act("ask_people", people, Standing)
+        if opened.answer is not None:
+            return opened.answer
+
+        async def settled() -> Any:
+            standing: Standing = await _act("look_at_approval", opened.approval, Standing)
+            return standing.answer
+
+        return await self._until(settled, opened.deadline)
+
+    async def _until(self, look: Callable[[], Awaitable[Any]], deadline: float | None = None) -> Any:
+        return await self._timed(lambda: self._looking(look, deadline))
+
+    async def _looking(self, look: Callable[[], Awaitable[Any]], deadline: float | None) -> Any:
+        pause = _LOOK_SECONDS_FIRST
+        while True:
+            # Before looking: a change that comes meanwhile is looked at as well.
+            seen = self._changes
+            found = await look()
+            if found is not None:
+                return found
+            seconds = pause
+            if deadline is not None:
+                seconds = min(pause, max(deadline - workflow.time(), 0) + 1)
+            with suppress(TimeoutError):
+                await workflow.wait_condition(
+                    lambda seen=seen: self._changes != seen, timeout=timedelta(seconds=seconds)
+                )
+            pause = min(2 * pause, _LOOK_SECONDS_MAX)
+
+    async def _timed(self, work: Callable[[], Awaitable[Any]]) -> Any:
+        if not self._active:
+            self._since = workflow.time()
+        self._active += 1
+        try:
+            return await work()
+        finally:
+            self._active -= 1
+            if not self._active:
+                self._waited_seconds += workflow.time() - self._since
+
+
+async def _call_all(task: RunTask, step: str, number: int, request: CallRequest) -> ChildrenEnded:
+    free = asyncio.Semaphore(request.concurrency)
+
+    async def one(index: int, call: AgentCall) -> ChildEnded:
+        async with free:
+            child = ChildCall(
+                run=derived("run", step, str(number), str(index)),
+                parent=task,
+                step=step,
+                call=call,
+                index=index,
+            )
+            return await run_child(child)
+
+    calls = [asyncio.ensure_future(one(index, call)) for index, call in enumerate(request.calls)]
+    try:
+        return ChildrenEnded(children=list(await asyncio.gather(*calls)))
+    finally:
+        # When one is cancelled or fails for good, the others are none of anybody's business any more.
+        for calling in calls:
+            calling.cancel()
+
+
+async def run_child(call: ChildCall) -> ChildEnded:
+    """Run an agent as a child of this workflow, from its admission to its end."""
+    admitted: ChildAdmitted = await _act("admit_child", call, ChildAdmitted)
+    if admitted.refused is not None:
+        return ChildEnded(run="", package=admitted.package, refused=admitted.refused)
+    assert admitted.task is not None
+    child = admitted.task
+    if not admitted.ended:
+        try:
+            await workflow.execute_child_workflow(
+                "AgentRun",
+                child,
+                id=child.run,
+                result_type=str,
+                execution_timeout=timedelta(seconds=child.timeout_seconds + WAIT_SECONDS_MAX),
+                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
+                static_summary=f"{call.call.title or child.package} for {call.parent.package} ({call.parent.run})",
+            )
+        except (ChildWorkflowError, WorkflowAlreadyStartedError) as error:
+            workflow.logger.warning("a called run's workflow was closed", exc_info=error)
+            await _act("close_child", child.run, str)
+    return ChildEnded(run=child.run, package=child.package)
+
+
+async def _act(name: str, argument: Any, result: type) -> Any:
+    return await workflow.execute_local_activity(
+        name, argument, result_type=result, start_to_close_timeout=_ACT, retry_policy=_PATIENT
+    )

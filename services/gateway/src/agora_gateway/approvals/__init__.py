@@ -1,0 +1,1 @@
+"""Approvals over HTTP: what runs wait for people to decide."""
