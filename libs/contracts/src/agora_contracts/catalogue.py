@@ -270,6 +270,7 @@ COMMANDS: dict[Struct, CommandSpec] = _each_once(
         _command(execution.ListRuns, execution.RunPage, "execution"),
         _command(steering.PauseRun, execution.Run, "execution", deadline_seconds=10),
         _command(steering.ResumeRun, execution.Run, "execution", deadline_seconds=10),
+        _command(steering.RerunRun, execution.Run, "execution", deadline_seconds=15),
         _command(steering.ListChildren, steering.ChildPage, "execution"),
         _command(approvals.GetApproval, approvals.Approval, "execution"),
         _command(approvals.ListApprovals, approvals.ApprovalPage, "execution"),

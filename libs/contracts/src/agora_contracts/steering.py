@@ -1,4 +1,4 @@
-"""Steering runs under way: pause and resume, what they wait for, the runs that they called, and runs that begin from others."""
+"""Steering runs: pause and resume, what they wait for, the runs that they called, and runs that begin from others."""
 
 from datetime import datetime
 from typing import Annotated
@@ -24,6 +24,25 @@ class ResumeRun(msgspec.Struct, frozen=True, kw_only=True):
     run: str
     tenant: str
     requested_by: str = ""
+
+
+class RerunRun(msgspec.Struct, frozen=True, kw_only=True):
+    """Run again from where another run of the tenant got to, as a run of its own, exactly once per `run_id`.
+
+    The other run's recorded steps are taken over: all of them, or those before the step `before`. It goes on with the
+    same input and configuration, and is quoted and charged as a run like any other; what models had cost in the steps
+    that are taken over is not charged again.
+    """
+
+    run_id: str
+    origin: str
+    tenant: str
+    account: str
+    fingerprint: str
+    requested_by: str
+    before: str | None = None
+    wait_seconds: Annotated[int, Meta(ge=0, le=60)] = 0
+    max_cost: Money | None = None
 
 
 class ListChildren(msgspec.Struct, frozen=True, kw_only=True):

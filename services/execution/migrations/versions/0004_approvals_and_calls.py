@@ -17,6 +17,8 @@ def upgrade() -> None:
             ADD COLUMN title TEXT DEFAULT '' NOT NULL,
             ADD COLUMN call_path TEXT[] DEFAULT '{}' NOT NULL,
             ADD COLUMN max_cost BIGINT,
+            ADD COLUMN origin_id TEXT,
+            ADD COLUMN origin_seq INTEGER,
             ADD COLUMN pause_requested_at TIMESTAMP WITH TIME ZONE,
             ADD COLUMN waiting_since TIMESTAMP WITH TIME ZONE,
             ADD COLUMN waited_seconds DOUBLE PRECISION DEFAULT '0' NOT NULL
@@ -86,6 +88,6 @@ def downgrade() -> None:
     op.execute("DROP INDEX ix_runs_parent")
     op.execute("""
         ALTER TABLE runs DROP COLUMN parent_id, DROP COLUMN parent_step, DROP COLUMN title, DROP COLUMN call_path,
-            DROP COLUMN max_cost, DROP COLUMN pause_requested_at, DROP COLUMN waiting_since,
+            DROP COLUMN max_cost, DROP COLUMN origin_id, DROP COLUMN origin_seq, DROP COLUMN pause_requested_at, DROP COLUMN waiting_since,
             DROP COLUMN waited_seconds
     """)

@@ -15,9 +15,9 @@ import httpx
 from agora.client.approvals import Approvals
 from agora.client.budgets import Budgets
 from agora.client.errors import ApiError, ConnectionFailed
-from agora.client.resources import Account, ApiKeys, Deployments, Files, Operator, Packages, new_key
+from agora.client.resources import Account, ApiKeys, Deployments, Files, Operator, Packages
 from agora.client.runs import Run, Runs
-from agora.client.transport import Transport, segment
+from agora.client.transport import Transport, new_key, segment
 from agora.client.types import PublicMoney, RunState
 from agora.client.usage import Usage, UsageEvent
 

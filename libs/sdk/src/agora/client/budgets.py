@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from agora_contracts.money import PublicMoney
 
-from agora.client.resources import new_key
-from agora.client.transport import segment
+from agora.client.transport import new_key, segment
 from agora.client.types import Page
 
 if TYPE_CHECKING:

@@ -5,7 +5,6 @@ import contextlib
 import mimetypes
 import os
 import tempfile
-import uuid
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +15,7 @@ from agora_contracts.catalog import Schemas
 
 from agora.client.errors import ApiError
 from agora.client.runs import Run, Runs
-from agora.client.transport import problem_of, read, segment, unreachable
+from agora.client.transport import new_key, problem_of, read, segment, unreachable
 from agora.client.types import (
     ApiKey,
     Balance,
@@ -37,11 +36,6 @@ if TYPE_CHECKING:
     from agora.client.transport import Transport
 
 UPLOAD_SECONDS = 600.0
-
-
-def new_key() -> str:
-    """A key that makes a request happen once, however often it is sent."""
-    return uuid.uuid4().hex
 
 
 class Packages:

@@ -10,8 +10,8 @@ from agora_contracts.execution import StepList
 from httpx_sse import SSEError, aconnect_sse
 
 from agora.client.errors import ConnectionFailed
-from agora.client.transport import decoded, problem_of, segment, unreachable
-from agora.client.types import Page, Receipt, RunEvent, RunState, Step
+from agora.client.transport import decoded, new_key, problem_of, segment, unreachable
+from agora.client.types import Page, PublicMoney, Receipt, RunEvent, RunState, Step
 
 if TYPE_CHECKING:
     from agora.client.transport import Transport
@@ -153,6 +153,44 @@ class Runs:
             ApiError: `run_ended`, it has ended already.
         """
         return await self._transport.call(RunState, "POST", f"/runs/{segment(run)}/resume")
+
+    async def retry(self, run: str, *, idempotency_key: str | None = None) -> Run:
+        """Try a run again that failed, timed out or was cancelled: a new run that goes on where it had got to.
+
+        Raises:
+            ApiError: `conflict`, it did not end badly; or what speaks against any run.
+        """
+        return await self._rerun(run, "retry", None, idempotency_key)
+
+    async def fork(
+        self,
+        run: str,
+        before: str,
+        *,
+        max_cost: PublicMoney | None = None,
+        idempotency_key: str | None = None,
+    ) -> Run:
+        """Start a new run that takes another one's steps over up to the step `before`, which it takes anew.
+
+        Raises:
+            ApiError: `not_found`, there is no such run or step; or what speaks against any run.
+        """
+        body: dict[str, Any] = {"before": before}
+        if max_cost is not None:
+            body["max_cost"] = max_cost
+        return await self._rerun(run, "fork", body, idempotency_key)
+
+    async def _rerun(
+        self, run: str, how: str, body: dict[str, Any] | None, idempotency_key: str | None
+    ) -> Run:
+        state = await self._transport.call(
+            RunState,
+            "POST",
+            f"/runs/{segment(run)}/{how}",
+            body=body,
+            headers={"Idempotency-Key": idempotency_key or new_key()},
+        )
+        return self.handle(state)
 
     async def wait(self, run: str, timeout_seconds: float | None = None) -> RunState:
         """Wait until a run has ended and is charged; see `Run.wait`."""

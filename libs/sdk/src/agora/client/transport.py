@@ -1,5 +1,6 @@
 """One request to the platform: authentication, trying again where that is safe, problems as errors."""
 
+import uuid
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
@@ -17,6 +18,11 @@ RETRIED_STATUSES = frozenset({429, 502, 503, 504})
 RETRY_AFTER_SECONDS_MAX = 30.0
 
 _decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
+
+
+def new_key() -> str:
+    """A key that makes a request happen once, however often it is sent."""
+    return uuid.uuid4().hex
 
 
 class _Busy(Exception):

@@ -149,14 +149,22 @@ class RunActivities:
             return Opening(taken=True, update=msgspec.Raw(record.update), paused=record.pause_requested)
 
     async def _prepare(self, step: StepTask) -> bytes | None:
-        """Begin the run with its first step. Returns the step's update when it is recorded already."""
+        """Begin the run with its first step. Returns the step's update when it is recorded already, or taken over."""
         if time.time() >= step.deadline:
             raise _timed_out()
         if step.first:
             begun = await self._begin(step.task)
             if reason := _NOT_BEGUN.get(begun):
                 raise ApplicationError(reason.detail, reason, type=reason.code, non_retryable=True)
-        return await _patiently(self._ports.known_result, step.task.run, step.step)
+        known = await _patiently(self._ports.known_result, step.task.run, step.step)
+        if known is not None or step.task.origin is None:
+            return known
+        carried = await _patiently(self._ports.carried, step)
+        if carried is None:
+            return None
+        record = await _patiently(self._recorder.record, carried)
+        _require_open(record)
+        return record.update
 
     @activity.defn
     async def end_run(self, ending: RunEnding) -> str:

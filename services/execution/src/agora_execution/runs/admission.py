@@ -6,6 +6,7 @@
 4. The workflow starts under the run's id. What dies between these is healed by the sweep.
 """
 
+from copy import replace
 from typing import Any
 
 import msgspec
@@ -14,6 +15,7 @@ from agora_contracts.billing import Hold, PlaceHold, QuoteRun
 from agora_contracts.envelope import utc_now
 from agora_contracts.execution import EstimateRun, Run, RunEstimate, StartRun
 from agora_contracts.problems import AgoraError, FieldError
+from agora_contracts.steering import RerunRun
 from agora_kit import deadlines
 from agora_kit.broker import Broker
 from agora_kit.database import Database
@@ -25,6 +27,7 @@ from agora_execution.packages import model as packages_model
 from agora_execution.packages.service import Packages, weigh
 from agora_execution.runs import queries
 from agora_execution.runs.model import NewRun
+from agora_execution.runs.queries import Origin
 from agora_execution.runs.recording import Recorder
 from agora_execution.runs.starting import Starter
 from agora_execution.runs.tasks import RunTask
@@ -106,6 +109,55 @@ class Admission:
         hold = await self._hold(command, target, weights, parent=caller.run)
         run = await self._recorder.accept(_new_run(command, target, hold, caller))
         return _task(command, target, caller.path), run
+
+    async def rerun(self, command: RerunRun) -> Run:
+        """Accept a run that takes another one's recorded steps over, or return the one accepted before.
+
+        Raises:
+            AgoraError: `not_found` for the run or the step; `conflict`, when there is nothing to do again; and as for
+                `start`.
+        """
+        async with self._database.autocommit() as connection:
+            known = await queries.run_with_fingerprint(connection, command.run_id)
+        if known is not None:
+            return _same(command, known)
+        async with self._database.transaction(command.tenant) as connection:
+            origin = await queries.origin(connection, command.origin, command.before)
+        _require_rerunnable(command, origin)
+        assert origin is not None
+        start = StartRun(
+            run_id=command.run_id,
+            tenant=command.tenant,
+            account=command.account,
+            fingerprint=command.fingerprint,
+            requested_by=command.requested_by,
+            input=origin.input,
+            package=origin.package if origin.deployment is None else None,
+            version=origin.version if origin.deployment is None else None,
+            deployment=origin.deployment,
+            max_cost=command.max_cost,
+        )
+        target = await self._target(start)
+        if target.package.version != origin.version:
+            raise AgoraError(
+                "conflict",
+                f"the run was of {origin.package} {origin.version}, which the deployment no longer has; start a new run",
+            )
+        # What was prepared then is what its steps were taken with.
+        target = replace(target, config=origin.config, artifact=origin.artifact)
+        weights = await self._check_input(target, command.tenant, origin.input)
+        hold = await self._hold(start, target, weights)
+        deadlines.require_time_left()
+        new = _new_run(start, target, hold)
+        run = await self._recorder.accept(
+            msgspec.structs.replace(new, origin_id=command.origin, origin_seq=origin.before_seq)
+        )
+        if run.status == "accepted":
+            task = _task(start, target)
+            await self._starter.start(
+                msgspec.structs.replace(task, origin=command.origin, origin_seq=origin.before_seq)
+            )
+        return run
 
     async def estimate(self, query: EstimateRun) -> RunEstimate:
         """Price a run before it; nothing is set aside and nothing stored.
@@ -192,7 +244,20 @@ class Admission:
         raise AssertionError("a retry ends by returning or raising")
 
 
-def _same(command: StartRun, known: tuple[Run, str]) -> Run:
+def _require_rerunnable(command: RerunRun, origin: Origin | None) -> None:
+    if origin is None:
+        raise AgoraError("not_found", f"no run {command.origin}")
+    if command.before is not None and not origin.has_step:
+        raise AgoraError("not_found", f"the run {command.origin} has no step {command.before}")
+    if command.before is None and origin.status not in ("failed", "timed_out", "cancelled"):
+        raise AgoraError(
+            "conflict",
+            f"the run {origin.status.replace('_', ' ')}: only one that failed, timed out or was cancelled is tried "
+            "again; to go another way from one of its steps, fork it there",
+        )
+
+
+def _same(command: StartRun | RerunRun, known: tuple[Run, str]) -> Run:
     run, fingerprint = known
     if run.tenant != command.tenant or fingerprint != command.fingerprint:
         raise AgoraError(

@@ -14,7 +14,7 @@ from agora_contracts.execution import (
     StartRun,
 )
 from agora_contracts.refunds import ChargeRefunded
-from agora_contracts.steering import ListChildren, PauseRun, ResumeRun
+from agora_contracts.steering import ListChildren, PauseRun, RerunRun, ResumeRun
 from agora_kit.service import Service
 
 from agora_execution.runs.admission import Admission
@@ -30,6 +30,10 @@ def register(service: Service, admission: Admission, runs: Runs, steering: Steer
         return await runs.settled(lambda: admission.start(command), command.run_id, command.wait_seconds)
 
     broker.answer(StartRun, start_run)
+    async def rerun_run(command: RerunRun) -> Run:
+        return await runs.settled(lambda: admission.rerun(command), command.run_id, command.wait_seconds)
+
+    broker.answer(RerunRun, rerun_run)
     broker.answer(EstimateRun, admission.estimate)
     broker.answer(GetRun, runs.get)
     broker.answer(ListRuns, runs.page)

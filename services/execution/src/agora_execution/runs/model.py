@@ -65,6 +65,8 @@ class NewRun(msgspec.Struct, frozen=True, kw_only=True):
     parent_step: str | None = None
     title: str = ""
     call_path: list[str] = []
+    origin_id: str | None = None
+    origin_seq: int | None = None
 
 
 class StepResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -181,6 +183,19 @@ def step_id(run: str, node: str, visit: int, branch: str) -> str:
 def usage_id(step: str, sequence: int, meter: str) -> str:
     """The id of a step's usage event: the same whichever attempt recorded it."""
     return f"{step}#{sequence}:{meter}"
+
+
+CARRIED_NOT = "model."
+"""Meters whose usage is not counted again with a step that is taken over from another run: it was paid to a vendor once."""
+
+
+def carried_usage(step: str, recorded: Sequence[tuple[str, str, Decimal]]) -> list[UsageItem]:
+    """The usage of a step that a run takes over, from the (id, meter, quantity) that the other run recorded."""
+    return [
+        UsageItem(id=f"{step}#{usage.rpartition('#')[2]}", meter=meter, quantity=quantity)
+        for usage, meter, quantity in recorded
+        if not meter.startswith(CARRIED_NOT)
+    ]
 
 
 def totals(usage: dict[str, Decimal]) -> list[Quantity]:

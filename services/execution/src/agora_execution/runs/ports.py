@@ -17,6 +17,7 @@ from agora_execution.knowledge.port import TenantKnowledge
 from agora_execution.models.port import RunModels
 from agora_execution.models.service import ModelCalls
 from agora_execution.runs import call_results, store
+from agora_execution.runs.model import StepResult
 from agora_execution.runs.tasks import ChildrenEnded, StepAnswer, StepTask
 
 _SEEN_MAX = 10_000
@@ -60,6 +61,13 @@ class StepPorts:
             return None
         async with self._database.system() as connection:
             return await store.step_result(connection, run, step)
+
+    async def carried(self, step: StepTask) -> StepResult | None:
+        """The step as the run's origin recorded it, to be taken over; None where it is to be taken anew."""
+        if step.task.origin is None:
+            return None
+        async with self._database.system() as connection:
+            return await store.carried_step(connection, step)
 
     async def context(self, agent: Agent, step: StepTask, attempt: int) -> Context:
         """The context of one attempt at a step."""

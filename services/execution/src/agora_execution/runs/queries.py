@@ -146,6 +146,46 @@ async def usage_ids(connection: AsyncConnection, run: str) -> list[str]:
     return [row.id for row in rows]
 
 
+class Origin(msgspec.Struct, frozen=True, kw_only=True):
+    """A run from which another one begins; its steps with a smaller number than `before_seq` are taken over."""
+
+    status: str
+    package: str
+    version: str
+    deployment: str | None
+    input: dict[str, Any]
+    config: dict[str, Any]
+    artifact: str | None
+    before_seq: int
+    has_step: bool
+
+
+async def origin(connection: AsyncConnection, run: str, before: str | None) -> Origin | None:
+    """A run of the transaction's tenant, and the number of the step before which it is left, if it has that."""
+    row = (
+        await connection.execute(
+            text("""
+                SELECT r.status, r.package, r.version, r.deployment_id, r.input, r.config, r.artifact, r.next_seq, s.seq
+                FROM runs r LEFT JOIN steps s ON s.run_id = r.id AND s.id = :before WHERE r.id = :run
+            """),
+            {"run": run, "before": before},
+        )
+    ).first()
+    if row is None:
+        return None
+    return Origin(
+        status=row.status,
+        package=row.package,
+        version=row.version,
+        deployment=row.deployment_id,
+        input=row.input,
+        config=row.config,
+        artifact=row.artifact,
+        before_seq=row.seq if row.seq is not None else row.next_seq,
+        has_step=row.seq is not None,
+    )
+
+
 class Unfinished(msgspec.Struct, frozen=True, kw_only=True):
     """A run that the sweep looks after.
 

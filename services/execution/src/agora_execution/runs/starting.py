@@ -48,6 +48,7 @@ class Starter:
                 await connection.execute(
                     text("""
                         SELECT id, tenant_id, package, version, input, timeout_seconds, config, artifact, deployment_id,
+                            origin_id, origin_seq,
                             (SELECT coalesce(p.manifest->'limits'->>'over_budget', 'pause') FROM packages p
                                 WHERE p.package = runs.package AND p.version = runs.version) AS over_budget
                         FROM runs WHERE id = :id AND finished_at IS NULL AND parent_id IS NULL
@@ -68,6 +69,8 @@ class Starter:
                     artifact=row.artifact,
                     deployment=row.deployment_id,
                     over_budget=row.over_budget or "pause",
+                    origin=row.origin_id,
+                    origin_seq=row.origin_seq or 0,
                 )
             )
 

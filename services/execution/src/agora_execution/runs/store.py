@@ -12,7 +12,8 @@ from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agora_execution.database import json_text
-from agora_execution.runs.model import Ending, LockedRun, StepResult
+from agora_execution.runs.model import Ending, LockedRun, StepResult, carried_usage, step_id
+from agora_execution.runs.tasks import StepTask
 
 
 class JournalEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -147,6 +148,41 @@ async def step_result(connection: AsyncConnection, run: str, step: str) -> bytes
         )
     ).first()
     return None if row is None else row.result
+
+
+async def carried_step(connection: AsyncConnection, task: StepTask) -> StepResult | None:
+    """A step that a run's origin recorded early enough, as a step of the run itself."""
+    row = (
+        await connection.execute(
+            text("""
+                SELECT title, attempt, started_at, finished_at, usage, summary, result FROM steps
+                WHERE run_id = :origin AND tenant_id = :tenant AND id = :step AND seq < :before
+            """),
+            {
+                "origin": task.task.origin,
+                "tenant": task.task.tenant,
+                "step": step_id(task.task.origin or "", task.node, task.visit, task.branch),
+                "before": task.task.origin_seq,
+            },
+        )
+    ).first()
+    if row is None:
+        return None
+    recorded = [(one["id"], one["meter"], Decimal(one["quantity"])) for one in row.usage]
+    return StepResult(
+        run=task.task.run,
+        step=task.step,
+        node=task.node,
+        title=row.title,
+        visit=task.visit,
+        branch=task.branch,
+        attempt=row.attempt,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        update=row.result,
+        usage=carried_usage(task.step, recorded),
+        summary=row.summary,
+    )
 
 
 async def insert_steps(

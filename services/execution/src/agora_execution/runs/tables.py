@@ -65,6 +65,8 @@ runs = Table(
     Column("title", Text, nullable=False, server_default=""),
     Column("call_path", ARRAY(Text), nullable=False, server_default="{}"),
     Column("max_cost", BigInteger),
+    Column("origin_id", Text),
+    Column("origin_seq", Integer),
     Column("pause_requested_at", DateTime(timezone=True)),
     Column("waiting_since", DateTime(timezone=True)),
     Column("waited_seconds", Double, nullable=False, server_default="0"),

@@ -17,7 +17,11 @@ from agora_contracts.execution import RunError
 
 
 class RunTask(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run's workflow is started with. `path` are the packages that called it, outermost first."""
+    """What a run's workflow is started with.
+
+    `path` are the packages that called it, outermost first. The steps that the run `origin` recorded before its entry
+    `origin_seq` are taken over.
+    """
 
     run: str
     tenant: str
@@ -30,6 +34,8 @@ class RunTask(msgspec.Struct, frozen=True, kw_only=True):
     deployment: str | None = None
     path: list[str] = []
     over_budget: str = "baseline"
+    origin: str | None = None
+    origin_seq: int = 0
 
 
 class ChildEnded(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,19 +1,34 @@
-"""HTTP that steers runs under way: pause, resume, and the runs that a run called."""
+"""HTTP that steers runs: pause, resume, try again, fork, and the runs that a run called."""
 
 from datetime import UTC, datetime
+from typing import Annotated
 
 import msgspec
 from agora_contracts.execution import RunStatus, WaitingFor
 from agora_contracts.money import PublicMoney, to_public
-from agora_contracts.steering import ChildPage, ListChildren, PauseRun, ResumeRun
+from agora_contracts.steering import ChildPage, ListChildren, PauseRun, RerunRun, ResumeRun
 from agora_kit.broker import Broker
-from litestar import get, post
+from litestar import Response, get, post
 from litestar.di import NamedDependency
+from msgspec import Meta
 
+from agora_gateway.edge.headers import fingerprint, requested_id, wait_seconds
 from agora_gateway.edge.principals import Tenant, requires
-from agora_gateway.edge.routing import Cursor, Limit, RunId, answers, existing
+from agora_gateway.edge.routing import (
+    Cursor,
+    IdempotencyKey,
+    Limit,
+    Prefer,
+    RunId,
+    answers,
+    body,
+    existing,
+    header,
+)
+from agora_gateway.edge.shapes import MoneyBody, read_money
 from agora_gateway.runs import shapes
-from agora_gateway.runs.shapes import RunShape, run_shape
+from agora_gateway.runs.service import wait_for
+from agora_gateway.runs.shapes import RunShape, run_shape, started
 
 
 class ChildShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +54,29 @@ class ChildPageShape(msgspec.Struct, frozen=True, kw_only=True):
     items: list[ChildShape]
     next_cursor: str | None
 
+
+class ForkBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where to leave the other run: before the step with this id (see its steps), which is taken anew.
+
+    `max_cost` is the new run's own hard budget.
+    """
+
+    before: Annotated[str, Meta(min_length=1, max_length=300)]
+    max_cost: MoneyBody | None = None
+
+
+A_FORK = ForkBody(before="run_0190a5b07c3a7d4e8f00112233445566/draft/2")
+
+_RERUN_REFUSED = (
+    "not_found",
+    "conflict",
+    "not_executable",
+    "invalid_input",
+    "insufficient_credit",
+    "budget_exhausted",
+    "account_closed",
+    "idempotency_conflict",
+)
 
 CHILDREN = ChildPageShape(
     items=[
@@ -110,7 +148,72 @@ async def list_children(
     return _page_shape(await broker.ask(query))
 
 
-handlers = [pause_run, resume_run, list_children]
+@post(
+    "/{run:str}/retry",
+    status_code=202,
+    guards=[requires("execute")],
+    summary="Try a run again",
+    operation_id="retryRun",
+    response_headers=[header("Location", "Where the new run is followed.")],
+    responses=answers(shapes.A_RUN, *_RERUN_REFUSED, status=(200, 202)),
+)
+async def retry_run(
+    broker: NamedDependency[Broker],
+    tenant: NamedDependency[Tenant],
+    run: RunId,
+    idempotency_key: IdempotencyKey = None,
+    prefer: Prefer = None,
+) -> Response[RunShape]:
+    """Start a new run that takes over what one that failed, timed out or was cancelled had done, and goes on there."""
+    return await _rerun(broker, tenant, run, None, None, idempotency_key, prefer)
+
+
+@post(
+    "/{run:str}/fork",
+    status_code=202,
+    guards=[requires("execute")],
+    summary="Fork a run",
+    operation_id="forkRun",
+    response_headers=[header("Location", "Where the new run is followed.")],
+    responses=answers(shapes.A_RUN, *_RERUN_REFUSED, "malformed_request", status=(200, 202)),
+)
+async def fork_run(
+    broker: NamedDependency[Broker],
+    tenant: NamedDependency[Tenant],
+    run: RunId,
+    data: Annotated[ForkBody, body(A_FORK)],
+    idempotency_key: IdempotencyKey = None,
+    prefer: Prefer = None,
+) -> Response[RunShape]:
+    """Start a new run that takes over what another one had done before a step, and takes that step anew."""
+    return await _rerun(broker, tenant, run, data.before, data, idempotency_key, prefer)
+
+
+handlers = [pause_run, resume_run, list_children, retry_run, fork_run]
+
+
+async def _rerun(
+    broker: Broker,
+    tenant: Tenant,
+    origin: str,
+    before: str | None,
+    data: ForkBody | None,
+    idempotency_key: str | None,
+    prefer: str | None,
+) -> Response[RunShape]:
+    limit = data.max_cost if data is not None else None
+    command = RerunRun(
+        run_id=requested_id("run", tenant.id, idempotency_key),
+        origin=existing("run", origin),
+        tenant=tenant.id,
+        account=tenant.account,
+        fingerprint=fingerprint("rerun", origin, data),
+        requested_by=tenant.key,
+        before=before,
+        max_cost=None if limit is None else read_money(limit, "/max_cost"),
+    )
+    run = await broker.ask(command)
+    return started(await wait_for(broker, run, wait_seconds(prefer)))
 
 
 def _page_shape(page: ChildPage) -> ChildPageShape:
