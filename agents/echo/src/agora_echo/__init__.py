@@ -1,4 +1,4 @@
-"""The smallest agent: one short step that returns its input."""
+"""The smallest agent: one short step that returns its input, and asks first where it is told to."""
 
 import asyncio
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ class Input(agora.Input):
         Literal["none", "rejected", "crash", "retry_once"],
         Meta(description="How the last visit behaves: works, rejects the input, crashes, crashes once."),
     ] = "none"
+    ask: Annotated[bool, Meta(description="Whether a person decides before the text is returned.")] = False
 
 
 class Output(agora.Output):
@@ -51,6 +52,10 @@ async def echo(state: State, context: agora.Context) -> dict[str, object]:
     if visits < state.input.steps:
         return {"visits": visits}
     _fail_as_asked(state.input, context.attempt)
+    if state.input.ask:
+        decision = await context.approve("Echo the text", arguments={"text": state.input.text})
+        if not decision.approved:
+            raise agora.InputRejected("not_approved", "The echo was not approved.")
     context.usage("tasks", 1)
     return {"visits": visits, "output": Output(text=state.input.text)}
 
