@@ -51,10 +51,10 @@ async def decide(platform: Platform, approval: str, approve: bool = True, **othe
     return await platform.ask(DecideApproval(approval=approval, approve=approve, **values))
 
 
-@pytest.mark.emits(ApprovalRequested)
-@pytest.mark.emits(ApprovalDecided)
-@pytest.mark.emits(RunWaiting)
-@pytest.mark.emits(RunResumed)
+@pytest.mark.emits.with_args(ApprovalRequested)
+@pytest.mark.emits.with_args(ApprovalDecided)
+@pytest.mark.emits.with_args(RunWaiting)
+@pytest.mark.emits.with_args(RunResumed)
 async def test_a_run_waits_for_a_decision_and_goes_on_with_it(probe_platform: Platform) -> None:
     """
     The approval says what, with which arguments, why and until when; the decision, its comment and changed arguments

@@ -32,7 +32,10 @@ async def test_a_step_calls_agents_and_gets_what_they_delivered(probe_platform: 
     run = await probe_platform.run({"text": "hello", "do": "call", "calls": calls}, package="probe")
     called = await children(probe_platform, run.id)
 
-    assert "succeeded one, failed asked_to_reject, refused not_found, refused invalid_input" == run.output["text"]
+    assert (
+        "succeeded one, failed asked_to_reject, refused not_found, refused invalid_input"
+        == run.output["text"]
+    )
     assert [("echo", "succeeded", "Say one"), ("echo", "failed", "Say two")] == [
         (child.package, child.status, child.title) for child in called
     ]

@@ -12,7 +12,7 @@ from agora_contracts.execution import CancelRun, RunFinished, RunStarted, StepRe
 from agora_execution import agents
 from agora_execution.runs.model import Ending, LockedRun
 from agora_execution.runs.opening import fresh_run
-from agora_execution.runs.workflows import RunTask
+from agora_execution.runs.tasks import RunTask
 
 from .asking import TENANT, new_id
 from .driving import Platform

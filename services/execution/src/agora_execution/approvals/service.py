@@ -9,7 +9,7 @@ from datetime import timedelta
 import jsonschema_rs
 import structlog
 from agora import Decision
-from agora.suspension import Answer, BudgetDecided, InputGiven
+from agora.suspension import BudgetDecided, InputGiven
 from agora_contracts.approvals import (
     Approval,
     ApprovalDecided,
@@ -205,7 +205,7 @@ class Approvals:
             await self._starter.wake(run)
 
 
-def answer_of(approval: Approval) -> Answer | BudgetDecided | None:
+def answer_of(approval: Approval) -> Decision | InputGiven | BudgetDecided | None:
     """What an approval tells the step that asked; None while it is pending.
 
     Raises:

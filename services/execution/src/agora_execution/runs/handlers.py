@@ -30,6 +30,7 @@ def register(service: Service, admission: Admission, runs: Runs, steering: Steer
         return await runs.settled(lambda: admission.start(command), command.run_id, command.wait_seconds)
 
     broker.answer(StartRun, start_run)
+
     async def rerun_run(command: RerunRun) -> Run:
         return await runs.settled(lambda: admission.rerun(command), command.run_id, command.wait_seconds)
 

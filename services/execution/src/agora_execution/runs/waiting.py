@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from agora.suspension import AgentCall, BudgetDecided, CallRequest
@@ -71,7 +72,10 @@ class Waiting:
         """The answer to what a step asks for, whenever it comes."""
         request = asked.request
         if isinstance(request, CallRequest):
-            return await self._timed(lambda: _call_all(task, step, asked.number, request))
+            called: ChildrenEnded = await self._timed(
+                lambda: _call_all(task, step, asked.number, request)
+            )
+            return called
         people = AskedPeople(run=task.run, step=step, number=asked.number, request=request)
         opened: Standing = await _act("ask_people", people, Standing)
         if opened.answer is not None:
@@ -81,7 +85,8 @@ class Waiting:
             standing: Standing = await _act("look_at_approval", opened.approval, Standing)
             return standing.answer
 
-        return await self._until(settled, opened.deadline)
+        answer: StepAnswer | BudgetDecided = await self._until(settled, opened.deadline)
+        return answer
 
     async def _until(self, look: Callable[[], Awaitable[Any]], deadline: float | None = None) -> Any:
         return await self._timed(lambda: self._looking(look, deadline))
@@ -99,20 +104,32 @@ class Waiting:
                 seconds = min(pause, max(deadline - workflow.time(), 0) + 1)
             with suppress(TimeoutError):
                 await workflow.wait_condition(
-                    lambda seen=seen: self._changes != seen, timeout=timedelta(seconds=seconds)
+                    partial(self._has_changed, seen), timeout=timedelta(seconds=seconds)
                 )
             pause = min(2 * pause, _LOOK_SECONDS_MAX)
+
+    def _has_changed(self, seen: int) -> bool:
+        return self._changes != seen
 
     async def _timed(self, work: Callable[[], Awaitable[Any]]) -> Any:
         if not self._active:
             self._since = workflow.time()
         self._active += 1
         try:
-            return await work()
-        finally:
-            self._active -= 1
-            if not self._active:
-                self._waited_seconds += workflow.time() - self._since
+            result = await work()
+        except GeneratorExit:
+            # The workflow leaves this worker's memory, outside of its own time.
+            raise
+        except BaseException:
+            self._waits_no_more()
+            raise
+        self._waits_no_more()
+        return result
+
+    def _waits_no_more(self) -> None:
+        self._active -= 1
+        if not self._active:
+            self._waited_seconds += workflow.time() - self._since
 
 
 async def _call_all(task: RunTask, step: str, number: int, request: CallRequest) -> ChildrenEnded:
@@ -132,10 +149,11 @@ async def _call_all(task: RunTask, step: str, number: int, request: CallRequest)
     calls = [asyncio.ensure_future(one(index, call)) for index, call in enumerate(request.calls)]
     try:
         return ChildrenEnded(children=list(await asyncio.gather(*calls)))
-    finally:
-        # When one is cancelled or fails for good, the others are none of anybody's business any more.
+    except Exception:
+        # When one fails for good, the others are none of anybody's business any more.
         for calling in calls:
             calling.cancel()
+        raise
 
 
 async def run_child(call: ChildCall) -> ChildEnded:
