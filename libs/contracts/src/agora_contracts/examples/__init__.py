@@ -7,6 +7,7 @@ recorded must decode for ever.
 import msgspec
 
 from agora_contracts.examples import (
+    of_approvals,
     of_billing,
     of_budgets,
     of_catalog,
@@ -27,6 +28,7 @@ for _example in (
     *of_catalog.EXAMPLES,
     *of_execution.EXAMPLES,
     *of_vectors.EXAMPLES,
+    *of_approvals.EXAMPLES,
     *of_metering.EXAMPLES,
     *of_usage_ingest.EXAMPLES,
     *of_billing.EXAMPLES,
