@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 from agora import Agent
+from agora_contracts.approvals import DecideApproval, ListApprovals
 from agora_contracts.catalog import Limits
 from agora_contracts.execution import CancelRun, GetDeployment, StartDeployment
 from agora_contracts.execution import CheckPackageHealth as CheckPackageHealthQuery
+from agora_contracts.steering import PauseRun, ResumeRun
 from agora_execution import temporal
 from agora_execution.deployments.workflows import prepare_workflow_id
 from agora_execution.worker import WORKFLOWS
@@ -109,6 +111,48 @@ async def cancelled_by_temporal(platform: Platform) -> str:
     return str(run.id)
 
 
+async def approved(platform: Platform) -> str:
+    """A step that asks people twice."""
+    run = await platform.start({"text": "hello", "do": "approve_twice"}, package="probe")
+    for _ in range(2):
+
+        async def pending() -> Any:
+            page = await platform.ask(ListApprovals(tenant=TENANT, run=run.id, state="pending"))
+            return page.items[0].id if page.items else None
+
+        approval = await platform.until(pending)
+        await platform.ask(
+            DecideApproval(approval=approval, approve=True, decided_by="key_one", tenant=TENANT)
+        )
+    assert "succeeded" == (await platform.ended(run.id)).status
+    await platform.closed(run.id)
+    return str(run.id)
+
+
+async def paused(platform: Platform) -> str:
+    """A run that rests between two steps."""
+    await platform.list_package("echo")
+    run = await platform.start({"text": "hello", "steps": 20, "delay_ms": 100})
+    await platform.until_running(run.id, steps=1)
+    await platform.ask(PauseRun(run=run.id, tenant=TENANT))
+
+    async def rests() -> bool:
+        return bool((await platform.get(run.id)).waiting_for == "pause")
+
+    await platform.until(rests)
+    await platform.ask(ResumeRun(run=run.id, tenant=TENANT))
+    assert "succeeded" == (await platform.ended(run.id)).status
+    await platform.closed(run.id)
+    return str(run.id)
+
+
+async def called(platform: Platform) -> str:
+    """A step that calls other agents."""
+    await platform.list_package("echo")
+    calls = [{"package": "echo", "input": {"text": str(number)}} for number in range(3)]
+    return await _run(platform, {"do": "call", "calls": calls, "concurrency": 2}, "succeeded")
+
+
 async def prepared(platform: Platform) -> str:
     """A deployment's configuration."""
     deployment = new_id("dep")
@@ -147,7 +191,7 @@ SCENARIOS: dict[str, Scenario] = {
     scenario.__name__: scenario
     for scenario in (
         one_way, loop, parallel, long_step, retried, failed, broken_router, timed_out, cancelled, cancelled_by_temporal,
-        prepared, health,
+        approved, paused, called, prepared, health,
     )
 }  # fmt: skip
 

@@ -72,9 +72,7 @@ class Waiting:
         """The answer to what a step asks for, whenever it comes."""
         request = asked.request
         if isinstance(request, CallRequest):
-            called: ChildrenEnded = await self._timed(
-                lambda: _call_all(task, step, asked.number, request)
-            )
+            called: ChildrenEnded = await self._timed(lambda: _call_all(task, step, asked.number, request))
             return called
         people = AskedPeople(run=task.run, step=step, number=asked.number, request=request)
         opened: Standing = await _act("ask_people", people, Standing)
