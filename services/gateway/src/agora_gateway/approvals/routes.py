@@ -64,13 +64,13 @@ OPERATOR = "operator"
 async def list_approvals(
     broker: NamedDependency[Broker],
     tenant: NamedDependency[Tenant],
-    state: State = None,
+    wanted: State = None,
     run: OfRun = None,
     cursor: Cursor = None,
     limit: Limit = 50,
 ) -> ApprovalPageShape:
     """What the tenant's runs wait for people to decide, or waited for, newest first."""
-    query = ListApprovals(tenant=tenant.id, run=run, state=state, cursor=cursor, limit=limit)
+    query = ListApprovals(tenant=tenant.id, run=run, state=wanted, cursor=cursor, limit=limit)
     return approval_page_shape(await broker.ask(query))
 
 
@@ -137,10 +137,10 @@ router = Router(
     responses=answers(shapes.AN_APPROVAL_PAGE, "invalid_cursor"),
 )
 async def list_for_operator(
-    broker: NamedDependency[Broker], state: State = None, cursor: Cursor = None, limit: Limit = 50
+    broker: NamedDependency[Broker], wanted: State = None, cursor: Cursor = None, limit: Limit = 50
 ) -> ApprovalPageShape:
     """What runs of all tenants wait for the operator to decide."""
-    return approval_page_shape(await broker.ask(ListApprovals(state=state, cursor=cursor, limit=limit)))
+    return approval_page_shape(await broker.ask(ListApprovals(state=wanted, cursor=cursor, limit=limit)))
 
 
 @post(
