@@ -46,8 +46,10 @@ class Books:
         authors = msgspec.structs.replace(
             price_version("price_author"), author="acme-labs", author_share=Decimal("0.666667")
         )
+        helper = msgspec.structs.replace(price_version("price_helper"), package="helper")
+        prices = [envelope(PLATFORM_TENANT, one) for one in (own, authors, helper)]
         async with self.database.system() as connection:
-            await price_service.pin(connection, [envelope(PLATFORM_TENANT, one) for one in (own, authors)])
+            await price_service.pin(connection, prices)
 
     async def in_transaction(self, use_case: Any, *arguments: Any) -> Any:
         """Run a use case in a transaction of the tenant."""

@@ -84,7 +84,7 @@ class Oracle:
                 grant.expired += grant.remaining - covered
                 grant.remaining = covered
 
-    def charge(self, run: str, revision: int, amount: int, held_elsewhere: int, budgets: "Room") -> None:
+    def charge(self, run: str, revision: int, amount: int, budgets: "Room") -> None:
         """A revision of a run's usage comes to `amount`."""
         known = self.runs.setdefault(run, OracleRun())
         if revision <= known.revision:
@@ -93,7 +93,8 @@ class Oracle:
         amount = max(amount, known.refunded)
         before = known.customer
         if amount >= known.charge:
-            self._pay(known, amount - known.charge, held_elsewhere, budgets.most(self, known))
+            most = budgets.most(self, known, amount - known.charge)
+            self._pay(known, amount - known.charge, budgets.held_elsewhere, most)
         else:
             self._give_back(known, known.charge - amount, budgets.now)
         known.charge = amount
@@ -161,17 +162,18 @@ class Oracle:
 class Room:
     """What the budgets that a run counts in let its customer pay.
 
-    `reserved` is what each budget has reserved for all open holds, `held` what is set aside for this run and
-    `run_limit` its own limit; after its first charge nothing is held for it any more.
+    `reserved` is what each budget has reserved for all open holds, `held` what is set aside for this run, `held_elsewhere`
+    for others, and `run_limit` its own limit; after its first charge nothing is held for it any more.
     """
 
     now: datetime
     counts_in: list[str] = field(default_factory=list)
     reserved: dict[str, int] = field(default_factory=dict)
     held: int = 0
+    held_elsewhere: int = 0
     run_limit: int | None = None
 
-    def most(self, oracle: Oracle, run: OracleRun) -> int | None:
+    def most(self, oracle: Oracle, run: OracleRun, more: int) -> int | None:
         """The most that the customer may pay more; None when nothing limits it."""
         room: list[int] = []
         lefts = []
@@ -192,3 +194,58 @@ class Room:
         """Count what the customer pays more, or less, in the run's budgets."""
         for name in self.counts_in:
             oracle.budgets[name].spent += amount
+
+
+@dataclass
+class CalledRoom(Room):
+    """What the customer of a run that another run calls may pay: what was carved out for it, and what its caller has left.
+
+    `taken` is what it has taken of its caller for itself, `left` what that one has left for calls, `caller_in` the budgets
+    that the caller counts in, `open` whether the caller's hold is.
+    """
+
+    taken: int = 0
+    left: int = 0
+    caller_in: list[str] = field(default_factory=list)
+    open: bool = True
+    first: bool = True
+
+    def most(self, oracle: Oracle, run: OracleRun, more: int) -> int:
+        """The most that the customer may pay more; notes what is taken of the caller for it."""
+        own = max(self.taken - run.customer, 0)
+        if self.open and not self.first:
+            own = min([own, *(max(one, 0) for one in self._lefts(oracle, self.counts_in))])
+        counted = [name for name in self.counts_in if not (self.open and name in self.caller_in)]
+        room = [own + self.left]
+        room += [self.held + max(one, 0) for one in self._lefts(oracle, counted)]
+        if self.run_limit is not None:
+            room.append(max(self.run_limit - run.customer, 0))
+        most = min(room)
+        moved = max(min(more, most) - own, 0)
+        self.taken += moved
+        self.left -= moved
+        if self.open:
+            self.held_elsewhere -= moved
+            self._reserve(self.caller_in, -moved)
+        self._reserve(self.counts_in, -self.held)
+        return most
+
+    def spend(self, oracle: Oracle, amount: int) -> None:
+        """Count what the customer pays; what the hold had beyond it goes back to the caller, or to the account."""
+        super().spend(oracle, amount)
+        if self.first:
+            back = max(self.held - amount, 0)
+            self.taken -= back
+            self.left += back
+            if self.open:
+                self.held_elsewhere += back
+                self._reserve(self.caller_in, back)
+        self.first, self.held = False, 0
+
+    def _lefts(self, oracle: Oracle, names: list[str]) -> list[int]:
+        budgets = [(name, oracle.budgets[name]) for name in names]
+        return [one.limit - one.spent - self.reserved[name] for name, one in budgets if one.hard]
+
+    def _reserve(self, names: list[str], amount: int) -> None:
+        for name in names:
+            self.reserved[name] += amount

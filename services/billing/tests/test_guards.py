@@ -13,6 +13,11 @@ HOLD = """
                        price_version, basis, quote_id, placed_at, lapses_at)
     VALUES ('run_2', $1, $2, 1, '', 'firm', $3, 1, 1, $4, 'task', 'quote_1', now(), now())
 """
+CALLED = """
+    INSERT INTO holds (run, tenant_id, account_id, epoch, fingerprint, state, currency, amount, quoted,
+                       price_version, basis, quote_id, placed_at, lapses_at, parent, from_parent)
+    VALUES ('run_2', $1, $2, 1, '', 'firm', 'USD', 1, 1, 'price_echo', 'task', 'quote_1', now(), now(), $3, 1)
+"""
 CHARGE = """
     INSERT INTO charges (run, revision, tenant_id, account_id, kind, currency, amount, difference, credit_part,
                          receivable_part, platform_part, released, lines, inputs, explanation, outcome,
@@ -57,6 +62,11 @@ async def connection(platform: Platform, billing_urls: DatabaseUrls) -> AsyncIte
             ],
         ),
         (
+            CALLED,
+            (TENANT, ACCOUNT, "run_1"),
+            [(TENANT, ACCOUNT, "run_none"), ("ten_other", ACCOUNT, "run_1"), (TENANT, "acc_other", "run_1")],
+        ),
+        (
             CHARGE,
             ("run_1", TENANT, ACCOUNT, "USD"),
             [
@@ -70,7 +80,7 @@ async def connection(platform: Platform, billing_urls: DatabaseUrls) -> AsyncIte
 )
 async def test_a_hold_and_a_charge_belong_to_what_is_there(connection, statement, good, wrong):
     """
-    A hold without its account or price version, a charge without its hold, and each of another tenant, account or
+    A hold without its account, price version or calling run, a charge without its hold, and each of another tenant, account or
     currency than it belongs to: refused. As they should be: stored.
     """
     for values in wrong:
@@ -108,6 +118,5 @@ async def test_the_guards_look_things_up_by_index(connection):
     settings = await connection.fetch(
         "SELECT proname, proconfig FROM pg_proc WHERE proname LIKE 'check\\_%' AND prorettype = 'trigger'::regtype"
     )
-    assert {"check_holds", "check_charges", "check_entries", "check_postings"} == {
-        row["proname"] for row in settings if "enable_seqscan=off" in (row["proconfig"] or [])
-    }
+    guards = {"check_holds", "check_called_holds", "check_charges", "check_entries", "check_postings"}
+    assert guards == {row["proname"] for row in settings if "enable_seqscan=off" in (row["proconfig"] or [])}

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from agora_billing.accounts import service as accounts
@@ -114,6 +114,90 @@ async def test_limits_that_cannot_be_are_refused(platform: Platform, change, slu
 
     assert slug == (await refusal(platform, hold_request("run_1", 2, **change))).slug
     assert 0 == await held(platform)
+
+
+async def test_a_customer_lets_a_limit_grow(platform: Platform):
+    """
+    An increase that the customer has approved lifts the run's own limit by as much, once per request; one that is refused
+    leaves it as it was.
+    """
+    await platform.fund(6 * CENT)
+    await platform.ask(hold_request("run_1", 3, run_limit=Money(amount=3 * CENT)))
+    await platform.ask(ConfirmHold(run="run_1", tenant=TENANT))
+    by_two = Money(amount=2 * CENT)
+
+    beyond = await refusal(platform, more(2))
+    too_much = await refusal(platform, more(9, "much", raise_limit=Money(amount=9 * CENT)))
+    raised = await platform.ask(more(2, "approved", raise_limit=by_two))
+    again = await platform.ask(more(2, "approved", raise_limit=by_two))
+    full = await refusal(platform, more(1, "another"))
+    await platform.publish(TENANT, usage("run_1", "9"))
+    charged = await platform.settled("run_1")
+
+    assert ["budget_exhausted", "insufficient_credit", "budget_exhausted"] == [
+        one.slug for one in (beyond, too_much, full)
+    ]
+    assert "let it grow" in str(beyond)
+    assert (5 * CENT, 2 * CENT) == (raised.amount.amount, raised.increased.amount)
+    assert raised == again
+    assert (9 * CENT, 4 * CENT) == (charged.amount.amount, charged.platform_cost.amount)
+    assert (await verify(platform.database)).ok
+
+
+@pytest.mark.parametrize(
+    ("grows", "slug"),
+    [
+        (Money(amount=CENT, currency="EUR"), "currency_mismatch"),
+        (Money(amount=-1), "malformed_request"),
+    ],
+)
+async def test_a_rise_of_a_limit_that_cannot_be_is_refused(platform: Platform, grows, slug):
+    """
+    Another currency, or less than before.
+    """
+    await platform.fund(9 * CENT)
+    await platform.ask(hold_request("run_1", 3, run_limit=Money(amount=9 * CENT)))
+    await platform.ask(ConfirmHold(run="run_1", tenant=TENANT))
+
+    assert slug == (await refusal(platform, more(1, raise_limit=grows))).slug
+    assert 3 == await held(platform)
+
+
+async def test_a_run_without_a_limit_gets_none_by_a_rise(platform: Platform):
+    """
+    Letting a limit grow that is not there changes nothing.
+    """
+    await platform.fund(9 * CENT)
+    await platform.ask(hold_request("run_1", 3))
+    await platform.ask(ConfirmHold(run="run_1", tenant=TENANT))
+
+    await platform.ask(more(1, raise_limit=Money(amount=CENT)))
+    grown = await platform.ask(more(5, "again"))
+
+    assert 9 * CENT == grown.amount.amount
+
+
+async def test_model_calls_may_cost_what_a_run_was_increased_by(platform: Platform):
+    """
+    Model calls are charged up to what the price version says and what the run was increased by; the rest is not the
+    customer's. What it was increased by for calls of other agents is not for models.
+    """
+    await platform.fund(100 * CENT)
+    runs: dict[str, list[Literal["model.cost", "agents.cost"]]] = {
+        "run_1": [], "run_2": ["model.cost"], "run_3": ["agents.cost"],
+    }  # fmt: skip
+    for run, increases in runs.items():
+        await platform.ask(hold_request(run, 1))
+        await platform.ask(ConfirmHold(run=run, tenant=TENANT))
+        for meter in increases:
+            by = Money(amount=7 * CENT)
+            await platform.ask(IncreaseHold(run=run, tenant=TENANT, by=by, request=meter, meter=meter))
+        await platform.publish(TENANT, usage(run, 1, model_cost="0.10"))
+
+    charged = [(await platform.settled(run)).amount.amount for run in runs]
+
+    assert [6 * CENT, 11 * CENT, 6 * CENT] == charged
+    assert (await verify(platform.database)).ok
 
 
 # --- partial holds -------------------------------------------------------------------------------

@@ -40,13 +40,16 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from .conftest import TENANT, hold_request, usage
+from .calling import calling
+from .conftest import TENANT, usage
 from .money_books import Books, envelope
-from .money_oracle import Oracle, OracleBudget, OracleGrant, OracleRun, Room
+from .money_oracle import CalledRoom, Oracle, OracleBudget, OracleGrant, OracleRun, Room
 
 CENT = 10_000
 LIMIT = 5 * CENT
 RUNS = st.integers(min_value=0, max_value=2)
+CALLED = st.integers(min_value=3, max_value=4)
+ANY = RUNS | CALLED
 CENTS = st.integers(min_value=1, max_value=12)
 GOOD_REASONS = {
     "insufficient_credit", "hold_closed", "not_found", "idempotency_conflict", "budget_exhausted",
@@ -56,15 +59,18 @@ _machines = count()
 
 @dataclass(frozen=True)
 class HoldRow:
-    """What the database says about a run's hold."""
+    """What the database says about a run's hold; `limit` is what its own charge may come to."""
 
+    run: str
     open: int
     limit: int | None
     budgets: list[str]
+    taken: int
+    parent: str | None
 
 
 class MoneyMachine(RuleBasedStateMachine):
-    """Each machine has an account and three runs of its own on the shared database."""
+    """Each machine has an account, three runs and two that are called, on the shared database."""
 
     books: Books
 
@@ -74,6 +80,7 @@ class MoneyMachine(RuleBasedStateMachine):
         self.account = f"acc_{self.number}"
         self.oracle = Oracle(limit=LIMIT)
         self.known: set[str] = set()
+        self.refused = ""
         self.requests = count()
         self.books.clock.ahead = timedelta()
         self.in_transaction(
@@ -101,12 +108,20 @@ class MoneyMachine(RuleBasedStateMachine):
     def hold_of(self, run: str) -> HoldRow:
         """A run's hold."""
         [row] = self.books.rows(
-            "SELECT CASE WHEN state IN ('tentative', 'firm') THEN amount ELSE 0 END AS open, run_limit, "
+            "SELECT CASE WHEN state IN ('tentative', 'firm') THEN amount ELSE 0 END AS open, "
+            "greatest(run_limit - calls_taken, 0) AS own_limit, run_limit, from_parent - calls_taken AS taken, parent, "
             "ARRAY(SELECT budget_id FROM budget_windows WHERE window_id = ANY(windows)) AS budgets "
             "FROM holds WHERE run = :run",
             run=run,
         )
-        return HoldRow(open=row.open, limit=row.run_limit, budgets=list(row.budgets))
+        return HoldRow(
+            run=run,
+            open=row.open,
+            limit=None if row.run_limit is None else row.own_limit,
+            budgets=list(row.budgets),
+            taken=row.taken,
+            parent=row.parent,
+        )
 
     def reserved(self) -> dict[str, int]:
         """What each budget has reserved."""
@@ -129,6 +144,7 @@ class MoneyMachine(RuleBasedStateMachine):
             hold = self.books.run(work)
         except AgoraError as error:
             assert error.slug in GOOD_REASONS, error
+            self.refused = error.slug
             return None
         self.known.add(hold.run)
         return hold
@@ -167,10 +183,14 @@ class MoneyMachine(RuleBasedStateMachine):
         grant = OracleGrant(order=len(self.oracle.grants), amount=amount, remaining=amount, expires=expires)
         self.oracle.grants.append(grant)
 
-    @rule(cents=st.integers(min_value=0, max_value=20), hard=st.booleans(), package=st.booleans())
-    def budget(self, cents: int, hard: bool, package: bool) -> None:
+    @rule(
+        cents=st.integers(min_value=0, max_value=20),
+        hard=st.booleans(),
+        package=st.sampled_from(["", "echo", "helper"]),
+    )
+    def budget(self, cents: int, hard: bool, package: str) -> None:
         """A budget is set, or changed if there is one of its kind."""
-        name = f"bud_{self.number}_{int(hard)}{int(package)}"
+        name = f"bud_{self.number}_{int(hard)}{package}"
         limit = Money(amount=cents * CENT)
         if name in self.oracle.budgets:
             change = ChangeBudget(budget=name, tenant=TENANT, limit=limit)
@@ -182,7 +202,7 @@ class MoneyMachine(RuleBasedStateMachine):
             tenant=TENANT,
             account=self.account,
             scope="package" if package else "account",
-            target="echo" if package else None,
+            target=package or None,
             period="total",
             limit=limit,
             kind="hard" if hard else "soft",
@@ -193,10 +213,11 @@ class MoneyMachine(RuleBasedStateMachine):
     @rule(
         numbers=st.lists(RUNS, min_size=1, max_size=4),
         tasks=st.integers(min_value=0, max_value=8),
+        calls=st.integers(min_value=0, max_value=6),
         limit=st.none() | st.integers(min_value=0, max_value=10),
     )
-    def place(self, numbers: list[int], tasks: int, limit: int | None) -> None:
-        """Several runs ask for holds at once, some of them twice, perhaps with a limit of their own."""
+    def place(self, numbers: list[int], tasks: int, calls: int, limit: int | None) -> None:
+        """Several runs ask for holds at once, some of them twice, perhaps with a limit of their own or a part for calls."""
         self.expire()
         before = self.balance()
         hard = any(one.hard for one in self.oracle.budgets.values())
@@ -204,8 +225,8 @@ class MoneyMachine(RuleBasedStateMachine):
 
         async def together() -> list[Hold | BaseException]:
             requests = (
-                hold_request(
-                    self.run_id(n), tasks, account=self.account, run_limit=most,
+                calling(
+                    self.run_id(n), tasks=tasks, calls=calls, account=self.account, run_limit=most,
                     price_version="price_author" if n % 2 else "price_echo",
                 )
                 for n in numbers
@@ -220,26 +241,64 @@ class MoneyMachine(RuleBasedStateMachine):
                 continue
             assert isinstance(answer, AgoraError), answer
             if answer.slug == "insufficient_credit":
-                assert before.available < len(numbers) * tasks * CENT
+                assert before.available < len(numbers) * (tasks + calls) * CENT
             else:
                 assert answer.slug == "budget_exhausted"
-                assert hard or (limit is not None and limit < tasks)
+                assert hard or (limit is not None and limit < tasks + calls)
 
-    @rule(number=RUNS)
+    @rule(
+        number=CALLED,
+        caller=ANY,
+        tasks=st.integers(min_value=0, max_value=5),
+        calls=st.integers(min_value=0, max_value=2),
+        limit=st.none() | st.integers(min_value=0, max_value=6),
+        part=st.booleans(),
+    )
+    def call(self, number: int, caller: int, tasks: int, calls: int, limit: int | None, part: bool) -> None:
+        """A run calls another: what it gets is the caller's, and none is refused that there is room for."""
+        parent = self.books.rows(
+            "SELECT state, calls_max - calls_taken AS left FROM holds WHERE run = :run",
+            run=self.run_id(caller),
+        )
+        request = calling(
+            self.run_id(number), tasks=tasks, calls=calls, account=self.account, parent=self.run_id(caller),
+            price_version="price_helper", run_limit=None if limit is None else Money(amount=limit * CENT),
+            accept_partial=Money(amount=1) if part else None,
+        )  # fmt: skip
+        held = self.balance().held
+        hold = self.attempt(self.books.holds.place(request))
+        if hold is None and self.refused == "budget_exhausted" and not part:
+            hard = any(one.hard for one in self.oracle.budgets.values())
+            enough = parent[0].left >= (tasks + calls) * CENT
+            assert hard or not enough or (limit is not None and limit < tasks + calls)
+        assert self.balance().held <= held
+
+    @rule(number=ANY)
     def confirm(self, number: int) -> None:
         """A run confirms its hold."""
         hold = self.attempt(self.books.holds.confirm(ConfirmHold(run=self.run_id(number), tenant=TENANT)))
         assert hold is None or hold.state == "firm"
 
-    @rule(number=RUNS, cents=st.integers(min_value=1, max_value=5), twice=st.booleans(), part=st.booleans())
-    def increase(self, number: int, cents: int, twice: bool, part: bool) -> None:
-        """A run asks for more, perhaps for what there is of it, perhaps twice by one request."""
+    @rule(
+        number=ANY,
+        cents=st.integers(min_value=1, max_value=5),
+        twice=st.booleans(),
+        part=st.booleans(),
+        calls=st.booleans(),
+        grow=st.none() | st.integers(min_value=0, max_value=3),
+    )
+    def increase(
+        self, number: int, cents: int, twice: bool, part: bool, calls: bool, grow: int | None
+    ) -> None:
+        """A run asks for more, be it for calls, perhaps for what there is of it, perhaps twice by one request."""
         request = IncreaseHold(
             run=self.run_id(number),
             tenant=TENANT,
             by=Money(amount=cents * CENT),
             request=str(next(self.requests)),
             accept_partial=Money(amount=1) if part else None,
+            raise_limit=None if grow is None else Money(amount=grow * CENT),
+            meter="agents.cost" if calls else "model.cost",
         )
         first = self.attempt(self.books.holds.increase(request))
         if twice and first is not None:
@@ -270,7 +329,6 @@ class MoneyMachine(RuleBasedStateMachine):
         ]
         self.expire()
         hold = self.hold_of(run)
-        held_elsewhere = self.balance().held - hold.open
         room = self.room(hold)
 
         async def settle(connection: Any) -> None:
@@ -279,7 +337,7 @@ class MoneyMachine(RuleBasedStateMachine):
         self.books.run(self.books.as_system(settle))
         for one in sorted(closed, key=lambda one: one.revision):
             amount = int(one.totals[0].quantity * CENT) if succeeded else 0
-            self.oracle.charge(run, one.revision, amount, held_elsewhere, room)
+            self.oracle.charge(run, one.revision, amount, room)
         assert self.hold_of(run).open == 0
 
     @precondition(lambda self: self.oracle.runs)
@@ -300,16 +358,36 @@ class MoneyMachine(RuleBasedStateMachine):
             assert error.slug == "refund_exceeds_charge"
             assert part > left if part is not None else not left
             return
-        self.oracle.refund(run, left if part is None else part, self.room(self.hold_of(run)))
+        room = Room(now=self.books.clock(), counts_in=self.hold_of(run).budgets)
+        self.oracle.refund(run, left if part is None else part, room)
 
     def room(self, hold: HoldRow) -> Room:
-        """What budgets leave for a run with this hold."""
-        return Room(
-            now=self.books.clock(),
-            counts_in=hold.budgets,
-            reserved=self.reserved(),
-            held=hold.open,
-            run_limit=hold.limit,
+        """What budgets, and the run that called it, leave for a run with this hold."""
+        common: dict[str, Any] = {
+            "now": self.books.clock(),
+            "counts_in": hold.budgets,
+            "reserved": self.reserved(),
+            "held": hold.open,
+            "held_elsewhere": self.balance().held - hold.open,
+            "run_limit": hold.limit,
+        }
+        if hold.parent is None:
+            return Room(**common)
+        [caller] = self.books.rows(
+            "SELECT state, run_limit, calls_taken, calls_max - calls_taken AS left FROM holds WHERE run = :run",
+            run=hold.parent,
+        )
+        left = caller.left
+        charged = self.oracle.runs.get(hold.parent)
+        if charged is not None and caller.run_limit is not None:
+            left = max(min(left, caller.run_limit - charged.customer - caller.calls_taken), 0)
+        return CalledRoom(
+            **common,
+            taken=hold.taken,
+            left=left,
+            caller_in=self.hold_of(hold.parent).budgets,
+            open=caller.state == "firm",
+            first=hold.run not in self.oracle.runs,
         )
 
     # --- what must always be so ------------------------------------------------------------------

@@ -1,5 +1,7 @@
 """Refunds of runs whose month has given something back: nobody gets back more than was paid."""
 
+from datetime import timedelta
+
 import pytest
 from agora_billing.audit.service import verify
 from agora_contracts.billing import GetBalance
@@ -90,3 +92,63 @@ async def test_a_correction_gives_back_no_more_than_the_month_has_left(platform:
     report = await verify(platform.database)
     assert report.ok, report.faults
     assert 0 == await run(platform, "run_3", 3)
+
+
+async def granted(platform: Platform, cents: int, reference: str, days: int | None = None) -> None:
+    """Give promotional credit, for so many days."""
+    expires = None if days is None else platform.clock() + timedelta(days=days)
+    await platform.ask(
+        GrantPromotion(
+            account=ACCOUNT,
+            tenant=TENANT,
+            amount=Money(amount=cents * 10_000),
+            reference=reference,
+            reason="welcome",
+            expires_at=expires,
+        )
+    )
+
+
+async def test_grants_get_back_what_they_gave_whatever_the_month_gave_back(platform: Platform):
+    """
+    Two runs are paid from two grants, and the month gives back to the second one: a refund of its run goes where the month
+    has not given back yet, and no grant ever has more than was given.
+    """
+    await pinned(platform, by_the_month(VOLUME))
+    await platform.fund(0)
+    await granted(platform, 50, "first", days=60)
+    await granted(platform, 100, "second")
+    await run(platform, "run_1", 5)
+    await run(platform, "run_2", 5)
+    await run(platform, "run_3", 1)
+    await told(platform, 1)
+
+    second = await platform.ask(refund("run_2"))
+    first = await platform.ask(refund("run_1"))
+
+    assert (500_000, 50_000) == (second.refund.amount, first.refund.amount)
+    assert (0, 150) == await credit(platform)
+    report = await verify(platform.database)
+    assert report.ok, report.faults
+
+
+async def test_no_payer_gets_back_what_the_month_gave_another_for(platform: Platform):
+    """
+    One run was paid from a grant, another with paid credit, and the month gave back credit: only the rest of that is
+    credit again, the grant gets its own back, and together it is what came in.
+    """
+    await pinned(platform, by_the_month(VOLUME))
+    await platform.fund(1_000_000)
+    await granted(platform, 50, "first")
+    await run(platform, "run_1", 5)
+    await run(platform, "run_2", 5)
+    await run(platform, "run_3", 1)
+    await told(platform, 1)
+
+    paid = await platform.ask(refund("run_2"))
+    given = await platform.ask(refund("run_1"))
+
+    assert (50_000, 500_000) == (paid.refund.amount, given.refund.amount)
+    assert (100, 50) == await credit(platform)
+    report = await verify(platform.database)
+    assert report.ok, report.faults

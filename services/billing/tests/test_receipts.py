@@ -9,7 +9,15 @@ import msgspec
 import pytest
 from agora_billing.audit.ratings import RULE
 from agora_billing.audit.service import verify
-from agora_contracts.billing import ChargeDifference, GetReceipt, PlaceHold, Quantity, QuoteLine, Receipt
+from agora_contracts.billing import (
+    ChargeDifference,
+    GetReceipt,
+    PlaceHold,
+    Quantity,
+    QuoteLine,
+    Receipt,
+    TransactionGroup,
+)
 from agora_contracts.catalog import ChargePolicy, OfferedPrice
 from agora_contracts.subjects import PLATFORM_TENANT
 from agora_kit.provision import DatabaseUrls
@@ -122,6 +130,49 @@ async def test_a_price_by_transaction_is_rated_by_each_of_them(platform: Platfor
     assert ["1101 of 1200 estimated"] == [one.why for one in receipt.differences]
     report = await verify(platform.database)
     assert (True, 1) == (report.ok, report.rated_again)
+
+
+async def test_a_run_of_more_transactions_than_are_listed_is_rated(platform: Platform):
+    """
+    More than a thousand are rated by groups of equal ones; where these are too many as well, the run costs what was quoted.
+    """
+    await platform.fund(1_000_000_000)
+    estimate = Quantity(meter="tasks", quantity=Decimal(1200), events=4)
+    price = a_price(PERCENTAGE)
+    many: dict[str, Any] = {"meter": "tasks", "quantity": Decimal(1500), "events": 1500}
+    equal = Quantity(**many, groups=[TransactionGroup(quantity=Decimal(1), count=1500)])
+    receipts = []
+    for run, counted in (("run_equal", equal), ("run_untold", Quantity(**many))):
+        held = msgspec.structs.replace(hold_request(run), estimates=[estimate])
+        receipts.append(await charged(platform, price, held, totals=[counted]))
+
+    assert 1500 * 500_000 == receipts[0].charged
+    assert receipts[1].quoted == receipts[1].charged
+    assert all("1500 transactions are too many" in one.description for one in receipts[1].lines)
+    report = await verify(platform.database)
+    assert (True, 2) == (report.ok, report.rated_again)
+
+
+async def test_the_full_price_of_transactions_is_what_was_quoted(platform: Platform):
+    """
+    Where the full price is asked for a run that failed, its estimate says how many transactions, but not which.
+    """
+    await platform.fund(1_000_000_000)
+    estimate = Quantity(meter="tasks", quantity=Decimal(1200), events=4)
+    held = msgspec.structs.replace(hold_request("run_1"), estimates=[estimate])
+
+    receipt = await charged(
+        platform,
+        a_price(PERCENTAGE),
+        held,
+        policy=ChargePolicy(failed="full"),
+        tasks=3,
+        outcome="failed",
+        deliverable="empty",
+    )
+
+    assert receipt.quoted == receipt.charged > 0
+    assert (await verify(platform.database)).ok
 
 
 async def test_the_full_price_is_that_of_the_estimate(platform: Platform):

@@ -192,6 +192,26 @@ async def test_a_sealer_that_dies_is_continued_by_the_next(platform: Platform, b
     await platform.until(all_sealed)
 
 
+async def test_a_posting_that_comes_later_than_its_time_is_sealed_all_the_same(platform: Platform):
+    """
+    A sealer looks for what is new since it last looked, and every some minutes at every account.
+    """
+    await platform.fund(1)
+    sealer = Sealer(platform.database, platform.clock)
+    await sealer.sweep()
+    await pay(platform, 1)
+    await sealer.sweep()
+    new = (await verify(platform.database)).unsealed
+    platform.clock.ahead -= timedelta(minutes=5)
+    await pay(platform, 2)
+    platform.clock.ahead += timedelta(minutes=5)
+    await sealer.sweep()
+    platform.clock.ahead += timedelta(minutes=11)
+    await sealer.sweep()
+
+    assert [0, 0] == [new, (await verify(platform.database)).unsealed]
+
+
 @pytest.fixture
 async def tamperer(billing_urls: DatabaseUrls) -> AsyncIterator[asyncpg.Connection]:
     """Somebody with all rights who has taken the guards away."""

@@ -353,3 +353,22 @@ def test_a_count_is_one_of_four_things(expected: int, counted: int, closed: int 
     assert (state is Completeness.MISSING) == (counted < expected)
     assert (state is Completeness.SURPLUS) == (counted > expected)
     assert (state is Completeness.COMPLETE) == (counted == expected != closed)
+
+
+async def test_many_equal_transactions_are_told_as_groups(
+    database: Database, messages: Callable[..., Any]
+) -> None:
+    """
+    Of more than a thousand events of a meter it is told how many have which quantity, unless these are too many, too.
+    """
+    ours = messages()
+    await take_in(
+        database,
+        *(ours.usage(f"evt_{n}", n % 3 + 1) for n in range(TRANSACTIONS_MAX + 2)),
+        *(ours.usage(f"evt_other_{n}", n, "pages") for n in range(TRANSACTIONS_MAX + 1)),
+    )
+
+    pages, tasks = (await totals(database)).totals
+    assert (TRANSACTIONS_MAX + 1, [], []) == (pages.events, pages.transactions, pages.groups)
+    assert [(1, 334), (2, 334), (3, 334)] == [(int(one.quantity), one.count) for one in tasks.groups]
+    assert (TRANSACTIONS_MAX + 2, []) == (tasks.events, tasks.transactions)

@@ -11,12 +11,13 @@ import msgspec
 import pytest
 from agora_contracts.envelope import Envelope
 from agora_contracts.metering import QueryUsage, UsageReport
-from agora_contracts.meters import CheckTotals
+from agora_contracts.meters import CheckTotals, RebuildMeter
 from agora_contracts.problems import AgoraError
 from agora_kit.database import Database
 from agora_kit.provision import DatabaseUrls
 from agora_metering.app import build
 from agora_metering.checks.service import check_totals
+from agora_metering.meters import service as meters
 from agora_metering.partitions import model, service, store
 from agora_metering.queries.service import query_usage
 from agora_metering.settings import MeteringSettings
@@ -275,3 +276,64 @@ def test_a_retention_that_cannot_be_kept_is_refused(
     wrong = msgspec.structs.replace(settings, usage_retention_months=months, database_owner_url=url)
     with pytest.raises(ValueError, match="AGORA_USAGE_RETENTION_MONTHS"):
         build(wrong)
+
+
+async def test_a_clock_that_is_months_ahead_begins_no_month(database: Database) -> None:
+    """
+    The earlier of a process's clock and the database's counts, so that one that is wrong moves nothing that never goes
+    back; one that is behind moves nothing either.
+    """
+    now = datetime.now(UTC)
+
+    ahead = await service.earlier_clock(database, now + timedelta(days=150))
+    behind = await service.earlier_clock(database, now - timedelta(days=150))
+
+    assert timedelta(0) <= ahead - now < timedelta(hours=1)
+    assert now - timedelta(days=150) == behind
+
+
+async def test_a_rebuild_that_would_forget_is_refused(
+    database: Database, urls: DatabaseUrls, messages: Callable[..., Any]
+) -> None:
+    """
+    Totals from before the stored events cannot be made anew: they stay, and a rebuild says so. One of a meter that has
+    none of them goes on.
+    """
+    old = datetime(2026, 1, 10, 12, tzinfo=UTC)
+    await count(database, messages().usage("evt_old", 5, "calls", time=old))
+    await roll(database)
+    month = await current(database)
+    await move_on(database, 5)
+    await service.drop_old(database, urls.owner, 4)
+    await count(database, messages().usage("evt_new", 3, "gb", time=month + timedelta(days=160)))
+    await roll(database)
+
+    async with database.system() as connection:
+        with pytest.raises(AgoraError) as refused:
+            await meters.rebuild_meter(connection, RebuildMeter(tenant="ten_1", key="calls"))
+    async with database.system() as connection:
+        allowed = await meters.rebuild_meter(connection, RebuildMeter(tenant="ten_1", key="gb"))
+    query = QueryUsage(
+        tenant="ten_1", start=old.replace(hour=0), end=old.replace(hour=0, day=11), meter="calls"
+    )
+    async with database.snapshot("ten_1") as connection:
+        report = await query_usage(connection, query)
+
+    assert "conflict" == refused.value.slug
+    assert "would forget" in str(refused.value)
+    assert "deleting" == allowed.state
+    assert [Decimal(5)] == [one.quantity for one in report.items]
+
+
+async def test_a_report_is_of_one_moment(database: Database, messages: Callable[..., Any]) -> None:
+    """
+    What is said of meters and what they came to belong together, whatever is written while a query goes on.
+    """
+    query = QueryUsage(tenant="ten_1", start=NOON, end=NOON + timedelta(days=1))
+    async with database.snapshot("ten_1") as connection:
+        await count(database, messages().usage("evt_1", 5, time=NOON))
+        during = await query_usage(connection, query)
+    async with database.snapshot("ten_1") as connection:
+        after = await query_usage(connection, query)
+
+    assert [0, 1] == [len(one.items) for one in (during, after)]

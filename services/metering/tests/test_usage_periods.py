@@ -1,7 +1,7 @@
 """A deployment's month on a real database: told when it changed, with everything up to then."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -10,8 +10,10 @@ import pytest
 from agora_contracts.envelope import Envelope
 from agora_contracts.meters import CreateMeter
 from agora_contracts.periods import PeriodTotal
+from agora_contracts.subjects import PLATFORM_TENANT
 from agora_kit.database import Database
 from agora_metering.meters import service as meters
+from agora_metering.partitions import store as partitions
 from agora_metering.periods.service import tell_changed
 from agora_metering.totals.service import roll
 from agora_metering.usage.service import take_in
@@ -91,7 +93,7 @@ async def test_a_month_is_told_only_so_often(database: Database, messages: Calla
 
 async def test_a_months_total_is_the_meters_own(database: Database, messages: Callable[..., Any]) -> None:
     """
-    A defined meter's month is its own aggregate, and is told once it is whole.
+    A month of a meter that the platform has defined is its own aggregate, and is told once it is whole.
     """
     ours = messages()
     users = ["ann", "bob", "ann"]
@@ -111,7 +113,12 @@ async def test_a_months_total_is_the_meters_own(database: Database, messages: Ca
     )
     async with database.system() as connection:
         command = CreateMeter(
-            tenant="ten_1", key="users", unit="users", aggregation="unique_count", event="calls", value="user"
+            tenant=PLATFORM_TENANT,
+            key="users",
+            unit="users",
+            aggregation="unique_count",
+            event="calls",
+            value="user",
         )
         await meters.create_meter(connection, command)
     await count(
@@ -136,7 +143,7 @@ async def test_a_month_that_a_build_leaves_empty_is_told_again(
     await count(database, messages().usage("evt_1", 5, "gb", run=None, time=LAST_OF_MARCH))
     await tell(database)
     async with database.system() as connection:
-        command = CreateMeter(tenant="ten_1", key="gb", unit="gb", aggregation="max", value="size")
+        command = CreateMeter(tenant=PLATFORM_TENANT, key="gb", unit="gb", aggregation="max", value="size")
         await meters.create_meter(connection, command)
     await meters.build_due(database)
     await tell(database)
@@ -144,3 +151,51 @@ async def test_a_month_that_a_build_leaves_empty_is_told_again(
     assert [(1, Decimal(5)), (2, Decimal(0))] == [
         (one.data.revision, one.data.quantity) for one in await told(database)
     ]
+
+
+async def test_a_tenants_definition_does_not_make_its_own_bill(
+    database: Database, messages: Callable[..., Any]
+) -> None:
+    """
+    Whatever a tenant defines under a key, before or after something was recorded under it, its month is the sum of what was
+    recorded; under a key of its own making nothing is told.
+    """
+    ours = messages()
+    await count(database, ours.usage("evt_1", 5, "gb", run=None, time=LAST_OF_MARCH))
+    for key, event in (("gb", "gb"), ("seats", "calls"), ("users", "calls")):
+        async with database.system() as connection:
+            command = CreateMeter(
+                tenant="ten_1", key=key, unit="unit", aggregation="max", event=event, value="size"
+            )
+            await meters.create_meter(connection, command)
+    await meters.build_due(database)
+    small = {"size": "1"}
+    await count(
+        database,
+        ours.usage("evt_2", 7, "gb", run=None, dimensions=small, time=LAST_OF_MARCH),
+        ours.usage("evt_3", 4, "seats", run=None, dimensions=small, time=LAST_OF_MARCH),
+        ours.usage("evt_4", 9, "seats", dimensions=small, time=LAST_OF_MARCH),
+        ours.usage("evt_5", 2, "calls", run=None, dimensions=small, time=LAST_OF_MARCH),
+    )
+    await tell(database)
+
+    found = {one.data.meter: (one.data.quantity, one.data.events) for one in await told(database)}
+    assert {"gb": (Decimal(12), 2), "seats": (Decimal(4), 1), "calls": (Decimal(2), 1)} == found
+
+
+async def test_a_month_whose_events_are_gone_is_not_told_again(
+    database: Database, messages: Callable[..., Any]
+) -> None:
+    """
+    A definition that is made after old months were dropped forgets their totals; billing hears nothing of it.
+    """
+    await count(database, messages().usage("evt_1", 5, "gb", run=None, time=LAST_OF_MARCH))
+    await tell(database)
+    async with database.system() as connection:
+        await partitions.keep_since(connection, date(2026, 5, 1))
+        command = CreateMeter(tenant=PLATFORM_TENANT, key="gb", unit="gb", aggregation="max", value="size")
+        await meters.create_meter(connection, command)
+    await meters.build_due(database)
+    await tell(database)
+
+    assert [(1, Decimal(5))] == [(one.data.revision, one.data.quantity) for one in await told(database)]

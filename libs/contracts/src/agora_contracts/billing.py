@@ -7,26 +7,36 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from agora_contracts.calls import CallCharge
 from agora_contracts.money import Money
 from agora_contracts.refunds import Refund
 
 TRANSACTIONS_MAX = 1_000
-"""How many transactions of a meter are listed one by one; beyond it none are."""
+"""How many transactions of a meter are listed one by one, or how many groups of equal ones; beyond it none are."""
 
 HoldState = Literal["tentative", "firm", "lapsed", "settled"]
+
+
+class TransactionGroup(msgspec.Struct, frozen=True, kw_only=True):
+    """How many transactions of a meter have the same quantity."""
+
+    quantity: Decimal
+    count: Annotated[int, Meta(ge=1)]
 
 
 class Quantity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How much of a meter: estimated before a run, counted after it.
 
     `events` is in how many usage events (0: not said), `transactions` the quantity of each where they are few
-    enough to be listed. Prices by transaction need them.
+    enough to be listed, else `groups` how many have which quantity, where those are few enough. Prices by transaction
+    need them.
     """
 
     meter: str
     quantity: Decimal
     events: Annotated[int, Meta(ge=0)] = 0
     transactions: Annotated[list[Decimal], Meta(max_length=TRANSACTIONS_MAX)] = []
+    groups: Annotated[list[TransactionGroup], Meta(max_length=TRANSACTIONS_MAX)] = []
 
 
 class QuoteLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,6 +138,10 @@ class PlaceHold(msgspec.Struct, frozen=True, kw_only=True):
     `api_key` is who asked, for budgets by key. `run_limit` is the run's own hard budget: its holds and its charge
     never exceed it. With `accept_partial` a hold of less than the quote is placed where there is not enough, of
     at least so much.
+
+    With `parent`, the run that calls this one, the amount is carved out of what that run's firm hold has set aside for
+    calls (its quote's `agents.cost`), never out of the account; what is left comes back to it. Refused with
+    `budget_exhausted` naming what the parent has left.
     """
 
     run: str
@@ -142,10 +156,15 @@ class PlaceHold(msgspec.Struct, frozen=True, kw_only=True):
     api_key: str | None = None
     run_limit: Money | None = None
     accept_partial: Money | None = None
+    parent: str | None = None
 
 
 class Hold(msgspec.Struct, frozen=True, kw_only=True):
-    """Credit set aside for one run; `partial` when the last request got less than it asked for."""
+    """Credit set aside for one run; `partial` when the last request got less than it asked for.
+
+    `amount` is without what the runs that it calls have taken of it, who may take `calls_left` more. `increased` is what
+    the request that this answers has added (`IncreaseHold` alone), the same whenever it is asked again.
+    """
 
     run: str
     epoch: int
@@ -153,6 +172,8 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True):
     amount: Money
     quote: Quote
     partial: bool = False
+    calls_left: Money | None = None
+    increased: Money | None = None
 
 
 class ConfirmHold(msgspec.Struct, frozen=True, kw_only=True):
@@ -166,9 +187,12 @@ class ConfirmHold(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class IncreaseHold(msgspec.Struct, frozen=True, kw_only=True):
-    """Set more aside for a running run. `request` makes it happen once.
+    """Set more aside for a running run. `request` makes it happen once: asked again, it is answered as before.
 
-    With `accept_partial` it is increased by less where there is not enough, by at least so much.
+    With `accept_partial` it is increased by less where there is not enough, by at least so much. `raise_limit` is by how
+    much the customer lets the run's own limit grow, which changes nothing where it has none; refused, the limit stays.
+    `meter` says what it is for: the run itself and its model calls, whose cost may then be that much more than was
+    quoted, or the runs that it calls. A run that was called takes it of what its parent has set aside for calls.
     """
 
     run: str
@@ -176,6 +200,8 @@ class IncreaseHold(msgspec.Struct, frozen=True, kw_only=True):
     by: Money
     request: str
     accept_partial: Money | None = None
+    raise_limit: Money | None = None
+    meter: Literal["model.cost", "agents.cost"] = "model.cost"
 
 
 class ChargeSettled(msgspec.Struct, frozen=True, kw_only=True):
@@ -282,7 +308,8 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """What was quoted, held, charged and released for a run, line by line, with what explains the difference.
 
     `differences` has one row for each meter whose lines came to something else than quoted. Of `charged`,
-    `refunded` was given back later, by `refunds`.
+    `refunded` was given back later, by `refunds`. `held` is with what the runs that it called have taken of it: they are
+    charged by themselves, as `calls` says, and come to `calls_charged` by now. `parent` is the run that called this one.
     """
 
     run: str
@@ -302,6 +329,9 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     differences: list[ChargeDifference] = []
     refunded: int = 0
     refunds: list[Refund] = []
+    parent: str | None = None
+    calls: list[CallCharge] = []
+    calls_charged: int = 0
 
 
 class ListOpenHolds(msgspec.Struct, frozen=True, kw_only=True):

@@ -48,6 +48,10 @@ platform's fee for them is a line of this meter."""
 MODEL_COST_METER = "model.cost"
 """Meter of what model calls cost, in whole currency units as a decimal; passed through at cost."""
 
+AGENTS_COST_METER = "agents.cost"
+"""Meter of what the runs that a run calls may cost, in whole currency units as a decimal. Quoted and set aside with the
+run; charged by those runs themselves, each from the part of it that it was given."""
+
 
 class Permissions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What an agent may touch; anything not granted is refused at run time.
@@ -63,7 +67,8 @@ class Permissions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Bounds of one run: seconds from start to end, and the most that model calls may cost (USD).
+    """Bounds of one run: seconds from start to end, and the most that its model calls, and that the runs which it
+    calls, may cost (USD).
 
     When models would cost more, the run waits until somebody lets it spend more (`over_budget = "pause"`), or goes on
     without a model (`"baseline"`), as an agent may that has other means.
@@ -72,9 +77,11 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     timeout_seconds: Annotated[int, Meta(ge=1, le=86_400)] = 300
     model_cost: Decimal = Decimal(0)
     over_budget: Literal["pause", "baseline"] = "pause"
+    calls_cost_max: Decimal = Decimal(0)
 
     def __post_init__(self) -> None:
         check_range("model_cost", self.model_cost, most=1000)
+        check_range("calls_cost_max", self.calls_cost_max, most=1000)
 
 
 class OfferedPrice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -25,6 +25,7 @@ from agora_contracts import (
     reconciliation,
     refunds,
     rentals,
+    spending,
     steering,
     usage_ingest,
 )
@@ -199,6 +200,13 @@ EVENTS: dict[Struct, EventSpec] = {
         _event(refunds.ChargeRefunded, "billing.charge.refunded", "billing", ("execution",), BILLING_STREAM),
         _event(
             billing.CreditToppedUp, "billing.credit.topped_up", "billing", ("integrators",), BILLING_STREAM
+        ),
+        _event(
+            spending.SpendingRoomGrew,
+            "billing.spending.room_grew",
+            "billing",
+            ("execution", "integrators"),
+            BILLING_STREAM,
         ),
         _event(
             promotions.PromotionGranted,

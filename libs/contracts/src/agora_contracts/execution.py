@@ -453,7 +453,10 @@ class Dropped(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunAccepted(msgspec.Struct, frozen=True, kw_only=True):
-    """A run is accepted and its credit set aside; also the backup of `ConfirmHold`."""
+    """A run is accepted and its credit set aside; also the backup of `ConfirmHold`.
+
+    `api_key`, `run_limit` and `parent` are those of its hold: who asked, its own limit, and the run that calls it.
+    """
 
     run: str
     account: str
@@ -465,6 +468,9 @@ class RunAccepted(msgspec.Struct, frozen=True, kw_only=True):
     quoted: Money
     deployment: str | None = None
     seq: int = 1
+    api_key: str | None = None
+    run_limit: Money | None = None
+    parent: str | None = None
 
 
 class RunStarted(msgspec.Struct, frozen=True, kw_only=True):

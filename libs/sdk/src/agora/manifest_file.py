@@ -4,7 +4,7 @@ import tomllib
 from pathlib import Path
 
 import msgspec
-from agora_contracts.catalog import MODEL_COST_METER, PER_UNIT_BASES, Manifest
+from agora_contracts.catalog import AGENTS_COST_METER, MODEL_COST_METER, PER_UNIT_BASES, Manifest
 
 from agora.errors import AgentDefinitionError
 
@@ -66,6 +66,10 @@ def _contradictions(manifest: Manifest) -> list[str]:
             whole = pointer == "" and name == "size_of"
             if pointer is not None and not whole and not pointer.startswith("/"):
                 faults.append(f"[estimate.{meter}] {name} must be a JSON pointer, such as /tickets.")
+        if meter == AGENTS_COST_METER:
+            faults.append(
+                f"The meter {AGENTS_COST_METER} is the platform's own: limit it by limits.calls_cost_max."
+            )
         if meter == MODEL_COST_METER:
             faults.append(
                 f"The meter {MODEL_COST_METER} is the platform's own: limit it by limits.model_cost."

@@ -108,7 +108,8 @@ class Database:
         # planner, who cannot tell how long an array is, would plan such a statement anew each time, which costs more
         # than most of them do; and while a table is young it would keep a plan that reads all of it.
         self._system_engine = engine(system_url, plan_cache_mode="force_generic_plan", enable_seqscan="off")
-        # The same pool of connections: only the isolation level differs while one is taken.
+        # The same pools of connections: only the isolation level differs while one is taken.
+        self._snapshot_engine = self._tenant_engine.execution_options(isolation_level="REPEATABLE READ")
         self._autocommit_engine = self._system_engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @property
@@ -127,6 +128,15 @@ class Database:
             written = failpoints.armed() and await _is_written(connection)
         if written:
             failpoints.reach("after_commit")
+
+    @asynccontextmanager
+    async def snapshot(self, tenant: str) -> AsyncIterator[AsyncConnection]:
+        """One transaction that reads the tenant's rows as they are at one moment, however many statements it has."""
+        async with self._snapshot_engine.begin() as connection:
+            await connection.execute(
+                text("SELECT set_config('agora.tenant_id', :tenant, true)"), {"tenant": tenant}
+            )
+            yield connection
 
     @asynccontextmanager
     async def system(self) -> AsyncIterator[AsyncConnection]:

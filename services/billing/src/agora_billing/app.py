@@ -9,6 +9,7 @@ from agora_kit.settings import load_settings
 from agora_billing.accounts import handlers as account_handlers
 from agora_billing.accounts.service import Clock
 from agora_billing.budgets import handlers as budget_handlers
+from agora_billing.budgets import service as budgets
 from agora_billing.charges import handlers as charge_handlers
 from agora_billing.charges.receipts import Receipts
 from agora_billing.charges.service import Charges
@@ -54,5 +55,6 @@ def build(settings: BillingSettings | None = None, clock: Clock = utc_now) -> Se
         "expire promotions",
         lambda: promotions.sweep(database, clock),
     )
+    service.every(settings.window_sweep_seconds, "tell ended windows", lambda: budgets.sweep(database, clock))
     service.every(settings.seal_sweep_seconds, "seal postings", Sealer(database, clock).sweep)
     return service

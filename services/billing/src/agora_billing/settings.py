@@ -12,5 +12,7 @@ class BillingSettings(ServiceSettings, frozen=True, kw_only=True):
     """How often lapsed holds give their credit back."""
     promotion_sweep_seconds: float = 60.0
     """How often grants expire whose time is over; nobody spends of them before that either."""
+    window_sweep_seconds: float = 5.0
+    """How often those who wait are told of days and months that are over in which a budget refused something."""
     seal_sweep_seconds: float = 5.0
     """How often new postings are sealed into their account's chain of hashes."""

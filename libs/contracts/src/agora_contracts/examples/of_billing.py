@@ -4,7 +4,9 @@ from decimal import Decimal
 
 import msgspec
 
-from agora_contracts import billing
+from agora_contracts import billing, spending
+from agora_contracts.billing import Quantity
+from agora_contracts.calls import CallCharge
 from agora_contracts.examples import story
 from agora_contracts.examples.of_refunds import REFUND
 from agora_contracts.ids import derived
@@ -49,6 +51,13 @@ EXAMPLES: tuple[msgspec.Struct, ...] = (
         reference="invoice-2026-0031",
         at=story.ACCEPTED_AT,
     ),
+    spending.SpendingRoomGrew(account=story.ACCOUNT, cause="top_up", at=story.ACCEPTED_AT),
+    spending.SpendingRoomGrew(
+        account=story.ACCOUNT,
+        cause="budget",
+        at=story.ACCEPTED_AT,
+        budget=derived("bud", story.ACCOUNT, "monthly"),
+    ),
     billing.OpenAccount(
         account=story.ACCOUNT, tenant=story.TENANT, currency="USD", receivable_limit=5_000_000
     ),
@@ -81,6 +90,17 @@ EXAMPLES: tuple[msgspec.Struct, ...] = (
         run_limit=Money(amount=1_000_000),
         accept_partial=Money(amount=500_000),
     ),
+    billing.PlaceHold(
+        run=story.CALLED_RUN,
+        fingerprint=story.FINGERPRINT,
+        tenant=story.TENANT,
+        account=story.ACCOUNT,
+        price_version=derived("price", story.CALLED_PACKAGE, story.VERSION),
+        basis="query",
+        estimates=[Quantity(meter="queries", quantity=Decimal(1), events=1)],
+        api_key=story.KEY,
+        parent=story.RUN,
+    ),
     billing.ConfirmHold(run=story.RUN, tenant=story.TENANT),
     billing.IncreaseHold(
         run=story.RUN,
@@ -88,6 +108,8 @@ EXAMPLES: tuple[msgspec.Struct, ...] = (
         by=Money(amount=50_000),
         request=f"{story.STEP}more",
         accept_partial=Money(amount=10_000),
+        raise_limit=Money(amount=50_000),
+        meter="agents.cost",
     ),
     billing.CloseAccount(account=story.ACCOUNT, tenant=story.TENANT),
     billing.GetStatement(account=story.ACCOUNT, tenant=story.TENANT, cursor=story.CURSOR, limit=50),
@@ -112,6 +134,8 @@ EXAMPLES: tuple[msgspec.Struct, ...] = (
         amount=Money(amount=500_000),
         quote=story.QUOTE,
         partial=True,
+        calls_left=Money(amount=0),
+        increased=Money(amount=30_000),
     ),
     billing.Statement(
         account=story.ACCOUNT,
@@ -160,6 +184,18 @@ EXAMPLES: tuple[msgspec.Struct, ...] = (
         ],
         refunded=200_000,
         refunds=[REFUND],
+        parent=derived("run", story.TENANT, "month-end"),
+        calls=[
+            CallCharge(
+                run=story.CALLED_RUN,
+                package=story.CALLED_PACKAGE,
+                state="settled",
+                held=20_000,
+                charged=20_000,
+                refunded=5_000,
+            )
+        ],
+        calls_charged=20_000,
     ),
     billing.OpenHolds(
         items=[

@@ -19,7 +19,7 @@ MANIFEST = catalog.Manifest(
     state="published",
     tags=["data", "csv", "quality"],
     permissions=catalog.Permissions(files=True, knowledge=True, models=True, network=["api.example.com"]),
-    limits=catalog.Limits(timeout_seconds=600, model_cost=Decimal("0.05")),
+    limits=catalog.Limits(timeout_seconds=600, model_cost=Decimal("0.05"), calls_cost_max=Decimal("0.50")),
     prices=[
         catalog.OfferedPrice(basis="job", unit_price=Decimal("0.50"), meter="jobs"),
         catalog.OfferedPrice(basis="month", unit_price=Decimal(99)),

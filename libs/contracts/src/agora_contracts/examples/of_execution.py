@@ -7,6 +7,7 @@ import msgspec
 
 from agora_contracts import execution
 from agora_contracts.examples import story
+from agora_contracts.ids import derived
 from agora_contracts.money import Money
 
 ERROR = execution.RunError(
@@ -24,6 +25,9 @@ EVENTS: tuple[msgspec.Struct, ...] = (
         quoted=story.QUOTED,
         deployment=story.DEPLOYMENT,
         seq=1,
+        api_key=story.KEY,
+        run_limit=Money(amount=1_000_000),
+        parent=derived("run", story.TENANT, "month-end"),
     ),
     execution.RunStarted(run=story.RUN, seq=2),
     execution.StepRecorded(

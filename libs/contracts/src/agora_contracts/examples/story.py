@@ -6,7 +6,7 @@ The ids are derived, so that writing the examples again gives the same ones.
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from agora_contracts.billing import Quantity, Quote, QuoteLine
+from agora_contracts.billing import Quantity, Quote, QuoteLine, TransactionGroup
 from agora_contracts.ids import derived
 from agora_contracts.money import Money
 
@@ -18,6 +18,8 @@ VERSION = "1.2.0"
 PRICE_VERSION = derived("price", PACKAGE, VERSION)
 DEPLOYMENT = derived("dep", TENANT, "orders")
 RUN = derived("run", TENANT, "orders-2026-03-02")
+CALLED_RUN = derived("run", RUN, "1")
+CALLED_PACKAGE = "knowledge-base"
 STEP = f"{RUN}/clean/1/"
 FINGERPRINT = "9f2c1d7e54b0a6385c1f0e97d2ab4463fe1087c95ab2d6370e48bb1c6a5f9d21"
 UPLOADED = derived("file", TENANT, "orders.csv")
@@ -43,6 +45,12 @@ ESTIMATES = [
     Quantity(meter="model.cost", quantity=Decimal("0.05")),
 ]
 USAGE = [
+    Quantity(
+        meter="rows",
+        quantity=Decimal(1840),
+        events=1840,
+        groups=[TransactionGroup(quantity=Decimal(1), count=1840)],
+    ),
     Quantity(meter="jobs", quantity=Decimal(1), events=1, transactions=[Decimal(1)]),
     Quantity(meter="model.cost", quantity=Decimal("0.0125")),
 ]

@@ -11,7 +11,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import typer
 
-from agora.cli import approvals, author, budgets, customer, ledger, usage
+from agora.cli import approvals, author, budgets, customer, ledger, months, usage
 
 app = typer.Typer(
     name="agora",
@@ -32,6 +32,8 @@ app.command("runs")(customer.runs)
 app.command("receipt")(customer.receipt)
 app.command("balance")(customer.balance)
 app.command("statement")(customer.statement)
+app.command("prices")(months.prices)
+app.command("months")(months.months)
 app.command("ledger")(ledger.ledger)
 app.command("verify-ledger")(ledger.verify_ledger)
 app.add_typer(usage.app, name="usage")

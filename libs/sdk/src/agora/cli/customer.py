@@ -194,6 +194,12 @@ def receipt(
             ("meter", "quoted", "charged", "why"),
             [(one.meter, f"{one.quoted:f}", f"{one.charged:f}", one.why) for one in found.differences],
         )
+    if found.calls:
+        show.out.print(f"the runs that it called were charged {_money(found.calls_charged)} by themselves")
+        show.table(
+            ("called run", "package", "state", "held", "charged"),
+            [(one.run, one.package, one.state, _money(one.held), _money(one.charged)) for one in found.calls],
+        )
     if found.refunds:
         show.out.print(f"refunded {_money(found.refunded)} of it")
         show.table(

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
-from agora_contracts.catalog import Schemas
+from agora_contracts.catalog import PriceBook, Schemas
 
 from agora.client.errors import ApiError
+from agora.client.periods import Period
 from agora.client.runs import Run, Runs
 from agora.client.transport import new_key, problem_of, read, segment, unreachable
 from agora.client.types import (
@@ -69,6 +70,13 @@ class Packages:
         body = _without_none({"input": input, "version": version})
         return await self._transport.call(
             RunEstimate, "POST", f"/packages/{segment(package)}/estimate", body=body
+        )
+
+    async def prices(self, package: str, at: datetime | None = None) -> PriceBook:
+        """Every price that a package has had and will have, and which a new customer takes at a moment (now by default)."""
+        query = {"at": None if at is None else at.isoformat()}
+        return await self._transport.call(
+            PriceBook, "GET", f"/packages/{segment(package)}/prices", query=query
         )
 
     async def health(self, package: str) -> PackageHealth:
@@ -248,6 +256,13 @@ class Account:
         """A page of postings, newest first."""
         query = {"cursor": cursor, "limit": limit}
         return await self._transport.call(Statement, "GET", "/account/statement", query=query)
+
+    async def periods(
+        self, *, deployment: str | None = None, cursor: str | None = None, limit: int = 50
+    ) -> Page[Period]:
+        """A page of months, newest first: what each meter has come to that is priced by the month or outside of runs."""
+        query = {"deployment": deployment, "cursor": cursor, "limit": limit}
+        return await self._transport.call(Page[Period], "GET", "/account/periods", query=query)
 
     async def ledger(self, *, cursor: str | None = None, limit: int = 100) -> Page[dict[str, Any]]:
         """A page of the ledger, oldest first: each posting with its entries, as it is hashed, and its hash.

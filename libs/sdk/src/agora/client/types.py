@@ -132,6 +132,17 @@ class Refund(msgspec.Struct, frozen=True, kw_only=True):
     off_receivable: PublicMoney
 
 
+class CallCharge(msgspec.Struct, frozen=True, kw_only=True):
+    """A run that the receipt's run has called: what was set aside for it, and what it was charged by itself."""
+
+    run: str
+    package: str
+    state: str
+    held: PublicMoney
+    charged: PublicMoney
+    refunded: PublicMoney
+
+
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """What was quoted, held, charged, released and refunded for a run, and why they differ, meter by meter."""
 
@@ -151,6 +162,9 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     differences: list[ChargeDifference] = []
     refunded: PublicMoney = PublicMoney(amount="0.000000")
     refunds: list[Refund] = []
+    parent: str | None = None
+    calls: list[CallCharge] = []
+    calls_charged: PublicMoney = PublicMoney(amount="0.000000")
 
 
 class Deployment(msgspec.Struct, frozen=True, kw_only=True):

@@ -61,6 +61,10 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
         """Make `amount` that was set aside available again."""
         return replace(self, held=self.held - amount)
 
+    def keep_aside(self, amount: int) -> "Account":
+        """Hold again what was given back in the same transaction; there is room for it."""
+        return replace(self, held=self.held + amount)
+
     def top_up(self, amount: int) -> tuple["Account", int]:
         """Add paid credit. What is owed is paid from it first; the second value says how much that was.
 

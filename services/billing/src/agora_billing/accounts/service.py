@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agora_billing.accounts import model, store
 from agora_billing.accounts.model import Account
+from agora_billing.accounts.room import room_grew
 from agora_billing.ledger import store as ledger
 from agora_billing.ledger.model import Ledger, Posting, PostingKind, balanced, posting_id
 
@@ -88,7 +89,13 @@ async def top_up(connection: AsyncConnection, command: TopUp, now: datetime) -> 
     await ledger.insert(connection, new)
     fact = CreditToppedUp(account=account.id, amount=command.amount, reference=command.reference, at=now)
     event_id = derived("evt", "top_up", cause)
-    await emit(connection, [Event(tenant=account.tenant, entity=account.id, data=fact, id=event_id, at=now)])
+    await emit(
+        connection,
+        [
+            Event(tenant=account.tenant, entity=account.id, data=fact, id=event_id, at=now),
+            room_grew(account.tenant, account.id, "top_up", cause, now),
+        ],
+    )
     return after.balance()
 
 

@@ -104,9 +104,36 @@ RULES: dict[str, str] = {
         ) p USING (window_id)
         GROUP BY b.account_id, b.budget_id, w.window_id
     """,
-    "a hold keeps to its run's own limit": """
-        SELECT account_id, run AS subject, least(amount, run_limit) AS expected, amount AS found
-        FROM holds WHERE run_limit IS NOT NULL
+    "a hold keeps to its run's own limit, what the runs that it called have taken included": """
+        SELECT account_id, run AS subject, least(amount + calls_taken, run_limit) AS expected,
+               amount + calls_taken AS found
+        FROM holds WHERE run_limit IS NOT NULL AND state <> 'settled'
+    """,
+    "a charge keeps to its run's own limit, what the runs that it called have taken included": """
+        SELECT h.account_id, h.run AS subject, least(c.paid - coalesce(r.paid, 0) + h.calls_taken, h.run_limit) AS expected,
+               c.paid - coalesce(r.paid, 0) + h.calls_taken AS found
+        FROM holds h
+        JOIN (
+            SELECT DISTINCT ON (run) run, amount - platform_part AS paid FROM charges ORDER BY run, revision DESC
+        ) c USING (run)
+        LEFT JOIN (SELECT run, sum(amount - platform_part) AS paid FROM refunds GROUP BY run) r USING (run)
+        WHERE h.run_limit IS NOT NULL
+    """,
+    "what called runs have taken of a hold is what it says": """
+        SELECT p.account_id, p.run AS subject, coalesce(sum(c.from_parent), 0) AS expected, p.calls_taken AS found
+        FROM holds p LEFT JOIN holds c ON c.parent = p.run
+        WHERE p.calls_taken > 0 OR c.run IS NOT NULL
+        GROUP BY p.account_id, p.run, p.calls_taken
+    """,
+    "an open hold of a called run is what it has taken of its parent": """
+        SELECT account_id, run AS subject, from_parent AS expected, amount + calls_taken AS found
+        FROM holds WHERE parent IS NOT NULL AND state IN ('tentative', 'firm')
+    """,
+    "a called run has its parent's account, and counts in its parent's budgets": """
+        SELECT c.account_id, c.run AS subject, 1 AS expected,
+               (p.account_id = c.account_id AND p.windows <@ c.windows)::integer AS found
+        FROM holds c JOIN holds p ON p.run = c.parent
+        WHERE c.state IN ('tentative', 'firm') AND p.state = 'firm'
     """,
     "what is left of an account's grants is its promotional credit": """
         SELECT a.account_id, a.account_id AS subject, coalesce(sum(g.remaining), 0) AS expected,

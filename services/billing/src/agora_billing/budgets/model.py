@@ -89,6 +89,10 @@ class Window:
         """What new holds may still take; below zero when the limit was lowered or a soft one was passed."""
         return self.rule.amount - self.spent - self.reserved
 
+    def is_over(self, now: datetime) -> bool:
+        """Whether its day or month has ended."""
+        return self.ends_at is not None and self.ends_at <= now
+
     def reached(self) -> list[int]:
         """The thresholds that what is spent has reached and that were not told, the lowest first."""
         spent = self.spent * 100
@@ -196,7 +200,7 @@ def run_refusal(needed: int, left: int, limit: int, currency: str) -> AgoraError
     return AgoraError(
         "budget_exhausted",
         f"{format_amount(needed)} {currency} are needed and the run's own limit (max_cost) has "
-        f"{format_amount(max(left, 0))} left of {format_amount(limit)}; start a run with a higher one",
+        f"{format_amount(max(left, 0))} left of {format_amount(limit)}; let it grow, or start a run with a higher one",
         errors=[FieldError(field="/max_cost", detail=f"has {format_amount(max(left, 0))} left")],
     )
 
@@ -268,6 +272,11 @@ def changed(rule: Rule, command: ChangeBudget) -> Rule:
         name=rule.name if command.name is None else command.name,
     )
     return rule if after == rule else replace(after, revision=rule.revision + 1)
+
+
+def gives_room(before: Rule, after: Rule) -> bool:
+    """Whether something that a budget has refused may fit after a change of it."""
+    return before.is_hard and (not after.is_hard or after.amount > before.amount)
 
 
 def _check_limit(limit: Money, currency: str) -> None:

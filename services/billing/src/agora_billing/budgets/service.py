@@ -18,13 +18,17 @@ from agora_contracts.budgets import (
 )
 from agora_contracts.ids import derived
 from agora_contracts.problems import AgoraError
+from agora_kit.database import Database
 from agora_kit.outbox import Event, emit
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agora_billing.accounts import store as accounts
-from agora_billing.accounts.service import no_account
+from agora_billing.accounts.room import room_grew
+from agora_billing.accounts.service import Clock, no_account
 from agora_billing.budgets import model, store
-from agora_billing.budgets.model import Window
+from agora_billing.budgets.model import Rule, Window
+
+_SWEEP_MAX = 500
 
 
 class BudgetRefusal(AgoraError):
@@ -261,14 +265,16 @@ async def change(connection: AsyncConnection, command: ChangeBudget, now: dateti
     if after is window.rule:
         return window.shown()
     await store.save(connection, after)
-    window.rule = after
+    before, window.rule = window.rule, after
+    desk = BudgetDesk(now)
     if window.id:
-        desk = BudgetDesk(now)
         window.told, window.refused = 0, False
         desk.changed(window)
         desk.tell_thresholds(window)
         await desk.save(connection)
-        await emit(connection, desk.events)
+    if model.gives_room(before, after):
+        desk.events.append(_room_grew(after, now))
+    await emit(connection, desk.events)
     return window.shown()
 
 
@@ -280,9 +286,34 @@ async def delete(connection: AsyncConnection, command: DeleteBudget, now: dateti
     """
     window = await _locked(connection, command.budget, now)
     if window.rule.deleted_at is None:
-        window.rule = replace(window.rule, deleted_at=now)
+        was_hard, window.rule = window.rule.is_hard, replace(window.rule, deleted_at=now)
         await store.save(connection, window.rule)
+        if was_hard:
+            await emit(connection, [_room_grew(window.rule, now)])
     return window.shown()
+
+
+def _room_grew(rule: Rule, now: datetime) -> Event:
+    deleted = "" if rule.deleted_at is None else ":deleted"
+    what = f"{rule.id}:{rule.revision}{deleted}"
+    return room_grew(rule.tenant, rule.account, "budget", what, now, budget=rule.id)
+
+
+async def sweep(database: Database, clock: Clock) -> None:
+    """Tell those who wait of days and months that are over in which a budget has refused something."""
+    while True:
+        now = clock()
+        async with database.system() as connection:
+            ended = await store.tell_ends(connection, now, _SWEEP_MAX)
+            await emit(
+                connection,
+                [
+                    room_grew(one.tenant, one.account, "window", str(one.window), now, budget=one.budget)
+                    for one in ended
+                ],
+            )
+        if len(ended) < _SWEEP_MAX:
+            return
 
 
 async def _locked(connection: AsyncConnection, budget: str, now: datetime) -> Window:

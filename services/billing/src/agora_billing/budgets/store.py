@@ -70,8 +70,15 @@ budget_windows = Table(
     Column("spent", BigInteger, nullable=False, server_default="0"),
     Column("told", SmallInteger, nullable=False, server_default="0"),
     Column("refused", Boolean, nullable=False, server_default=text("false")),
+    Column("end_told", Boolean, nullable=False, server_default=text("false")),
     UniqueConstraint("budget_id", "starts_at"),
     CheckConstraint("reserved >= 0 AND spent >= 0", name="amounts"),
+)
+
+Index(
+    "ix_budget_windows_refused",
+    budget_windows.c.ends_at,
+    postgresql_where=text("refused AND NOT end_told AND ends_at IS NOT NULL"),
 )
 
 _RULE = (
@@ -132,23 +139,42 @@ _SAVE = text("""
 
 _COUNT = text("SELECT count(*) FROM budgets WHERE account_id = :account AND deleted_at IS NULL")
 
-_STANDING = text("""
-    SELECT h.account_id, CASE WHEN h.state IN ('tentative', 'firm') THEN h.amount ELSE 0 END AS reserved,
+_WITH_CALLED = """
+    WITH RECURSIVE tree AS (
+        SELECT run FROM holds WHERE run = :run
+        UNION SELECT h.run FROM holds h JOIN tree ON h.parent = tree.run
+    )
+"""
+"""A run with those that it called, those that they called, and so on."""
+
+_STANDING = text(f"""{_WITH_CALLED}
+    SELECT h.run, h.account_id, CASE WHEN h.state IN ('tentative', 'firm') THEN h.amount ELSE 0 END AS reserved,
            coalesce((
                SELECT c.amount - c.platform_part FROM charges c WHERE c.run = h.run
                ORDER BY c.revision DESC LIMIT 1
            ), 0) - coalesce((
                SELECT sum(r.amount - r.platform_part)::bigint FROM refunds r WHERE r.run = h.run
            ), 0) AS spent
-    FROM holds h WHERE h.run = :run
+    FROM holds h JOIN tree ON tree.run = h.run
 """)
 
-_ATTACH = text("UPDATE holds SET windows = array_append(windows, CAST(:window AS bigint)) WHERE run = :run")
+_ATTACH = text(f"""{_WITH_CALLED}
+    UPDATE holds h SET windows = array_append(windows, CAST(:window AS bigint)) FROM tree WHERE h.run = tree.run
+""")
+
+# A window that is over and in which something was refused: whoever waits may have another one now.
+_OVER = text("""
+    SELECT b.account_id, b.tenant_id, b.budget_id, w.window_id FROM budget_windows w JOIN budgets b USING (budget_id)
+    WHERE w.refused AND NOT w.end_told AND w.ends_at <= :now
+    ORDER BY w.ends_at, w.window_id LIMIT :limit FOR UPDATE OF w SKIP LOCKED
+""")
+
+_TELL_END = text("UPDATE budget_windows SET end_told = true WHERE window_id = ANY(CAST(:ids AS bigint[]))")
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What a run has set aside now, and what its customer was charged and not given back."""
+    """What a run and those that it called have set aside now, and what was charged for them and not given back."""
 
     account: str
     reserved: int
@@ -296,11 +322,31 @@ async def save(connection: AsyncConnection, rule: Rule) -> None:
 
 
 async def run_standing(connection: AsyncConnection, run: str) -> Standing | None:
-    """What a run has reserved and spent, in the terms of budgets; None for a run that has no hold."""
-    row = (await connection.execute(_STANDING, {"run": run})).one_or_none()
-    return None if row is None else Standing(row.account_id, row.reserved, row.spent)
+    """What a run, with those that it called, has reserved and spent; None for a run that has no hold."""
+    rows = (await connection.execute(_STANDING, {"run": run})).all()
+    if not rows:
+        return None
+    return Standing(rows[0].account_id, sum(row.reserved for row in rows), sum(row.spent for row in rows))
 
 
 async def attach(connection: AsyncConnection, run: str, window: int) -> None:
-    """Let the hold of a run count in one more window; its account is locked."""
+    """Let the hold of a run, and those of the runs that it called, count in one more window; their account is locked."""
     await connection.execute(_ATTACH, {"run": run, "window": window})
+
+
+@dataclass(frozen=True, slots=True)
+class EndedWindow:
+    """A window that is over, of a budget of an account."""
+
+    account: str
+    tenant: str
+    budget: str
+    window: int
+
+
+async def tell_ends(connection: AsyncConnection, now: datetime, limit: int) -> list[EndedWindow]:
+    """Windows that are over and in which something was refused, each once; other processes have others."""
+    rows = (await connection.execute(_OVER, {"now": now, "limit": limit})).all()
+    if rows:
+        await connection.execute(_TELL_END, {"ids": [row.window_id for row in rows]})
+    return [EndedWindow(row.account_id, row.tenant_id, row.budget_id, row.window_id) for row in rows]

@@ -4,11 +4,14 @@ from collections.abc import Iterable
 from decimal import Decimal
 
 from agora_contracts.billing import ChargeDifference, QuoteLine
+from agora_contracts.catalog import AGENTS_COST_METER
 
 from agora_billing.charges.model import Owed, quantities_of
 from agora_billing.holds.model import RunHold
 from agora_billing.rating.exact import EXACT, ZERO, plain
 from agora_billing.rating.usage import by_meter
+
+_CALLS = "the runs that it called are charged by themselves"
 
 
 def differences(hold: RunHold, owed: Owed) -> list[ChargeDifference]:
@@ -24,7 +27,9 @@ def differences(hold: RunHold, owed: Owed) -> list[ChargeDifference]:
             meter=meter,
             quoted=quoted.get(meter, ZERO),
             charged=charged.get(meter, ZERO),
-            why=_why(owed, estimated.get(meter), paid_for.get(meter)),
+            why=_CALLS
+            if meter == AGENTS_COST_METER
+            else _why(owed, estimated.get(meter), paid_for.get(meter)),
         )
         for meter in quoted | charged
         if quoted.get(meter, ZERO) != charged.get(meter, ZERO)

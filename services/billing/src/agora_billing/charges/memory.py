@@ -37,6 +37,7 @@ class Memory:
             usage.outcome,
             usage.deliverable,
             usage.error_code,
+            hold.models_more,
             _encoder.encode(usage.totals),
         )
         known = self._owed.get(key)
@@ -47,18 +48,25 @@ class Memory:
         return known[1]
 
     def explained(
-        self, hold: RunHold, owed: Owed, funding: Funding, released: int, before: int | None, refunded: int
+        self,
+        hold: RunHold,
+        owed: Owed,
+        funding: Funding,
+        released: int,
+        before: int | None,
+        refunded: int,
+        returns_to: str,
     ) -> str:
         """As `model.explain`. Corrections are not remembered."""
         if before is not None:
-            return model.explain(hold, owed, funding, released, before, refunded)
-        key = (id(owed), id(hold.quote), hold.quoted, hold.currency, funding, released)
+            return model.explain(hold, owed, funding, released, before, refunded, returns_to)
+        key = (id(owed), id(hold.quote), hold.quoted, hold.currency, funding, released, returns_to)
         known = self._explained.get(key)
         if known is None:
             if len(self._explained) > _REMEMBERED_MAX:
                 self._explained.clear()
             known = self._explained[key] = (
                 owed,
-                model.explain(hold, owed, funding, released, None, refunded),
+                model.explain(hold, owed, funding, released, None, refunded, returns_to),
             )
         return known[1]

@@ -6,8 +6,8 @@ from decimal import Decimal
 from types import MappingProxyType
 
 import msgspec
-from agora_contracts.billing import QuoteLine
-from agora_contracts.catalog import MODEL_COST_METER, OWN_KEY_METER
+from agora_contracts.billing import TRANSACTIONS_MAX, QuoteLine
+from agora_contracts.catalog import MODEL_COST_METER, OWN_KEY_METER, OfferedPrice
 from agora_contracts.metering import RunUsageClosed
 from agora_contracts.money import MICRO, format_amount
 
@@ -18,7 +18,7 @@ from agora_billing.periods.model import Share, Standing, run_lines
 from agora_billing.prices.model import PriceVersion, model_cost_lines, share_of
 from agora_billing.rating.exact import EXACT, ONE, plain
 from agora_billing.rating.model import Rated, line, rate, total
-from agora_billing.rating.usage import NOTHING, Usage, by_meter
+from agora_billing.rating.usage import NOTHING, TransactionsUnlisted, Usage, by_meter
 
 _NO_WINDOWS: Mapping[str, Standing] = MappingProxyType({})
 _NEW = Standing(period="")
@@ -144,7 +144,7 @@ def owed(
         reason = f"delivered in part, for {plain(share)} of the full price"
         return _full_price(price, hold, share, used, windows, reason)
     reason = "delivered in full" if usage.deliverable == "full" else "delivered in part, for the units used"
-    model_cost = model_cost_lines(price, used)
+    model_cost = model_cost_lines(price, used, _more(hold))
     return replace(_owed(price, hold, windows, used, model_cost, reason), used=used, by_use=True)
 
 
@@ -171,7 +171,8 @@ def _full_price(
     reason: str,
 ) -> Owed:
     estimated = by_meter(hold.quote.estimates, "estimates")
-    found = _owed(price, hold, windows, estimated, model_cost_lines(price, used), reason, share)
+    model_cost = model_cost_lines(price, used, _more(hold))
+    found = _owed(price, hold, windows, estimated, model_cost, reason, share, as_estimated=True)
     return replace(found, used=estimated)
 
 
@@ -183,6 +184,8 @@ def _owed(
     model_cost: list[QuoteLine],
     reason: str,
     share: Decimal = ONE,
+    *,
+    as_estimated: bool = False,
 ) -> Owed:
     """The lines for `units`, or for a share of them, and for model calls."""
     lines: list[QuoteLine] = []
@@ -200,8 +203,28 @@ def _owed(
             shares[meter] = Share(usage=counted, amount=total(found))
             lines += found
         elif meter in units:
-            lines += [_part_of_line(one, share) for one in rate(offered, units[meter])]
+            lines += [_part_of_line(one, share) for one in _rated(offered, units[meter], hold, as_estimated)]
     return Owed(rated=Rated.of(lines + model_cost), reason=reason, shares=shares)
+
+
+def _rated(offered: OfferedPrice, usage: Usage, hold: RunHold, as_estimated: bool) -> list[QuoteLine]:
+    """What usage comes to; as quoted, where a price by transaction needs to know each and they are not told.
+
+    An estimate says only how many they are; and a run that has more than can be told has gone beyond its estimate.
+    """
+    try:
+        return rate(offered, usage)
+    except TransactionsUnlisted:
+        if usage.events <= TRANSACTIONS_MAX and not as_estimated:
+            raise
+        said = ", as quoted"
+        if not as_estimated:
+            said = f"{said}: {usage.events} transactions are too many to be rated one by one"
+        return [
+            replace(one, description=f"{one.description}{said}")
+            for one in hold.quote.lines
+            if one.meter == offered.meter
+        ]
 
 
 def _part_of(units: Usage, share: Decimal) -> Usage:
@@ -216,13 +239,18 @@ def _part_of_line(one: QuoteLine, share: Decimal) -> QuoteLine:
 
 
 def _cost_so_far(price: PriceVersion, hold: RunHold, used: dict[str, Usage]) -> list[QuoteLine]:
-    quoted = Decimal(hold.quoted) / MICRO
+    quoted = Decimal(hold.quoted + hold.models_more) / MICRO
     capped = {
         meter: Usage(min(usage.quantity, quoted))
         for meter, usage in used.items()
         if meter == MODEL_COST_METER
     }
-    return model_cost_lines(price, capped)
+    return model_cost_lines(price, capped, _more(hold))
+
+
+def _more(hold: RunHold) -> Decimal:
+    """By how much its model calls may cost more than the price version says, in whole currency units."""
+    return Decimal(hold.models_more) / MICRO
 
 
 # --- who pays ------------------------------------------------------------------------------------
@@ -305,14 +333,21 @@ def entries(change: Funding, earned: dict[Ledger, int], expired: int = 0) -> dic
 
 
 def explain(
-    hold: RunHold, owed: Owed, funding: Funding, released: int, before: int | None, refunded: int = 0
+    hold: RunHold,
+    owed: Owed,
+    funding: Funding,
+    released: int,
+    before: int | None,
+    refunded: int = 0,
+    returns_to: str = "the account",
 ) -> str:
     """One sentence on how a run's charge relates to its quote.
 
     Args:
-        released: what of the hold went back to the account.
+        released: what of the hold went back.
         before: the charge that this one corrects, if any.
         refunded: what was refunded of it before; a charge does not fall below that.
+        returns_to: where what was released went.
     """
 
     def money(amount: int) -> str:
@@ -327,7 +362,7 @@ def explain(
     if before is not None:
         parts.append(f"corrected from {money(before)}")
     elif released:
-        parts.append(f"{money(released)} went back to the account")
+        parts.append(f"{money(released)} went back to {returns_to}")
     if funding.total > owed.rated.amount:
         parts.append(
             f"{money(owed.rated.amount)} would be owed, but {money(refunded)} was refunded before, "

@@ -17,7 +17,7 @@ from agora_billing.accounts import store as accounts
 from agora_billing.accounts.model import Account
 from agora_billing.accounts.service import Clock
 from agora_billing.budgets.service import BudgetDesk
-from agora_billing.charges import model, split, store
+from agora_billing.charges import calls, model, split, store
 from agora_billing.charges.inputs import ChargeInputs
 from agora_billing.charges.memory import Memory
 from agora_billing.charges.model import NOBODY, Funding, Owed
@@ -62,14 +62,15 @@ class Charges:
         now = self._clock()
         locked = await accounts.lock(connection, (), runs)
         await promotions.expire_due(connection, locked, now)
-        held = await holds.lock(connection, runs)
-        known = await store.latest(connection, runs)
+        held = await holds.lock_with_parents(connection, runs)
+        known = await store.latest(connection, held)
         prices = await self._prices.pinned_all(connection, {hold.price_version for hold in held.values()})
-        spent_before = [run for run, charge in known.items() if charge.funding.promotional]
-        grants = await Grants.read(connection, locked, spent_before, now)
         budgets = BudgetDesk(now)
         await budgets.read(connection, {one for hold in held.values() for one in hold.windows})
         periods = await PeriodDesk.read(connection, held.values(), prices, known)
+        spent_before = [run for run, charge in known.items() if charge.funding.promotional]
+        of_months = [payer for run in spent_before for payer in periods.payers.get(run, ())]
+        grants = await Grants.read(connection, locked, [*spent_before, *of_months], now)
         batch = _Batch(locked, held, known, prices, grants, budgets, periods, self._memory, now)
         # A run's revisions in their order, so that one batch that holds several books each of them.
         for envelope in sorted(envelopes, key=lambda one: one.data.revision):
@@ -105,6 +106,7 @@ class _Batch:
         self._now = now
         self._changed_accounts: set[str] = set()
         self._ended: list[RunHold] = []
+        self._changed_holds: set[str] = set()
         self._charges: list[Charge] = []
         self._postings: list[Posting] = []
         self._events: list[Event] = []
@@ -138,9 +140,11 @@ class _Batch:
         self._post(after, hold, price, before, expired)
 
     def _settle(self, hold: RunHold, inputs: ChargeInputs, owed: Owed) -> Charge:
+        if hold.parent is not None:
+            return self._settle_called(hold, self._holds[hold.parent], inputs, owed)
         was_held = hold.amount if hold.is_open else 0
         account, ended = hold_model.end(self._accounts[hold.account], hold, "settled", self._now)
-        most = self._budgets.room_for_charge(hold.windows, was_held, hold.run_limit)
+        most = self._budgets.room_for_charge(hold.windows, was_held, hold.own_limit)
         account, funding = model.take(account, owed.rated.amount, most)
         self._budgets.settle(hold.windows, was_held, funding.by_customer)
         self._holds[hold.run] = ended
@@ -148,17 +152,73 @@ class _Batch:
         self._keep(self._grants.spend(account, hold.run, funding.promotional))
         return self._charge_of(hold, inputs, owed, funding, released=max(was_held - owed.rated.amount, 0))
 
+    def _settle_called(self, hold: RunHold, parent: RunHold, inputs: ChargeInputs, owed: Owed) -> Charge:
+        """Settle a run that another one has called: what it leaves goes back to that one's hold, while it is open."""
+        was_held = hold.amount if hold.is_open else 0
+        account, ended = hold_model.end(self._accounts[hold.account], hold, "settled", self._now)
+        most = self._most_of_called(hold, parent, was_held, was_held, hold.own_limit)
+        paid = calls.pay(account, ended, parent, owed.rated.amount, was_held, most)
+        self._budgets.settle(hold.windows, was_held, paid.funding.by_customer)
+        back = max(was_held - paid.funding.by_customer, 0)
+        if parent.is_open:
+            self._budgets.reserve(self._budgets.of(parent.windows), back - paid.moved)
+        paid = calls.give_back(paid, back)
+        self._keep_called(paid)
+        self._keep(self._grants.spend(paid.account, hold.run, paid.funding.promotional))
+        released = max(was_held - owed.rated.amount, 0)
+        return self._charge_of(hold, inputs, owed, paid.funding, released=released)
+
+    def _charge_more(self, hold: RunHold, parent: RunHold, before: Charge, more: int) -> Funding:
+        """Charge a called run more than before: first what it had taken of its parent and not spent."""
+        spent = before.funding.minus(before.refunded).by_customer
+        own = max(hold.from_parent - hold.calls_taken - spent, 0)
+        limit = None if hold.own_limit is None else max(hold.own_limit - spent, 0)
+        if parent.is_open:
+            # That went back to the account and is not reserved any more, as what the parent has left for calls is.
+            free = self._budgets.room_for_charge(hold.windows, 0, None)
+            own = own if free is None else min(own, free)
+        most = self._most_of_called(hold, parent, own, 0, limit)
+        paid = calls.pay(self._accounts[hold.account], hold, parent, more, own, most)
+        if parent.is_open:
+            self._budgets.reserve(self._budgets.of(parent.windows), -paid.moved)
+        self._keep_called(paid)
+        self._keep(self._grants.spend(paid.account, hold.run, paid.funding.promotional))
+        return paid.funding
+
+    def _most_of_called(
+        self, hold: RunHold, parent: RunHold, own: int, was_held: int, limit: int | None
+    ) -> int:
+        """The most that the customer of a called run may be charged (more)."""
+        charged = self._known.get(parent.run)
+        spent = charged.funding.minus(charged.refunded).by_customer if charged else None
+        # In the budgets of its parent all of it is reserved already, while that is open.
+        reserved = set(parent.windows) if parent.is_open else set()
+        counted = [one for one in hold.windows if one not in reserved]
+        most = self._budgets.room_for_charge(counted, was_held, limit)
+        bound = own + calls.room(parent, spent)
+        return bound if most is None else min(most, bound)
+
+    def _keep_called(self, paid: calls.Paid) -> None:
+        for hold in (paid.called, paid.parent):
+            self._holds[hold.run] = hold
+            self._changed_holds.add(hold.run)
+
     def _adjust(self, hold: RunHold, inputs: ChargeInputs, owed: Owed, before: Charge) -> tuple[Charge, int]:
         """The corrected charge, and what of promotional credit that came back has expired."""
         account, expired = self._accounts[hold.account], 0
         difference = max(owed.rated.amount, before.refunded.total) - before.amount
-        if difference >= 0:
+        if difference >= 0 and hold.parent is not None:
+            change = self._charge_more(hold, self._holds[hold.parent], before, difference)
+            account = self._accounts[hold.account]
+        elif difference >= 0:
             account, change = model.take(account, difference, self._room_for_more(hold, before))
             account = self._grants.spend(account, hold.run, change.promotional)
         else:
             paid = before.funding.minus(before.refunded)
             account, change = model.return_to(account, paid, -difference)
-            account, expired = self._grants.give_back(account, hold.run, -change.promotional)
+            # Of its month's spending, of which the month may have given back what was this run's.
+            others = [one for one in self._periods.payers.get(hold.run, ()) if one != hold.run]
+            account, expired = self._grants.give_back(account, hold.run, -change.promotional, of=others)
         self._keep(account)
         self._budgets.correct(hold.windows, change.by_customer)
         funding = before.funding.plus(change)
@@ -168,7 +228,7 @@ class _Batch:
     def _room_for_more(self, hold: RunHold, before: Charge) -> int | None:
         """What hard budgets let the customer pay beyond what was charged before."""
         paid = before.funding.minus(before.refunded).by_customer
-        left = None if hold.run_limit is None else max(hold.run_limit - paid, 0)
+        left = None if hold.own_limit is None else max(hold.own_limit - paid, 0)
         return self._budgets.room_for_charge(hold.windows, 0, left)
 
     def _charge_of(
@@ -198,11 +258,18 @@ class _Batch:
             released=released,
             lines=owed.rated.lines,
             inputs=inputs,
-            explanation=self._memory.explained(hold, owed, funding, released, was, refunded.total),
+            explanation=self._memory.explained(
+                hold, owed, funding, released, was, refunded.total, self._returns_to(hold)
+            ),
             outcome=usage.outcome,
             deliverable=usage.deliverable,
             at=self._now,
         )
+
+    def _returns_to(self, hold: RunHold) -> str:
+        """Where what a run leaves of its hold goes, in words."""
+        parent = None if hold.parent is None else self._holds[hold.parent]
+        return "the account" if parent is None or not parent.is_open else "the run that called it"
 
     def _keep(self, account: Account) -> None:
         self._accounts[account.id] = account
@@ -259,6 +326,7 @@ class _Batch:
         await accounts.save(connection, [self._accounts[one] for one in sorted(self._changed_accounts)])
         await self._grants.save(connection)
         await holds.save_ends(connection, self._ended)
+        await holds.save(connection, [self._holds[run] for run in sorted(self._changed_holds)])
         await ledger.insert(connection, self._postings)
         await store.insert(connection, self._charges)
         await self._budgets.save(connection)

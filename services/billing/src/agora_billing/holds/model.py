@@ -13,8 +13,9 @@ from typing import NamedTuple
 
 import msgspec
 from agora_contracts.billing import Hold, HoldState, IncreaseHold, PlaceHold, Quote
+from agora_contracts.catalog import AGENTS_COST_METER
 from agora_contracts.execution import RunAccepted
-from agora_contracts.money import Money
+from agora_contracts.money import MAX_MICRO, Money
 from agora_contracts.problems import AgoraError
 
 from agora_billing.accounts.model import Account
@@ -25,6 +26,10 @@ class RunHold(msgspec.Struct, frozen=True, kw_only=True):
 
     `run_limit` is the most that it may ever set aside and be charged; `partial` says that the last request got less
     than it asked for. `windows` are the budget windows that it counts in, those of the moment it was placed.
+
+    Of it the runs that it calls may take `calls_max`, and have taken `calls_taken`; it was itself carved out of the hold
+    of its `parent`, of which it has taken `from_parent` (see `calls`). `models_more` is by how much it was increased for
+    model calls, whose cost may be so much more than was quoted.
 
     Invariant: `amount` is in its account's `held`, and in `reserved` of its windows, exactly while the state is
     tentative or firm.
@@ -51,6 +56,11 @@ class RunHold(msgspec.Struct, frozen=True, kw_only=True):
     run_limit: int | None = None
     partial: bool = False
     windows: tuple[int, ...] = ()
+    parent: str | None = None
+    calls_max: int = 0
+    calls_taken: int = 0
+    from_parent: int = 0
+    models_more: int = 0
 
     @property
     def is_open(self) -> bool:
@@ -61,8 +71,22 @@ class RunHold(msgspec.Struct, frozen=True, kw_only=True):
         """Whether it lapsed, also when no sweep has noticed yet."""
         return self.state == "lapsed" or (self.state == "tentative" and self.lapses_at <= now)
 
-    def reply(self) -> Hold:
-        """The hold as it is answered."""
+    @property
+    def calls_left(self) -> int:
+        """What the runs that it calls may still take of it."""
+        return max(self.calls_max - self.calls_taken, 0)
+
+    @property
+    def own_limit(self) -> int | None:
+        """What of the run's own limit its own charge may come to: what called runs have taken is within it, too."""
+        return None if self.run_limit is None else max(self.run_limit - self.calls_taken, 0)
+
+    def reply(self, increased: int | None = None) -> Hold:
+        """The hold as it is answered.
+
+        Args:
+            increased: what the request that is answered has added, if it asked for more.
+        """
         return Hold(
             run=self.run,
             epoch=self.epoch,
@@ -70,6 +94,8 @@ class RunHold(msgspec.Struct, frozen=True, kw_only=True):
             amount=Money(amount=self.amount, currency=self.currency),
             quote=self.quote,
             partial=self.partial,
+            calls_left=Money(amount=self.calls_left, currency=self.currency) if self.calls_max else None,
+            increased=None if increased is None else Money(amount=increased, currency=self.currency),
         )
 
 
@@ -86,11 +112,12 @@ def check_known(known: RunHold, request: PlaceHold) -> None:
     """Refuse a request that is not the one that a run's hold was placed for.
 
     Raises:
-        AgoraError: `idempotency_conflict` for another fingerprint or account, `conflict` for an epoch that is not
+        AgoraError: `idempotency_conflict` for another fingerprint, account or parent, `conflict` for an epoch that is not
             the next.
     """
     # A fingerprint is missing only on a hold that was made of the run's RunAccepted.
-    if known.fingerprint not in ("", request.fingerprint) or known.account != request.account:
+    asked = (request.account, request.parent)
+    if known.fingerprint not in ("", request.fingerprint) or (known.account, known.parent) != asked:
         raise AgoraError(
             "idempotency_conflict",
             "this run was asked for before with another request; use another Idempotency-Key",
@@ -134,7 +161,34 @@ def wanted_more(hold: RunHold, request: IncreaseHold) -> Wanted:
         raise AgoraError("malformed_request", "a hold is increased by more than zero")
     needed = request.by.amount
     least = _least(request.accept_partial, needed, hold.currency)
-    return Wanted(needed, least, hold.run_limit, (hold.run_limit or 0) - hold.amount)
+    limit = _raised_limit(hold, request)
+    return Wanted(needed, least, limit, (limit or 0) - hold.amount - hold.calls_taken)
+
+
+def _raised_limit(hold: RunHold, request: IncreaseHold) -> int | None:
+    """The run's own limit once its customer has let it grow."""
+    grows = request.raise_limit
+    if grows is None:
+        return hold.run_limit
+    _check_currency("rise of the limit", grows, hold.currency)
+    if grows.amount < 0:
+        raise AgoraError("malformed_request", "a run's limit is raised, never lowered, by an increase")
+    if hold.run_limit is None:
+        return None
+    return min(hold.run_limit + grows.amount, MAX_MICRO)
+
+
+def increased(hold: RunHold, request: IncreaseHold, amount: int) -> RunHold:
+    """A hold that was given `amount` more, for what the request says."""
+    for_calls = request.meter == AGENTS_COST_METER
+    return replace(
+        hold,
+        amount=hold.amount + amount,
+        partial=amount < request.by.amount,
+        run_limit=_raised_limit(hold, request),
+        calls_max=hold.calls_max + (amount if for_calls else 0),
+        models_more=hold.models_more + (0 if for_calls else amount),
+    )
 
 
 def _check_currency(what: str, money: Money, currency: str) -> None:
@@ -161,11 +215,14 @@ def placed(
     amount: int,
     now: datetime,
     lapses_at: datetime,
+    *,
+    calls_max: int = 0,
 ) -> RunHold:
     """A tentative hold of `amount`, in the next epoch of its run.
 
     Args:
         windows: the budget windows that it counts in.
+        calls_max: what of it the runs that it calls may take.
     """
     return RunHold(
         run=request.run,
@@ -185,6 +242,9 @@ def placed(
         run_limit=None if request.run_limit is None else request.run_limit.amount,
         partial=amount < quote.amount.amount,
         windows=windows,
+        parent=request.parent,
+        calls_max=calls_max,
+        from_parent=0 if request.parent is None else amount,
         quote=quote,
         placed_at=now,
         lapses_at=lapses_at,
@@ -204,7 +264,15 @@ def confirmed(hold: RunHold) -> RunHold:
 
 def placed_again(hold: RunHold, windows: tuple[int, ...], now: datetime) -> RunHold:
     """A lapsed hold made firm under the next epoch."""
-    return replace(hold, state="firm", epoch=hold.epoch + 1, placed_at=now, ended_at=None, windows=windows)
+    return replace(
+        hold,
+        state="firm",
+        epoch=hold.epoch + 1,
+        placed_at=now,
+        ended_at=None,
+        windows=windows,
+        from_parent=0 if hold.parent is None else hold.amount,
+    )
 
 
 def end(account: Account, hold: RunHold, state: HoldState, now: datetime) -> tuple[Account, RunHold]:
@@ -220,7 +288,7 @@ def ended(hold: RunHold, state: HoldState, now: datetime) -> RunHold:
 
 
 def unplaced(run: RunAccepted, tenant: str, quote: Quote, package: str, now: datetime) -> RunHold:
-    """A lapsed hold made of an accepted run of which billing has none, to be placed by `confirm`."""
+    """A lapsed hold made of an accepted run of which billing has none, to be placed by `confirm`; it pays for no calls."""
     return RunHold(
         run=run.run,
         tenant=tenant,
@@ -235,6 +303,9 @@ def unplaced(run: RunAccepted, tenant: str, quote: Quote, package: str, now: dat
         basis=run.basis,
         deployment=run.deployment,
         package=package,
+        api_key=run.api_key,
+        run_limit=None if run.run_limit is None else run.run_limit.amount,
+        parent=run.parent,
         quote=quote,
         placed_at=now,
         lapses_at=now,

@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agora_billing.accounts.service import Clock
 from agora_billing.holds import model, store
-from agora_billing.holds.desk import NO_ROOM, Desk, Place, Write
+from agora_billing.holds.desk import NO_ROOM, Answer, Desk, Place, Write
 from agora_billing.holds.desk import no_run as no_run
 from agora_billing.holds.model import RunHold
 from agora_billing.prices.model import policy_text
@@ -45,31 +45,33 @@ class Holds:
         self._prices = prices
         self._clock = clock
         self._lapse = lapse
-        self._writes: GroupCommit[Write, RunHold] = GroupCommit(database, self._write)
+        self._writes: GroupCommit[Write, Answer] = GroupCommit(database, self._write)
         self._confirmations: GroupCommit[ConfirmHold, RunHold] = GroupCommit(database, self._make_firm)
 
     # --- use cases -------------------------------------------------------------------------------
 
     async def place(self, request: PlaceHold) -> Hold:
-        """Price a run and set its quote aside.
+        """Price a run and set its quote aside: on its account, or out of the hold of the run that calls it.
 
         Raises:
-            AgoraError: `insufficient_credit`, `budget_exhausted`, `account_closed`; `not_found` for the account;
+            AgoraError: `insufficient_credit`, `budget_exhausted`, `account_closed`; `not_found` for the account or the
+                calling run; `hold_closed` when that one has ended;
                 `unavailable` for a price version that has not reached billing yet; see also `model.wanted`.
         """
         price, quote = await self._prices.quote(request)
-        return (await self._writes.submit(Place(request, quote, price.package))).reply()
+        return (await self._writes.submit(Place(request, quote, price.package))).hold.reply()
 
     async def confirm(self, request: ConfirmHold) -> Hold:
         """Make a run's hold firm; see `Desk.confirm` for what is refused."""
         hold = await self._confirmations.submit(request)
         if hold.state != "firm":  # lapsed or settled: decided with the account locked
-            hold = await self._writes.submit(request)
+            hold = (await self._writes.submit(request)).hold
         return hold.reply()
 
     async def increase(self, request: IncreaseHold) -> Hold:
         """Set more aside for a running run, once per `request`; see `model.wanted_more`."""
-        return (await self._writes.submit(request)).reply()
+        hold, increased = await self._writes.submit(request)
+        return hold.reply(increased)
 
     async def sweep(self) -> None:
         """Let tentative holds lapse whose time is over."""
@@ -102,7 +104,7 @@ class Holds:
                 await store.make_firm(connection, waiting, now)
             return
         named = {envelope.data.account for envelope in envelopes}
-        runs = list(accepted)
+        runs = [*accepted, *{one.data.parent for one in accepted.values() if one.data.parent is not None}]
         desk = await Desk.lock(connection, named, runs, now, self._lapse, account_runs=runs)
         for envelope in accepted.values():
             await self._accept_late(connection, desk, envelope)
@@ -118,14 +120,15 @@ class Holds:
         own = {(hold.run, hold.tenant): hold for hold in holds.values()}
         return [own.get((one.run, one.tenant)) or no_run(one.run) for one in requests]
 
-    async def _write(self, connection: AsyncConnection, items: Sequence[Write]) -> list[RunHold | AgoraError]:
+    async def _write(self, connection: AsyncConnection, items: Sequence[Write]) -> list[Answer | AgoraError]:
         placed = {item.request.account for item in items if isinstance(item, Place)}
         others = [item.run for item in items if not isinstance(item, Place)]
-        runs = others + [item.request.run for item in items if isinstance(item, Place)]
+        asked = [item.request for item in items if isinstance(item, Place)]
+        runs = others + [one.run for one in asked] + [one.parent for one in asked if one.parent is not None]
         desk = await Desk.lock(connection, placed, runs, self._clock(), self._lapse, account_runs=others)
         increases = [(item.run, item.request) for item in items if isinstance(item, IncreaseHold)]
         desk.increases = await store.known_increases(connection, increases)
-        results: list[RunHold | AgoraError] = []
+        results: list[Answer | AgoraError] = []
         freed = False
         for item in items:
             result = _attempt(desk, item)
@@ -156,6 +159,8 @@ class Holds:
             price = (await self._prices.pinned_all(connection, [run.price_version])).get(run.price_version)
             if price is None or run.account not in desk.accounts:
                 raise LookupError(f"{run.run}: account or price version of the accepted run is not known yet")
+            if run.parent is not None and run.parent not in desk.holds:
+                raise LookupError(f"{run.run}: the run that called it is not known yet")
             lines = Quote(
                 price_version=price.id,
                 basis=run.basis,
@@ -173,7 +178,7 @@ class Holds:
             log.warning("hold not placed again", run=run.run, reason=str(error))
 
 
-def _attempt(desk: Desk, item: Write) -> RunHold | AgoraError:
+def _attempt(desk: Desk, item: Write) -> Answer | AgoraError:
     try:
         return desk.do(item)
     except AgoraError as error:

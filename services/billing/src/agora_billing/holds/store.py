@@ -3,7 +3,7 @@
 Whoever changes what is set aside locks the account first (accounts, then holds, each in order of id).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -56,11 +56,22 @@ holds = Table(
     Column("run_limit", BigInteger),
     Column("partial", Boolean, nullable=False, server_default=text("false")),
     Column("windows", ARRAY(BigInteger), nullable=False, server_default=text("'{}'")),
+    Column("parent", Text),
+    Column("calls_max", BigInteger, nullable=False, server_default="0"),
+    Column("calls_taken", BigInteger, nullable=False, server_default="0"),
+    Column("from_parent", BigInteger, nullable=False, server_default="0"),
+    Column("models_more", BigInteger, nullable=False, server_default="0"),
     CheckConstraint("state IN ('tentative', 'firm', 'lapsed', 'settled')", name="state"),
     CheckConstraint("(ended_at IS NULL) = (state IN ('tentative', 'firm'))", name="ended"),
     CheckConstraint("amount >= 0 AND quoted >= 0 AND epoch >= 1", name="amount"),
     CheckConstraint("run_limit IS NULL OR run_limit >= 0", name="run_limit"),
+    CheckConstraint(
+        "calls_taken BETWEEN 0 AND calls_max AND models_more >= 0 AND from_parent >= 0 "
+        "AND (parent IS NOT NULL OR from_parent = 0) AND parent <> run",
+        name="calls",
+    ),
 )
+Index("ix_holds_parent", holds.c.parent, postgresql_where=text("parent IS NOT NULL"))
 Index("ix_holds_lapses_at", holds.c.lapses_at, postgresql_where=text("state = 'tentative'"))
 Index(
     "ix_holds_open", holds.c.placed_at, holds.c.run, postgresql_where=text("state IN ('tentative', 'firm')")
@@ -89,7 +100,8 @@ hold_increases = Table(
 
 _COLUMNS = (
     "run, tenant_id, account_id, epoch, fingerprint, state, currency, amount, quoted, price_version, basis, "
-    "deployment, quote_id, placed_at, lapses_at, ended_at, package, api_key, run_limit, partial, windows"
+    "deployment, quote_id, placed_at, lapses_at, ended_at, package, api_key, run_limit, partial, windows, "
+    "parent, calls_max, calls_taken, from_parent, models_more"
 )
 
 _READ = f"SELECT {_COLUMNS} FROM holds WHERE run = ANY($1)"
@@ -103,10 +115,12 @@ _KINDS = """
         SELECT u.*, u.window_ids::bigint[] AS windows FROM unnest(
             $3::integer[], $4::text[], $5::bigint[], $6::bigint[], $7::text[], $8::text[], $9::text[], $10::text[],
             $11::timestamptz[], $12::timestamptz[], $13::timestamptz[], $14::text[], $15::text[], $16::bigint[],
-            $17::boolean[], $18::text[], $19::text[], $20::text[], $21::text[]
+            $17::boolean[], $18::text[], $19::text[], $20::text[], $21::text[], $22::text[], $23::bigint[],
+            $24::bigint[], $25::bigint[], $26::bigint[]
         ) WITH ORDINALITY AS u (
             epoch, state, amount, quoted, price_version, basis, deployment, quote_id, placed_at, lapses_at, ended_at,
-            package, api_key, run_limit, partial, window_ids, tenant_id, account_id, currency, number)
+            package, api_key, run_limit, partial, window_ids, tenant_id, account_id, currency, parent, calls_max,
+            calls_taken, from_parent, models_more, number)
     )
 """
 
@@ -114,22 +128,27 @@ _INSERT = f"""{_KINDS}
     INSERT INTO holds ({_COLUMNS})
     SELECT n.run, k.tenant_id, k.account_id, k.epoch, n.fingerprint, k.state, k.currency, k.amount, k.quoted,
            k.price_version, k.basis, k.deployment, k.quote_id, k.placed_at, k.lapses_at, k.ended_at, k.package,
-           k.api_key, k.run_limit, k.partial, k.windows
-    FROM unnest($1::text[], $2::text[], $22::integer[]) AS n (run, fingerprint, kind)
+           k.api_key, k.run_limit, k.partial, k.windows, k.parent, k.calls_max, k.calls_taken, k.from_parent,
+           k.models_more
+    FROM unnest($1::text[], $2::text[], $27::integer[]) AS n (run, fingerprint, kind)
     JOIN k ON k.number = n.kind
 """
 
-# What never changes once a hold is placed (tenant, account, currency) is not written again.
+# What never changes once a hold is placed (tenant, account, currency, parent) is not written again.
 _SAVE = f"""{_KINDS}
     UPDATE holds AS h
     SET epoch = k.epoch, fingerprint = n.fingerprint, state = k.state, amount = k.amount, quoted = k.quoted,
         price_version = k.price_version, basis = k.basis, deployment = k.deployment, quote_id = k.quote_id,
         placed_at = k.placed_at, lapses_at = k.lapses_at, ended_at = k.ended_at, package = k.package,
-        api_key = k.api_key, run_limit = k.run_limit, partial = k.partial, windows = k.windows
-    FROM unnest($1::text[], $2::text[], $22::integer[]) AS n (run, fingerprint, kind)
+        api_key = k.api_key, run_limit = k.run_limit, partial = k.partial, windows = k.windows,
+        calls_max = k.calls_max, calls_taken = k.calls_taken, from_parent = k.from_parent,
+        models_more = k.models_more
+    FROM unnest($1::text[], $2::text[], $27::integer[]) AS n (run, fingerprint, kind)
     JOIN k ON k.number = n.kind
     WHERE h.run = n.run
 """
+
+_CALLED = "SELECT run FROM holds WHERE parent = $1 ORDER BY placed_at, run"
 
 _END = "UPDATE holds SET state = $2, ended_at = $3 WHERE run = ANY($1)"
 
@@ -156,7 +175,7 @@ _LAPSED_OF = """
 """
 
 _KNOWN_INCREASES = text("""
-    SELECT i.run, i.request, i.asked FROM hold_increases i
+    SELECT i.run, i.request, i.tenant_id, i.asked, i.amount FROM hold_increases i
     JOIN unnest(CAST(:runs AS text[]), CAST(:requests AS text[])) AS n (run, request) USING (run, request)
 """)
 
@@ -208,6 +227,11 @@ def _hold(row: asyncpg.Record, quote: Quote) -> RunHold:
         run_limit=row["run_limit"],
         partial=row["partial"],
         windows=tuple(row["windows"]),
+        parent=row["parent"],
+        calls_max=row["calls_max"],
+        calls_taken=row["calls_taken"],
+        from_parent=row["from_parent"],
+        models_more=row["models_more"],
     )
 
 
@@ -219,6 +243,29 @@ async def read(connection: AsyncConnection, runs: Iterable[str]) -> dict[str, Ru
 async def lock(connection: AsyncConnection, runs: Iterable[str]) -> dict[str, RunHold]:
     """Read the holds of runs and keep them locked until the transaction ends."""
     return await _fetch(connection, _LOCK, runs)
+
+
+async def lock_with_parents(
+    connection: AsyncConnection, runs: Iterable[str], locked: Container[str] = ()
+) -> dict[str, RunHold]:
+    """Read and lock the holds of runs, and then those of the runs that called them, which are not `locked` yet.
+
+    A hold that others were carved out of is firm, so whoever confirms holds without their account waits for none of
+    them: taking them second cannot end in a deadlock.
+    """
+    found = await lock(connection, runs)
+    parents = {hold.parent for hold in found.values() if hold.parent is not None}
+    if missing := [one for one in parents if one not in found and one not in locked]:
+        found |= await lock(connection, missing)
+    return found
+
+
+async def called_by(connection: AsyncConnection, run: str) -> list[RunHold]:
+    """The holds of the runs that a run has called, in the order in which they were placed."""
+    raw = await driver(connection)
+    runs = [row["run"] for row in await raw.fetch(_CALLED, run)]
+    found = await read(connection, runs)
+    return [found[one] for one in runs]
 
 
 async def _fetch(connection: AsyncConnection, query: str, runs: Iterable[str]) -> dict[str, RunHold]:
@@ -252,6 +299,11 @@ def _kind(hold: RunHold, quote_id: str) -> tuple[Any, ...]:
         hold.tenant,
         hold.account,
         hold.currency,
+        hold.parent,
+        hold.calls_max,
+        hold.calls_taken,
+        hold.from_parent,
+        hold.models_more,
     )
 
 
@@ -316,14 +368,14 @@ async def lapsed_of(connection: AsyncConnection, accounts: Iterable[str], now: d
 
 async def known_increases(
     connection: AsyncConnection, requests: Sequence[tuple[str, str]]
-) -> dict[tuple[str, str], int]:
-    """By how much each (run, request) has asked its hold to be increased before."""
+) -> dict[tuple[str, str], Increase]:
+    """By how much each (run, request) has increased its hold before."""
     if not requests:
         return {}
     rows = await connection.execute(
         _KNOWN_INCREASES, {"runs": [run for run, _ in requests], "requests": [one for _, one in requests]}
     )
-    return {(row.run, row.request): row.asked for row in rows}
+    return {(row.run, row.request): Increase(row.tenant_id, row.asked, row.amount) for row in rows}
 
 
 async def insert_increases(

@@ -48,6 +48,8 @@ postings = Table(
     UniqueConstraint("account_id", "number"),
     CheckConstraint(f"kind IN ({_names(PostingKind)})", name="kind"),
 )
+# Postings are written in the order of their times, or nearly: a range of pages has times of its own.
+Index("ix_postings_at", postings.c.at, postgresql_using="brin", postgresql_with={"pages_per_range": 16})
 
 entries = Table(
     "entries",

@@ -34,8 +34,14 @@ class PeriodDesk:
     """Periods of accounts that this transaction has locked, and what becomes of them."""
 
     def __init__(
-        self, periods: dict[str, Period], shares: dict[tuple[str, str], Share], paid: dict[str, int]
+        self,
+        periods: dict[str, Period],
+        shares: dict[tuple[str, str], Share],
+        paid: dict[str, int],
+        payers: dict[str, list[str]],
     ) -> None:
+        self.payers = payers
+        """Runs and periods whose spending of grants is that of a month, by each run of it that may fall."""
         self._periods = periods
         self._paid = paid
         self._shares = shares
@@ -58,7 +64,7 @@ class PeriodDesk:
         """
         counting: list[RunHold] = []
         wanted: dict[str, Period] = {}
-        falling: set[str] = set()
+        falling: dict[str, list[str]] = {}
         for hold in holds:
             price = prices[hold.price_version]
             for meter, offered in price.monthly(hold.basis).items():
@@ -66,12 +72,19 @@ class PeriodDesk:
                 wanted[empty.id] = empty
                 counting.append(hold)
                 if hold.run in charged:
-                    falling.add(empty.id)
+                    falling.setdefault(hold.run, []).append(empty.id)
         if not wanted:
-            return cls({}, {}, {})
+            return cls({}, {}, {}, {})
         known = await store.read(connection, wanted)
-        paid = {one: (await store.paid(connection, one))[0].total for one in sorted(falling)}
-        return cls(wanted | known, await store.shares(connection, {hold.run for hold in counting}), paid)
+        months = sorted({one for some in falling.values() for one in some})
+        found = {one: await store.paid(connection, one) for one in months}
+        paid = {one: funding.total for one, (funding, _) in found.items()}
+        payers = {
+            run: sorted({payer for one in some for payer in (one, *found[one][1])})
+            for run, some in falling.items()
+        }
+        shares = await store.shares(connection, {hold.run for hold in counting})
+        return cls(wanted | known, shares, paid, payers)
 
     def standings(
         self, price: PriceVersion, hold: RunHold, lines: Iterable[QuoteLine], charged: int

@@ -6,7 +6,7 @@ Whoever changes a period has locked its account before; periods need no locks of
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from agora_contracts.billing import QuoteLine
@@ -340,6 +340,14 @@ async def save_shares(
     )
 
 
+class PaidMonth(NamedTuple):
+    """Who has paid for a period and its runs and has not got it back."""
+
+    period: str
+    funding: Funding
+    runs: list[str]
+
+
 async def paid(connection: AsyncConnection, period: str) -> tuple[Funding, list[str]]:
     """Who has paid for a period and its runs and has not got it back, and which runs those are."""
     row = (await connection.execute(_PAID, {"period": period})).one()
@@ -350,10 +358,10 @@ async def paid(connection: AsyncConnection, period: str) -> tuple[Funding, list[
     return funding, runs
 
 
-async def left_of_run(connection: AsyncConnection, run: str) -> int | None:
-    """The least that was paid, and has not gone back, for a period that a run counts in; None when it counts in none."""
+async def paid_of_run(connection: AsyncConnection, run: str) -> list[PaidMonth]:
+    """What was paid, and has not gone back, for each period that a run counts in, and for which runs."""
     ids = (await connection.execute(_OF_RUN, {"run": run})).scalars().all()
-    return min([(await paid(connection, one))[0].total for one in ids], default=None)
+    return [PaidMonth(one, *await paid(connection, one)) for one in ids]
 
 
 async def insert_charge(connection: AsyncConnection, charge: PeriodCharge) -> None:

@@ -7,12 +7,19 @@ from decimal import Decimal
 from types import MappingProxyType
 
 from agora_contracts.billing import Quantity, Quote, QuoteLine
-from agora_contracts.catalog import MODEL_COST_METER, OWN_KEY_METER, ChargePolicy, OfferedPrice, OwnKeyFee
+from agora_contracts.catalog import (
+    AGENTS_COST_METER,
+    MODEL_COST_METER,
+    OWN_KEY_METER,
+    ChargePolicy,
+    OfferedPrice,
+    OwnKeyFee,
+)
 from agora_contracts.money import Money
 from agora_contracts.periods import RENTAL_METERS
 from agora_contracts.problems import AgoraError, FieldError
 
-from agora_billing.rating.exact import ONE, ZERO
+from agora_billing.rating.exact import EXACT, ONE, ZERO
 from agora_billing.rating.model import line, total, worst
 from agora_billing.rating.usage import NOTHING, Usage, by_meter
 
@@ -91,12 +98,16 @@ class PriceVersion:
         return self.prices_of(basis)[meter]
 
 
-def model_cost_lines(price: PriceVersion, used: Mapping[str, Usage]) -> list[QuoteLine]:
+def model_cost_lines(price: PriceVersion, used: Mapping[str, Usage], more: Decimal = ZERO) -> list[QuoteLine]:
     """Model calls at cost, up to the version's limit, and the fee for those with the customer's own key.
 
     What the vendor charges for calls with an own key is shown and not charged. No line where nothing was used.
+
+    Args:
+        more: by how much the run's customer has let them cost more than that.
     """
-    cost = min(used.get(MODEL_COST_METER, NOTHING).quantity, price.model_cost_limit)
+    limit = EXACT.add(price.model_cost_limit, more)
+    cost = min(used.get(MODEL_COST_METER, NOTHING).quantity, limit)
     lines = [line(MODEL_COST_METER, "model calls at cost", cost, ONE)] if cost > ZERO else []
     own, fee = used.get(OWN_KEY_METER, NOTHING), price.own_key_fee
     if own.quantity > ZERO:
@@ -141,7 +152,7 @@ def quote(
         for meter, offered in offers.items()
         for one in worst(offered, used[meter], before.get(meter, NOTHING))
     ]
-    lines += model_cost_lines(price, used)
+    lines += model_cost_lines(price, used) + _calls_lines(used)
     return Quote(
         price_version=price.id,
         basis=basis,
@@ -150,6 +161,12 @@ def quote(
         policy=policy_text(price.charges),
         estimates=estimates,
     )
+
+
+def _calls_lines(used: Mapping[str, Usage]) -> list[QuoteLine]:
+    """What the runs that it calls may cost: set aside with the run, and charged by those runs themselves."""
+    cost = used.get(AGENTS_COST_METER, NOTHING).quantity
+    return [line(AGENTS_COST_METER, "calls of other agents, at most", cost, ONE)] if cost > ZERO else []
 
 
 def policy_text(policy: ChargePolicy) -> str:

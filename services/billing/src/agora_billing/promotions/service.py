@@ -22,6 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agora_billing.accounts import store as accounts
 from agora_billing.accounts.model import Account
+from agora_billing.accounts.room import room_grew
 from agora_billing.accounts.service import Clock, no_account
 from agora_billing.ledger import store as ledger
 from agora_billing.ledger.model import Ledger, Posting, PostingKind, balanced, posting_id
@@ -66,7 +67,13 @@ async def grant(connection: AsyncConnection, command: GrantPromotion, now: datet
     await store.insert(connection, new)
     await ledger.insert(connection, [posting])
     event_id = derived("evt", "promotion", new.id)
-    await emit(connection, [Event(tenant=new.tenant, entity=new.account, data=fact, id=event_id, at=now)])
+    await emit(
+        connection,
+        [
+            Event(tenant=new.tenant, entity=new.account, data=fact, id=event_id, at=now),
+            room_grew(new.tenant, new.account, "promotion", new.id, now),
+        ],
+    )
     return new.shown(now)
 
 

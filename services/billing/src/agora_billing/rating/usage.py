@@ -1,16 +1,22 @@
 """How much of one meter a window has used."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from agora_contracts.billing import TRANSACTIONS_MAX, Quantity
+from agora_contracts.billing import TRANSACTIONS_MAX, Quantity, TransactionGroup
 from agora_contracts.problems import AgoraError, FieldError
 
 from agora_billing.rating.exact import EXACT, ZERO, add
 
 QUANTITY_MAX = Decimal(10) ** 12
 PLACES_MAX = 18
+EXPANDED_MAX = 100_000
+"""How many transactions of a run are rated one by one at most."""
+
+
+class TransactionsUnlisted(AgoraError):
+    """Usage does not say what a price by transaction needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +46,15 @@ class Usage:
         """Every transaction.
 
         Raises:
-            AgoraError: `malformed_request`, when they are not listed, or not all of them.
+            TransactionsUnlisted: they are not listed, or not all of them.
         """
         if not self._lists_all():
             raise self.lacks_transactions(name)
         return self.transactions
 
-    def lacks_transactions(self, name: str) -> AgoraError:
+    def lacks_transactions(self, name: str) -> TransactionsUnlisted:
         """The answer to usage that does not say what a price by transaction needs."""
-        return AgoraError(
+        return TransactionsUnlisted(
             "malformed_request",
             f"{name} is priced by transaction: its total must say in how many events it came, and list each of"
             f" them (at most {TRANSACTIONS_MAX}) where one transaction has a minimum or a maximum; got"
@@ -73,7 +79,7 @@ def by_meter(quantities: Iterable[Quantity], where: str) -> dict[str, Usage]:
             detail = f"{one.meter}: must be from 0 to 10^12 with at most {PLACES_MAX} decimal places"
             errors += [FieldError(field=field, detail=detail) for field in wrong]
             continue
-        usage = Usage(one.quantity, one.events, tuple(one.transactions))
+        usage = Usage(one.quantity, one.events, tuple(one.transactions) or _expanded(one.groups))
         known = found.get(one.meter)
         found[one.meter] = usage if known is None else known.plus(usage)
     if errors:
@@ -85,6 +91,15 @@ def _numbers(one: Quantity) -> Iterable[tuple[str, Decimal]]:
     yield "quantity", one.quantity
     for number, transaction in enumerate(one.transactions):
         yield f"transactions/{number}", transaction
+    for number, group in enumerate(one.groups):
+        yield f"groups/{number}", group.quantity
+
+
+def _expanded(groups: Sequence[TransactionGroup]) -> tuple[Decimal, ...]:
+    """The transactions of groups one by one; none where they are more than anybody would rate."""
+    if sum(group.count for group in groups) > EXPANDED_MAX:
+        return ()
+    return tuple(group.quantity for group in groups for _ in range(group.count))
 
 
 def _is_plain(value: Decimal) -> bool:

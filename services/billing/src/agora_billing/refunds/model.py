@@ -1,10 +1,12 @@
 """A refund: part of a run's charge that goes back to who paid it. Amounts are whole micro-units.
 
 What a run costs is its charge less its refunds; neither a refund nor a later correction of the usage makes that
-negative. What a month has given back of its runs' charges is not refunded a second time. Who gets it back is decided as for corrections (`charges.model.return_to`), and the author of the package
-gives back in proportion (`charges.split.earned`).
+negative. What a month has given back of its runs' charges is not refunded a second time, to none of those who
+paid. Who gets it back is decided as for corrections (`charges.model.return_to`), and the author of the package gives
+back in proportion (`charges.split.earned`).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -73,13 +75,33 @@ def check_same(known: Refund, command: RefundRun) -> None:
         )
 
 
+def payers_left(paid: Funding, months: Sequence[Funding]) -> Funding:
+    """Who of a run's payers may still get how much back: none more than every month that it counts in has left of them.
+
+    Paid credit and what is owed count as one: what was owed may have been paid meanwhile.
+
+    Args:
+        paid: who has paid the run and not got it back by its own refunds.
+        months: the same of each of its months as a whole, which may have given back beside its runs.
+    """
+    if not months:
+        return paid
+    platform = max(min([paid.platform, *(one.platform for one in months)]), 0)
+    owing = max(min(one.credit + one.receivable for one in (paid, *months)), 0)
+    promotional = max(min([paid.promotional, *(one.promotional for one in months)]), 0)
+    receivable = min(paid.receivable, owing)
+    return Funding(
+        promotional=promotional, credit=owing - receivable, receivable=receivable, platform=platform
+    )
+
+
 def amount_of(
     command: RefundRun, charged: int, refunded: int, currency: str, month_left: int | None = None
 ) -> int:
     """How much to give back of a charge of which `refunded` has been given back before.
 
     Args:
-        month_left: where the run counts in months, what was paid for the one with the least, less what has gone back.
+        month_left: where the run counts in months, what its payers may still get back of them.
 
     Raises:
         AgoraError: `currency_mismatch`; `invalid_input` for an amount that is not above zero;

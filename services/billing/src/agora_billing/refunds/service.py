@@ -1,5 +1,6 @@
 """Use cases of refunds. Each is one transaction of the system role: an operator acts for any tenant."""
 
+from collections.abc import Sequence
 from copy import replace
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agora_billing.accounts import store as accounts
 from agora_billing.accounts.model import Account
+from agora_billing.accounts.room import room_grew
 from agora_billing.budgets.service import BudgetDesk
 from agora_billing.charges import model as charge_model
 from agora_billing.charges import split
@@ -60,11 +62,17 @@ async def refund(
     if known is not None:
         model.check_same(known, command)
         return _result(known, charge, charge.refunded.total)
-    month_left = await periods.left_of_run(connection, command.run)
+    months = await periods.paid_of_run(connection, command.run)
+    payers = model.payers_left(charge.funding.minus(charge.refunded), [one.funding for one in months])
+    month_left = payers.total if months else None
     amount = model.amount_of(command, charge.amount, charge.refunded.total, charge.currency, month_left)
     price = (await prices.pinned_all(connection, [hold.price_version]))[hold.price_version]
-    grants = await Grants.read(connection, locked, [command.run], now)
-    booked = _book(locked[charge.account], charge, price, grants, command, amount, len(before) + 1, now)
+    # In a month grants get back what any of its runs has spent of them, and the month not given back yet.
+    others = sorted({run for one in months for run in (one.period, *one.runs)} - {command.run})
+    grants = await Grants.read(connection, locked, [command.run, *others], now)
+    booked = _book(
+        locked[charge.account], charge, payers, price, grants, others, command, amount, len(before) + 1, now
+    )
     budgets = BudgetDesk(now)
     await budgets.read(connection, hold.windows)
     budgets.correct(hold.windows, -booked.refund.returned.by_customer)
@@ -74,22 +82,28 @@ async def refund(
     await ledger.insert(connection, [booked.posting])
     await store.insert(connection, booked.refund)
     refunded = charge.refunded.total + amount
-    await emit(connection, [_event(booked.refund, charge, refunded)])
+    events = [_event(booked.refund, charge, refunded)]
+    if booked.refund.returned.by_customer:
+        what = f"{command.run}:{booked.refund.number}"
+        events.append(room_grew(charge.tenant, charge.account, "refund", what, now))
+    await emit(connection, events)
     return _result(booked.refund, charge, refunded)
 
 
 def _book(
     account: Account,
     charge: Charge,
+    payers: Funding,
     price: PriceVersion,
     grants: Grants,
+    others: Sequence[str],
     command: RefundRun,
     amount: int,
     number: int,
     now: datetime,
 ) -> _Booked:
-    account, change = charge_model.return_to(account, charge.funding.minus(charge.refunded), amount)
-    account, expired = grants.give_back(account, charge.run, -change.promotional)
+    account, change = charge_model.return_to(account, payers, amount)
+    account, expired = grants.give_back(account, charge.run, -change.promotional, of=others)
     account = replace(account, postings=account.postings + 1)
     earned = split.earned(charge.amount, charge.lines, price.author_share, charge.refunded.total)
     left = split.earned(charge.amount, charge.lines, price.author_share, charge.refunded.total + amount)

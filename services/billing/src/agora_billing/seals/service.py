@@ -1,6 +1,7 @@
 """Use cases of seals: seal what was booked, aside from those who book; show an account's ledger with its hashes."""
 
 from copy import replace
+from datetime import datetime, timedelta
 
 import structlog
 from agora_contracts.ledger import LedgerPage, LedgerRecord, ReadLedger
@@ -18,6 +19,10 @@ log = structlog.get_logger()
 
 _ACCOUNTS_MAX = 100
 _POSTINGS_MAX = 500
+_OVERLAP = timedelta(minutes=1)
+"""How long a transaction may take to commit a posting, and how far clocks may differ, before only the look at all
+accounts finds it."""
+_ALL_EVERY = timedelta(minutes=10)
 
 
 class Sealer:
@@ -28,17 +33,35 @@ class Sealer:
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
+        self._looked_at: datetime | None = None
+        self._looked_at_all: datetime | None = None
 
     async def sweep(self) -> None:
-        """Seal everything that is booked by now and that nobody else is sealing."""
+        """Seal everything that is booked by now and that nobody else is sealing.
+
+        Accounts are found by their new postings. Now and then, and first of all, every account is looked at: for what
+        came later than its time says, or was left by a sealer that died.
+        """
+        now = self._clock()
+        since = self._since(now)
         while True:
             async with self._database.system() as connection:
-                sealed = await self._seal_some(connection)
+                sealed = await self._seal_some(connection, since)
             if not sealed:
-                return
+                break
+        self._looked_at = now
+        if since is None:
+            self._looked_at_all = now
 
-    async def _seal_some(self, connection: AsyncConnection) -> int:
-        heads = {head.account: head for head in await store.lock_behind(connection, _ACCOUNTS_MAX)}
+    def _since(self, now: datetime) -> datetime | None:
+        """Since when postings are looked at; None for all accounts."""
+        last, last_all = self._looked_at, self._looked_at_all
+        if last is None or last_all is None or not timedelta(0) <= now - last_all < _ALL_EVERY:
+            return None
+        return min(last, now) - _OVERLAP
+
+    async def _seal_some(self, connection: AsyncConnection, since: datetime | None) -> int:
+        heads = {head.account: head for head in await store.lock_behind(connection, _ACCOUNTS_MAX, since)}
         if not heads:
             return 0
         new: list[Seal] = []

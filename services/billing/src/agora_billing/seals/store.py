@@ -72,6 +72,12 @@ _BEHIND = text("""
     WHERE a.postings > coalesce(h.number, 0) ORDER BY a.account_id LIMIT :limit
 """)
 
+_BEHIND_SINCE = text("""
+    SELECT a.account_id FROM (SELECT DISTINCT account_id FROM postings WHERE at >= :since) p
+    JOIN accounts a USING (account_id) LEFT JOIN seal_heads h USING (account_id)
+    WHERE a.postings > coalesce(h.number, 0) ORDER BY a.account_id LIMIT :limit
+""")
+
 _BEGIN = text("""
     INSERT INTO seal_heads (account_id, tenant_id, number, hash)
     SELECT account_id, tenant_id, 0, sha256(convert_to('agora ledger 1' || chr(10) || account_id, 'UTF8'))
@@ -168,9 +174,17 @@ def _posting(row: Row[Any]) -> LedgerPosting:
     )
 
 
-async def lock_behind(connection: AsyncConnection, limit: int) -> list[Head]:
-    """Accounts with postings that are not sealed, kept from other sealers until the transaction ends."""
-    behind = list((await connection.execute(_BEHIND, {"limit": limit})).scalars())
+async def lock_behind(connection: AsyncConnection, limit: int, since: datetime | None = None) -> list[Head]:
+    """Accounts with postings that are not sealed, kept from other sealers until the transaction ends.
+
+    Args:
+        since: look only at accounts with postings of that time or later.
+    """
+    if since is None:
+        found = await connection.execute(_BEHIND, {"limit": limit})
+    else:
+        found = await connection.execute(_BEHIND_SINCE, {"limit": limit, "since": since})
+    behind = list(found.scalars())
     if not behind:
         return []
     await connection.execute(_BEGIN, {"accounts": behind})

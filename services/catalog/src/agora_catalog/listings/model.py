@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 from agora_contracts.catalog import (
+    AGENTS_COST_METER,
     MODEL_COST_METER,
     OWN_KEY_METER,
     PER_UNIT_BASES,
@@ -213,6 +214,9 @@ def price_faults(prices: list[OfferedPrice]) -> Iterator[FieldError]:
 def _meter_faults(field: str, meter: str) -> Iterator[FieldError]:
     if meter == OWN_KEY_METER:
         yield FieldError(field=field, detail=f"{OWN_KEY_METER} is the platform's own meter; see own_key_fee")
+    elif meter == AGENTS_COST_METER:
+        detail = f"{AGENTS_COST_METER} is the platform's own meter; bound it with limits.calls_cost_max"
+        yield FieldError(field=field, detail=detail)
     elif meter == MODEL_COST_METER:
         detail = f"{MODEL_COST_METER} is the platform's own meter; bound it with limits.model_cost"
         yield FieldError(field=field, detail=detail)

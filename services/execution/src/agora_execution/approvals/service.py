@@ -93,7 +93,8 @@ class Approvals:
             raise
         if wanted is not approval:
             if approval.needed is not None and command.approve:
-                await self._increase(approval)
+                # Who approves lets the run's own limit grow, too.
+                await self._increase(approval, raise_limit=approval.needed)
             approval = await self._write(command)
         await self._wake(approval.run)
         return approval
@@ -177,10 +178,16 @@ class Approvals:
                 connection, approval, utc_now(), "refused", command.decided_by, f"{error.slug}: {error}"
             )
 
-    async def _increase(self, approval: Approval) -> None:
+    async def _increase(self, approval: Approval, raise_limit: Money | None = None) -> None:
         assert approval.needed is not None
         await self._broker.ask(
-            IncreaseHold(run=approval.run, tenant=approval.tenant, by=approval.needed, request=approval.id)
+            IncreaseHold(
+                run=approval.run,
+                tenant=approval.tenant,
+                by=approval.needed,
+                request=approval.id,
+                raise_limit=raise_limit,
+            )
         )
 
     async def _write(self, command: DecideApproval) -> Approval:

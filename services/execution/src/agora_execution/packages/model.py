@@ -7,7 +7,14 @@ from itertools import chain
 from typing import Any
 
 from agora_contracts.billing import Quantity
-from agora_contracts.catalog import MODEL_COST_METER, PER_UNIT_BASES, Estimate, Manifest, Schemas
+from agora_contracts.catalog import (
+    AGENTS_COST_METER,
+    MODEL_COST_METER,
+    PER_UNIT_BASES,
+    Estimate,
+    Manifest,
+    Schemas,
+)
 from agora_contracts.problems import AgoraError, FieldError
 
 EXECUTABLE_STATES = frozenset({"published", "deprecated"})
@@ -105,7 +112,8 @@ def estimate(
 ) -> list[Quantity]:
     """The most that a run on this input uses, by meter, as the manifest describes it.
 
-    `models` adds the most that model calls may cost, where models can be asked at all. `weights` tells the
+    `models` adds the most that model calls may cost, where models can be asked at all; what the runs that it calls may
+    cost is added always. `weights` tells the
     bytes of the files at each pointer of the input that the manifest weighs.
 
     Raises:
@@ -117,6 +125,8 @@ def estimate(
     quantities = [_estimated(manifest, meter, run_input, weights or {}) for meter in meters]
     if models and manifest.permissions.models and manifest.limits.model_cost > 0:
         quantities.append(Quantity(meter=MODEL_COST_METER, quantity=manifest.limits.model_cost))
+    if manifest.limits.calls_cost_max > 0:
+        quantities.append(Quantity(meter=AGENTS_COST_METER, quantity=manifest.limits.calls_cost_max))
     return quantities
 
 

@@ -230,6 +230,7 @@ class Admission:
             deployment=command.deployment,
             api_key=command.requested_by or None,
             run_limit=command.max_cost,
+            parent=parent,
         )
         # A price version that was published a moment ago may not have reached billing yet.
         async for attempt in stamina.retry_context(

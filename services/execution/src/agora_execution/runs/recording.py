@@ -105,6 +105,9 @@ async def accept_runs(connection: AsyncConnection, new: Sequence[NewRun]) -> lis
             quoted=Money(amount=run.quoted, currency=run.currency),
             deployment=run.deployment,
             seq=1,
+            api_key=run.requested_by or None,
+            run_limit=None if run.max_cost is None else Money(amount=run.max_cost, currency=run.currency),
+            parent=run.parent_id,
         )
         for run in offered
     ]

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 from agora_contracts.billing import ChargeDifference, Quantity, QuoteLine, Receipt
+from agora_contracts.calls import CallCharge
 from agora_contracts.execution import ENDED, Deliverable, Run, RunError, RunStatus, Step, StepList, WaitingFor
 from agora_contracts.money import PublicMoney, to_public
 from litestar import Response
@@ -44,6 +45,17 @@ class RunPageShape(msgspec.Struct, frozen=True, kw_only=True):
     next_cursor: str | None = None
 
 
+class CallShape(msgspec.Struct, frozen=True, kw_only=True):
+    """A run that another one called, on that one's receipt: what was set aside for it, and its own charge."""
+
+    run: str
+    package: str
+    state: str
+    held: PublicMoney
+    charged: PublicMoney
+    refunded: PublicMoney
+
+
 class ReceiptShape(msgspec.Struct, frozen=True, kw_only=True):
     """What was quoted, held, charged and released for a run, line by line, and why they differ, meter by meter."""
 
@@ -63,6 +75,9 @@ class ReceiptShape(msgspec.Struct, frozen=True, kw_only=True):
     differences: list[ChargeDifference]
     refunded: PublicMoney
     refunds: list[RefundShape]
+    parent: str | None
+    calls: list[CallShape]
+    calls_charged: PublicMoney
 
 
 def run_shape(run: Run) -> RunShape:
@@ -118,6 +133,20 @@ def receipt_shape(receipt: Receipt) -> ReceiptShape:
         differences=receipt.differences,
         refunded=public_money(receipt.refunded, currency),
         refunds=[refund_shape(one) for one in receipt.refunds],
+        parent=receipt.parent,
+        calls=[_call_shape(one, currency) for one in receipt.calls],
+        calls_charged=public_money(receipt.calls_charged, currency),
+    )
+
+
+def _call_shape(call: CallCharge, currency: str) -> CallShape:
+    return CallShape(
+        run=call.run,
+        package=call.package,
+        state=call.state,
+        held=public_money(call.held, currency),
+        charged=public_money(call.charged, currency),
+        refunded=public_money(call.refunded, currency),
     )
 
 
@@ -169,7 +198,7 @@ A_RECEIPT = ReceiptShape(
     price_version="price_0190a5b07c3a7d4e8f00112233445566",
     basis="task",
     quoted=PublicMoney(amount="1.000000", currency="USD"),
-    held=PublicMoney(amount="1.000000", currency="USD"),
+    held=PublicMoney(amount="1.500000", currency="USD"),
     charged=USD_HALF,
     released=USD_HALF,
     revision=1,
@@ -184,6 +213,18 @@ A_RECEIPT = ReceiptShape(
     ],
     refunded=PublicMoney(amount="0.000000", currency="USD"),
     refunds=[],
+    parent=None,
+    calls=[
+        CallShape(
+            run="run_0190a5b07c3a7d4e8f00112233445577",
+            package="knowledge-base",
+            state="settled",
+            held=USD_HALF,
+            charged=USD_HALF,
+            refunded=PublicMoney(amount="0.000000", currency="USD"),
+        )
+    ],
+    calls_charged=USD_HALF,
 )
 EVENTS = f"""\
 id: 4

@@ -25,7 +25,7 @@ REPLAY_MAX = timedelta(days=58)
 """How old usage may be when a refused event is tried again. Deduplication is kept for 59 days at least, and nothing
 was accepted before it happened: within this time no event can have been counted and forgotten."""
 
-_RESERVED = ("model.", "deployment.")
+_RESERVED = ("model.", "agents.", "deployment.")
 """Meters of these names are measured by the platform itself."""
 
 

@@ -91,6 +91,21 @@ async def clear(connection: AsyncConnection, build: Build) -> None:
     )
 
 
+async def has_totals_before(connection: AsyncConnection, tenant: str, key: str, month: date) -> bool:
+    """Whether anything is totalled under a key of the time before a month."""
+    whose = "" if tenant == PLATFORM_TENANT else "AND s.tenant_id = :tenant"
+    found = await connection.execute(
+        text(f"""
+            SELECT EXISTS (
+                SELECT FROM usage_series s JOIN usage_day d ON d.series = s.id
+                WHERE s.meter = :key {whose} AND d.start < CAST(:month AS date)::timestamp AT TIME ZONE 'UTC'
+            )
+        """),
+        {"key": key, "tenant": tenant, "month": month} if whose else {"key": key, "month": month},
+    )
+    return bool(found.scalar_one())
+
+
 async def finish(connection: AsyncConnection, build: Build) -> None:
     """Note that the totals are made: the meter is active, or gone."""
     which = {"tenant": build.definition.tenant, "key": build.definition.key, "generation": build.generation}

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agora_metering.meters import builds, model, store
 from agora_metering.meters.builds import Build
+from agora_metering.partitions.store import kept_since
 from agora_metering.runs.service import lock_tenants_alone
 from agora_metering.totals.store import lock_roller
 
@@ -88,9 +89,17 @@ async def rebuild_meter(connection: AsyncConnection, command: contracts.RebuildM
     """Make a meter's totals anew from the stored events, also those of a recorded meter without a definition.
 
     Raises:
-        AgoraError: `conflict` for a tenant, when the meter is the platform's.
+        AgoraError: `conflict` for a tenant, when the meter is the platform's; and where totals are older than the stored
+            events, which could not be made anew and would be forgotten.
     """
     await store.lock_key(connection, command.key)
+    kept = await kept_since(connection)
+    if kept is not None and await builds.has_totals_before(connection, command.tenant, command.key, kept):
+        raise AgoraError(
+            "conflict",
+            f"events from before {kept} are not kept: a rebuild of {command.key} would forget its totals from then; "
+            "correct the events that are wrong instead",
+        )
     if await store.is_taken(connection, command.tenant, command.key):
         raise AgoraError(
             "conflict", f"the meter {command.key} is the platform's; name the tenant {PLATFORM_TENANT}"

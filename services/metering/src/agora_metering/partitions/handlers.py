@@ -18,7 +18,7 @@ def register(service: Service, settings: MeteringSettings) -> None:
     months, owner_url = settings.usage_retention_months, settings.database_owner_url
 
     async def keep_up() -> None:
-        await use_cases.keep_up(database, utc_now())
+        await use_cases.keep_up(database, await use_cases.earlier_clock(database, utc_now()))
 
     service.every(settings.partition_sweep_seconds, "usage partitions", keep_up)
     if months is None:

@@ -1,6 +1,6 @@
 """Use cases of partitions: the month that begins, and the months that are not kept."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import asyncpg
 import structlog
@@ -9,6 +9,8 @@ from agora_kit.database import Database
 from agora_metering.partitions import model, store
 
 log = structlog.get_logger()
+
+CLOCKS_APART_MAX = timedelta(hours=1)
 
 
 async def keep_up(database: Database, now: datetime) -> None:
@@ -21,6 +23,24 @@ async def keep_up(database: Database, now: datetime) -> None:
         moved = await store.accept_into(connection, month)
     if moved:
         log.info("events are accepted into a new month", month=month.isoformat())
+
+
+async def earlier_clock(database: Database, now: datetime) -> datetime:
+    """The earlier of a process's clock and the database's, which all processes share.
+
+    A month that is accepted into never goes back: begun early by a clock that is months ahead, duplicates of the months
+    between would not be looked for, and what is kept would be dropped. Begun late, nothing is missed.
+    """
+    async with database.system() as connection:
+        theirs = await store.clock(connection)
+    if abs(theirs - now) > CLOCKS_APART_MAX:
+        log.error(
+            "this process's clock and the database's are far apart: set them; the earlier one counts",
+            alarm="clock",
+            process=now.isoformat(),
+            database=theirs.isoformat(),
+        )
+    return min(now, theirs)
 
 
 async def drop_old(database: Database, owner_url: str, retention_months: int) -> list[str]:

@@ -1,7 +1,7 @@
 """SQL for partitions. Never commits, except what PostgreSQL only does outside of a transaction."""
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 
 import asyncpg
 from sqlalchemy import Boolean, Column, Date, PrimaryKeyConstraint, Table, text
@@ -54,6 +54,12 @@ async def current_month(connection: AsyncConnection) -> date:
     """The month that is accepted into."""
     month: date = (await connection.execute(text("SELECT current FROM usage_period"))).scalar_one()
     return month
+
+
+async def clock(connection: AsyncConnection) -> datetime:
+    """The database's clock."""
+    now: datetime = (await connection.execute(text("SELECT clock_timestamp()"))).scalar_one()
+    return now
 
 
 async def keep_since(connection: AsyncConnection, month: date) -> None:

@@ -43,7 +43,8 @@ async def claim_changed(
 ) -> Sequence[Claimed]:
     """Months that have changed since they were told, at least so long ago; each is told by the claimer.
 
-    A meter that is being back-filled is told once it is whole.
+    A meter that is being back-filled is told once it is whole. A month of which the events are not kept any more is not told
+    again: nothing can change it, but that its totals were forgotten.
     """
     rows = await connection.execute(
         text("""
@@ -54,6 +55,9 @@ async def claim_changed(
                     AND NOT EXISTS (
                         SELECT FROM meters m WHERE m.key = period_totals.meter AND m.state <> 'active'
                             AND m.tenant_id IN (period_totals.tenant_id, :platform))
+                    AND NOT EXISTS (
+                        SELECT FROM usage_kept k
+                        WHERE period_totals.period_start < k.since::timestamp AT TIME ZONE 'UTC')
                 ORDER BY told_at NULLS FIRST LIMIT :limit FOR UPDATE SKIP LOCKED
             ) AS due
             WHERE (p.tenant_id, p.deployment, p.meter, p.period_start)
@@ -65,14 +69,27 @@ async def claim_changed(
     return [Claimed(**row._mapping) for row in rows]
 
 
-# With what is still to be moved: right after a build of its meter, that is all there is.
+# With what is still to be moved: right after a build of its meter, that is all there is. Where a tenant has defined a meter
+# of its own under the key, its totals say what the tenant wants to know: what is told, and may be rated, is the sum of
+# what was recorded, from the events themselves.
 _TOTALS = text(f"""
     WITH asked AS (
         SELECT * FROM unnest(
             CAST(:tenants AS text[]), CAST(:deployments AS text[]), CAST(:meters AS text[]),
             CAST(:starts AS timestamptz[]), CAST(:revisions AS int[])
         ) WITH ORDINALITY AS p (tenant_id, deployment, meter, period_start, revision, place),
-        LATERAL (SELECT (p.period_start AT TIME ZONE 'UTC' + interval '1 month') AT TIME ZONE 'UTC' AS period_end) AS e
+        LATERAL (
+            SELECT (p.period_start AT TIME ZONE 'UTC' + interval '1 month') AT TIME ZONE 'UTC' AS period_end,
+                   EXISTS (SELECT FROM meters m WHERE m.tenant_id = p.tenant_id AND m.key = p.meter) AS defined
+        ) AS e
+    ), recorded AS (
+        SELECT p.place, sum(u.quantity) AS quantity, count(*)::bigint AS events
+        FROM asked p CROSS JOIN LATERAL (
+            SELECT quantity FROM usage_effective u
+            WHERE u.tenant_id = p.tenant_id AND u.deployment = p.deployment AND u.meter = p.meter AND u.run IS NULL
+                AND u.at >= p.period_start AND u.at < p.period_end AND NOT u.voided
+        ) AS u
+        WHERE p.defined GROUP BY p.place
     ), parts AS (
         SELECT p.place, t.value, t.merge, t.events, t.quantity, t.latest_at, t.latest_id
         FROM asked p CROSS JOIN LATERAL (
@@ -95,14 +112,19 @@ _TOTALS = text(f"""
         FROM by_value GROUP BY place, merge
     )
     SELECT p.tenant_id AS tenant, p.deployment, p.meter, p.period_start, p.revision, p.period_end,
-           coalesce(t.quantity, 0) AS quantity, coalesce(t.events, 0) AS events
-    FROM asked p LEFT JOIN wholes t USING (place)
+           coalesce(CASE WHEN p.defined THEN r.quantity ELSE t.quantity END, 0) AS quantity,
+           coalesce(CASE WHEN p.defined THEN r.events ELSE t.events END, 0) AS events
+    FROM asked p LEFT JOIN wholes t USING (place) LEFT JOIN recorded r USING (place)
+    WHERE NOT p.defined OR r.events > 0 OR p.revision > 1
     ORDER BY 1, 2, 3, 4
 """)
 
 
 async def totals_of(connection: AsyncConnection, claimed: Sequence[Claimed]) -> list[MonthTotal]:
-    """What the months came to by now; what is moved into the totals later makes them change again."""
+    """What the months came to by now; what is moved into the totals later makes them change again.
+
+    Of a key that a tenant has made up, and under which nothing was ever recorded, nothing is told.
+    """
     rows = await connection.execute(
         _TOTALS,
         {

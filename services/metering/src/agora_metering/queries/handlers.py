@@ -11,7 +11,7 @@ def register(service: Service) -> None:
     database = service.database
 
     async def query_usage(query: QueryUsage) -> UsageReport:
-        async with database.transaction(query.tenant) as connection:
+        async with database.snapshot(query.tenant) as connection:
             return await use_cases.query_usage(connection, query)
 
     service.broker.answer(QueryUsage, query_usage)

@@ -22,6 +22,8 @@ from agora_metering.totals.model import Merge
 async def query_usage(connection: AsyncConnection, query: QueryUsage) -> UsageReport:
     """Total a tenant's usage over every minute that the range touches, filtered and grouped.
 
+    What is said of meters (their kinds, whether they are whole) and their totals must be of one moment: of a snapshot.
+
     Raises:
         AgoraError: `malformed_request`, with the fields at fault; `invalid_cursor`.
     """

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from agora_contracts.billing import TRANSACTIONS_MAX, Quantity
+from agora_contracts.billing import TRANSACTIONS_MAX, Quantity, TransactionGroup
 from sqlalchemy import (
     CheckConstraint,
     Column,
@@ -155,11 +155,50 @@ async def count_usage(connection: AsyncConnection, keys: Collection[RunKey]) -> 
         """),
         _keys(keys) | {"listed": TRANSACTIONS_MAX},
     )
-    for tenant, run, meter, quantity, recorded, events, transactions in rows:
+    found = rows.all()
+    groups = await _grouped(connection, [one for one in found if one.recorded > TRANSACTIONS_MAX])
+    for tenant, run, meter, quantity, recorded, events, transactions in found:
         before = counted[tenant, run]
-        total = Quantity(meter=meter, quantity=quantity, events=events, transactions=transactions or [])
+        total = Quantity(
+            meter=meter,
+            quantity=quantity,
+            events=events,
+            transactions=transactions or [],
+            groups=groups.get((tenant, run, meter), []),
+        )
         counted[tenant, run] = Counted(events=before.events + recorded, totals=(*before.totals, total))
     return counted
+
+
+async def _grouped(
+    connection: AsyncConnection, many: Sequence[Row[Any]]
+) -> dict[tuple[str, str, str], list[TransactionGroup]]:
+    """How many events have which quantity, of runs' meters that have more than are listed; none where these are too many."""
+    if not many:
+        return {}
+    rows = await connection.execute(
+        text("""
+            SELECT i.tenant_id, i.run, i.meter, g.quantity, g.count
+            FROM unnest(CAST(:tenants AS text[]), CAST(:runs AS text[]), CAST(:meters AS text[]))
+                AS i (tenant_id, run, meter),
+            LATERAL (
+                SELECT quantity, count(*) AS count FROM usage_effective
+                WHERE run = i.run AND tenant_id = i.tenant_id AND meter = i.meter AND NOT voided
+                GROUP BY quantity ORDER BY quantity LIMIT :most
+            ) AS g
+            ORDER BY 1, 2, 3, 4
+        """),
+        {
+            "tenants": [one.tenant_id for one in many],
+            "runs": [one.run for one in many],
+            "meters": [one.meter for one in many],
+            "most": TRANSACTIONS_MAX + 1,
+        },
+    )
+    found: dict[tuple[str, str, str], list[TransactionGroup]] = {}
+    for tenant, run, meter, quantity, count in rows:
+        found.setdefault((tenant, run, meter), []).append(TransactionGroup(quantity=quantity, count=count))
+    return {key: groups for key, groups in found.items() if len(groups) <= TRANSACTIONS_MAX}
 
 
 async def mark_closed(connection: AsyncConnection, keys: Collection[RunKey]) -> None:

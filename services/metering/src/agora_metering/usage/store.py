@@ -29,6 +29,7 @@ from agora_metering.totals.model import Definition
 from agora_metering.totals.store import (
     DEFINED,
     INSERT_DELTAS,
+    STANDING,
     defined_deltas,
     defined_parameters,
     plain_deltas,
@@ -52,6 +53,14 @@ usage_events = Table(
     PrimaryKeyConstraint("id", "source", "tenant_id", "accepted_month"),
 )
 Index("ix_usage_events_run", usage_events.c.run, postgresql_where=usage_events.c.run.is_not(None))
+Index(
+    "ix_usage_events_standing",
+    usage_events.c.tenant_id,
+    usage_events.c.deployment,
+    usage_events.c.meter,
+    usage_events.c.at,
+    postgresql_where=text("run IS NULL AND deployment IS NOT NULL"),
+)
 
 usage_period = Table(
     "usage_period",
@@ -117,13 +126,22 @@ _COLUMNS = ", ".join(f"string_to_array(:{name}, :separator, :null)" for name in 
 _TAKE_IN = text(_STORE.format(columns=_COLUMNS, deltas=f"plain AS ({INSERT_DELTAS} {plain_deltas('fresh')})"))
 
 
+# What was recorded under a key that its tenant has defined adds nothing to a sum: its month is told from the events.
 _TAKE_IN_DEFINED = text(
     _STORE.format(
         columns=_COLUMNS,
         deltas=f"""
             defined AS MATERIALIZED ({DEFINED}),
             plain AS ({INSERT_DELTAS} {plain_deltas("fresh", skip_defined=True)}),
-            made AS ({INSERT_DELTAS} {defined_deltas("fresh")})
+            made AS ({INSERT_DELTAS} {defined_deltas("fresh")}),
+            told AS (
+                INSERT INTO period_totals (tenant_id, deployment, meter, period_start, dirty)
+                SELECT DISTINCT tenant_id, deployment, meter, date_trunc('month', at, 'UTC'), true FROM fresh f
+                WHERE {STANDING} AND EXISTS (
+                    SELECT FROM meters m WHERE m.tenant_id = f.tenant_id AND m.key = f.meter)
+                ORDER BY 1, 2, 3, 4
+                ON CONFLICT (tenant_id, deployment, meter, period_start) DO UPDATE SET dirty = true
+            )
         """,
     )
 )
