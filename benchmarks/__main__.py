@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-NAMES = ("run", "gateway", "metering", "usage-query", "holds", "rating", "footprint")
+NAMES = ("run", "gateway", "metering", "usage-query", "holds", "rating", "footprint", "llm")
 
 
 def main() -> int:

@@ -183,9 +183,11 @@ class Scripted:
         self.wording = wording
         self.asked = ""
 
-    async def chat(
-        self, messages: Any, *, capability: Any = "fast", max_tokens: int, schema: Any = None
-    ) -> agora.ModelReply:
+    async def embed(self, texts: Any, *, model: str | None = None) -> agora.Embedded:
+        """Nothing embeds here."""
+        raise agora.ModelUnavailable("none")
+
+    async def chat(self, messages: Any, *, max_tokens: int, **_: Any) -> agora.ModelReply:
         """The scripted answer."""
         self.asked = messages[-1].content
         if self.wording is None:

@@ -1,10 +1,7 @@
 """Model calls over the vendors' real packages, against a fake of their wire."""
 
-import http.server
 import json
-import threading
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Any
 
@@ -14,88 +11,16 @@ import pytest
 from agora.models import LocalModels, UnknownModelPrice, cost_of, tokens_at_most, worst_case_cost
 from agora_contracts.money import Money
 
+from tests.support.llm_wire import Asked, Reply, Wire, serving
+
 PROMPT = [agora.Message(role="system", content="Be brief."), agora.Message(role="user", content="Hi")]
 
 
-@dataclass
-class Wire:
-    """What the fake vendors answer, and what they were asked."""
-
-    url: str = ""
-    text: str = "Hello"
-    usage: tuple[int, int] | None = (11, 7)
-    status: int = 200
-    hang: threading.Event | None = None
-    asked: list[dict[str, Any]] = field(default_factory=list)
-
-
-def _answer(path: str, wire: Wire) -> dict[str, Any]:
-    sent, made = wire.usage or (0, 0)
-    if "generateContent" in path:
-        content = {"role": "model", "parts": [{"text": wire.text}]}
-        return {
-            "candidates": [{"content": content, "finishReason": "STOP", "index": 0}],
-            "usageMetadata": {
-                "promptTokenCount": sent, "candidatesTokenCount": made, "totalTokenCount": sent + made,
-            },
-        }  # fmt: skip
-    if path.endswith("/api/chat"):
-        return {
-            "model": "m", "created_at": "2026-01-01T00:00:00Z", "done": True, "done_reason": "stop",
-            "message": {"role": "assistant", "content": wire.text},
-            "prompt_eval_count": sent, "eval_count": made,
-        }  # fmt: skip
-    if path.endswith("/messages"):
-        return {
-            "id": "m", "type": "message", "role": "assistant", "model": "m", "stop_reason": "end_turn",
-            "stop_sequence": None, "content": [{"type": "text", "text": wire.text}],
-            "usage": {"input_tokens": sent, "output_tokens": made},
-        }  # fmt: skip
-    message = {"role": "assistant", "content": wire.text}
-    reply: dict[str, Any] = {
-        "id": "c", "object": "chat.completion", "created": 1, "model": "m",
-        "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
-    }  # fmt: skip
-    if wire.usage is not None:
-        reply["usage"] = {"prompt_tokens": sent, "completion_tokens": made, "total_tokens": sent + made}
-    return reply
-
-
 @pytest.fixture
-def wire() -> Iterator[Wire]:
+async def wire() -> AsyncIterator[Wire]:
     """A server that speaks as OpenAI, Anthropic, Google, Groq and Ollama do."""
-    fake = Wire()
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-        def do_POST(self) -> None:
-            length = int(self.headers.get("content-length") or 0)
-            fake.asked.append(json.loads(self.rfile.read(length)))
-            if fake.hang is not None:
-                fake.hang.wait(30)
-            body = json.dumps(_answer(self.path.partition("?")[0], fake)).encode()
-            self.send_response(fake.status)
-            self.send_header("content-type", "application/json")
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    fake.url = f"http://127.0.0.1:{server.server_port}"
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    yield fake
-    server.shutdown()
-    server.server_close()
-
-
-def settings(vendor: str, wire: Wire) -> dict[str, str]:
-    """The environment that switches one vendor on, at the fake's address."""
-    if vendor == "ollama":
-        return {"OLLAMA_HOST": wire.url}
-    return {f"{vendor.upper()}_API_KEY": "key", f"{vendor.upper()}_BASE_URL": wire.url}
+    async with serving() as fake:
+        yield fake
 
 
 @pytest.mark.parametrize("vendor", ["openai", "anthropic", "google", "groq", "ollama"])
@@ -103,9 +28,14 @@ async def test_every_vendor_answers_with_its_usage(vendor: str, wire: Wire) -> N
     """
     A call through each vendor's package gives the text, and the tokens that the vendor reports.
     """
-    reply = await LocalModels(settings(vendor, wire)).chat(PROMPT, max_tokens=50)
+    reply = await LocalModels(wire.environment(vendor)).chat(PROMPT, max_tokens=50)
 
-    assert (reply.text, reply.input_tokens, reply.output_tokens, reply.reconciled) == ("Hello", 11, 7, True)
+    assert (reply.text, reply.input_tokens, reply.output_tokens, reply.reconciled) == (
+        "Hello to you",
+        11,
+        7,
+        True,
+    )
     assert reply.model.startswith(f"{vendor}:")
     assert reply.cost == cost_of(reply.model, 11, 7)
 
@@ -114,8 +44,8 @@ async def test_missing_usage_is_never_free(wire: Wire) -> None:
     """
     Where the vendor reports no usage, the reply counts the worst case and says that it is not reconciled.
     """
-    wire.usage = None
-    reply = await LocalModels(settings("openai", wire)).chat(PROMPT, max_tokens=50)
+    wire.answer = Reply(usage=None)
+    reply = await LocalModels(wire.environment("openai")).chat(PROMPT, max_tokens=50)
 
     assert (reply.input_tokens, reply.output_tokens, reply.reconciled) == (tokens_at_most(PROMPT), 50, False)
 
@@ -134,11 +64,11 @@ async def test_an_answer_is_read_as_its_schema(text: str, wire: Wire) -> None:
     """
     With a schema the answer comes parsed, also out of a code fence, and the model was shown the schema.
     """
-    wire.text = text
-    reply = await LocalModels(settings("openai", wire)).chat(PROMPT, max_tokens=50, schema=Verdict)
+    wire.answer = Reply(pieces=(text,))
+    reply = await LocalModels(wire.environment("openai")).chat(PROMPT, max_tokens=50, schema=Verdict)
 
     assert reply.parsed == Verdict(category="a", sure=True)
-    assert '"sure"' in json.dumps(wire.asked[0]["messages"][0]["content"]).replace("\\", "")
+    assert '"sure"' in json.dumps(wire.asked[0].body["messages"][0]["content"]).replace("\\", "")
 
 
 @pytest.mark.parametrize(
@@ -148,18 +78,18 @@ async def test_an_answer_that_does_not_fit_is_no_answer(text: str, wire: Wire) -
     """
     An answer outside the schema is `ModelUnavailable`, on which an agent goes on by deterministic means.
     """
-    wire.text = text
+    wire.answer = Reply(pieces=(text,))
     with pytest.raises(agora.ModelUnavailable):
-        await LocalModels(settings("openai", wire)).chat(PROMPT, max_tokens=50, schema=Verdict)
+        await LocalModels(wire.environment("openai")).chat(PROMPT, max_tokens=50, schema=Verdict)
 
 
 async def test_a_vendors_error_is_not_retried_and_not_leaked(wire: Wire) -> None:
     """
     A vendor that fails is asked once, and its error comes as `ModelUnavailable`.
     """
-    wire.status = 500
+    wire.answer = Reply(status=500)
     with pytest.raises(agora.ModelUnavailable, match="openai:gpt-4o-mini failed"):
-        await LocalModels(settings("openai", wire)).chat(PROMPT, max_tokens=50)
+        await LocalModels(wire.environment("openai")).chat(PROMPT, max_tokens=50)
 
     assert len(wire.asked) == 1
 
@@ -168,19 +98,16 @@ async def test_a_vendor_that_hangs_is_left(wire: Wire) -> None:
     """
     A call has a deadline.
     """
-    wire.hang = threading.Event()
-    try:
-        with pytest.raises(agora.ModelUnavailable):
-            await LocalModels(settings("openai", wire), timeout_seconds=0.2).chat(PROMPT, max_tokens=50)
-    finally:
-        wire.hang.set()
+    wire.answer = Reply(hangs=True)
+    with pytest.raises(agora.ModelUnavailable, match="did not answer within"):
+        await LocalModels(wire.environment("openai"), timeout_seconds=0.2).chat(PROMPT, max_tokens=50)
 
 
 async def test_an_override_names_the_model(wire: Wire) -> None:
     """
     AGORA_MODEL_SMART decides over the vendor's default, for its capability alone.
     """
-    models = LocalModels({**settings("openai", wire), "AGORA_MODEL_SMART": "openai:gpt-4.1"})
+    models = LocalModels({**wire.environment("openai"), "AGORA_MODEL_SMART": "openai:gpt-4.1"})
 
     assert (await models.chat(PROMPT, capability="smart", max_tokens=5)).model == "openai:gpt-4.1"
     assert (await models.chat(PROMPT, capability="fast", max_tokens=5)).model == "openai:gpt-4o-mini"
@@ -233,3 +160,122 @@ def test_the_bound_of_tokens_holds_for_any_script() -> None:
     """
     assert tokens_at_most([agora.Message(role="user", content="日本")]) >= 6
     assert Decimal(tokens_at_most([])) == 0
+
+
+@pytest.mark.parametrize(
+    ("reply", "told"),
+    [
+        (Reply(status=401), "does not accept the key"),
+        (Reply(status=404), "it answered 404"),
+        (Reply(status=429, retry_after="3"), "it answered 429"),
+        (Reply(status=503), "it answered 503"),
+        (Reply(garbage=b"<html>Bad gateway</html>"), "could not be read"),
+        (Reply(garbage=b'{"unexpected": true}'), "openai:gpt-4o-mini"),
+        (Reply(unfinished=True), "does not say that it ended"),
+    ],
+)
+async def test_what_happened_at_the_vendor_is_told(reply: Reply, told: str, wire: Wire) -> None:
+    """
+    A wrong key, an unknown model, too many requests and an answer that cannot be read each come as what they are.
+    """
+    wire.answer = reply
+    with pytest.raises(agora.ModelUnavailable, match=told):
+        await LocalModels(wire.environment("openai")).chat(PROMPT, max_tokens=50)
+
+
+async def test_no_error_tells_a_key(wire: Wire) -> None:
+    """
+    Whatever goes wrong, a key stands in no message.
+    """
+    environment = wire.environment("openai") | {"OPENAI_BASE_URL": "not an address"}
+    with pytest.raises(agora.ModelUnavailable) as failed:
+        await LocalModels(environment).chat(PROMPT, max_tokens=50)
+
+    assert "key-of-openai" not in str(failed.value)
+
+
+async def test_the_next_model_answers_where_one_fails(wire: Wire) -> None:
+    """
+    Of several models the next is asked when one fails, in the order in which they were named.
+    """
+
+    def answer(asked: Asked) -> Reply:
+        return Reply(status=500) if asked.vendor == "openai" else Reply()
+
+    wire.answer = answer
+    models = LocalModels(wire.environment("openai", "anthropic"))
+    reply = await models.chat(PROMPT, model=["openai:gpt-4o", "anthropic:claude-haiku-4-5"], max_tokens=50)
+
+    assert ["openai", "anthropic"] == [one.vendor for one in wire.asked]
+    assert "anthropic:claude-haiku-4-5" == reply.model
+
+
+@pytest.mark.parametrize(
+    ("policy", "first"),
+    [
+        ("fixed", "openai:gpt-4o-mini"),
+        ("cheapest", "groq:llama-3.1-8b-instant"),
+        ("best", "anthropic:claude-haiku-4-5"),
+    ],
+)
+async def test_a_policy_orders_the_models(policy: Any, first: str, wire: Wire) -> None:
+    """
+    The declared order, the least worst case, or the best by judgement decides who is asked first.
+    """
+    models = LocalModels(wire.environment("openai", "anthropic", "groq"))
+
+    assert first == (await models.chat(PROMPT, policy=policy, max_tokens=50)).model
+
+
+async def test_the_fastest_is_who_answered_fastest_of_late(wire: Wire) -> None:
+    """
+    By the policy `fastest` each model is tried once, and then the one that took the least time.
+    """
+
+    def answer(asked: Asked) -> Reply:
+        return Reply(delay_seconds=0.3 if asked.vendor == "openai" else 0.0)
+
+    wire.answer = answer
+    models = LocalModels(wire.environment("openai", "groq"))
+    for _ in range(4):
+        last = await models.chat(PROMPT, policy="fastest", max_tokens=50)
+
+    assert "groq:llama-3.1-8b-instant" == last.model
+
+
+async def test_any_compatible_endpoint_is_asked_by_name(wire: Wire) -> None:
+    """
+    An endpoint that speaks as OpenAI does is a vendor of its own: its models are named, its price is not known.
+    """
+    models = LocalModels(
+        {"OPENAI_COMPATIBLE_API_KEY": "k", "OPENAI_COMPATIBLE_BASE_URL": f"{wire.url}/compatible"}
+    )
+    reply = await models.chat(PROMPT, model="compatible:my-model", max_tokens=50)
+
+    assert ("Hello to you", None) == (reply.text, reply.cost)
+    assert "my-model" == wire.asked[0].model
+
+
+@pytest.mark.parametrize("vendor", ["openai", "google", "ollama"])
+async def test_texts_are_embedded(vendor: str, wire: Wire) -> None:
+    """
+    Each text becomes a vector, in order; tokens that are not reported are counted at the worst case.
+    """
+    embedded = await LocalModels(wire.environment(vendor)).embed(["one", "two"])
+
+    assert [[0.6, 0.8], [0.6, 0.8]] == [[round(x, 3) for x in one] for one in embedded.vectors]
+    assert (vendor == "openai") == embedded.reconciled
+    assert embedded.input_tokens > 0
+
+
+async def test_texts_that_cannot_be_embedded_are_refused(wire: Wire) -> None:
+    """
+    No text, an empty one, or a vendor without vectors is refused before anybody is asked.
+    """
+    models = LocalModels(wire.environment("openai"))
+    for texts in ([], ["a", " "]):
+        with pytest.raises(agora.ModelUnavailable, match="texts"):
+            await models.embed(texts)
+    with pytest.raises(agora.ModelUnavailable, match="embed"):
+        await LocalModels(wire.environment("groq")).embed(["a"])
+    assert [] == wire.asked

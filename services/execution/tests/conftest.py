@@ -15,14 +15,17 @@ import pytest
 from agora import Agent
 from agora.models.vendors import VENDORS
 from agora_execution import agents, temporal
-from agora_execution.app import wire
+from agora_execution.app import wire as wire_service
 from agora_execution.settings import ExecutionSettings
 from agora_execution.worker import build_worker
 from agora_kit.broker import Broker
+from agora_kit.database import Database
 from agora_kit.provision import DatabaseUrls
 from agora_kit.service import Service
 from agora_local.parts import Temporal
 from temporalio.worker import Worker
+
+from tests.support.llm_wire import Wire, serving
 
 from .asking import new_id
 from .billing_stand_in import Billing
@@ -74,6 +77,34 @@ def no_vendors(monkeypatch: pytest.MonkeyPatch) -> None:
     """No key of a real vendor, whatever the environment has: tests never ask one."""
     for vendor in VENDORS.values():
         monkeypatch.delenv(vendor.key_name, raising=False)
+        monkeypatch.delenv(vendor.url_name, raising=False)
+
+
+@pytest.fixture
+async def database(database_urls: Callable[[str], DatabaseUrls]) -> AsyncIterator[Database]:
+    """Execution's database, without anything around it."""
+    urls = database_urls("execution")
+    opened = Database(urls.app, urls.system, pool_size=4)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def wire() -> AsyncIterator[Wire]:
+    """The vendors of models, at their wire."""
+    async with serving() as fake:
+        yield fake
+
+
+@pytest.fixture
+def vendor(wire: Wire, no_vendors: None, monkeypatch: pytest.MonkeyPatch) -> Wire:
+    """OpenAI at the wire, whose key is set on this platform.
+
+    Ask for it before the service, which looks for keys when it starts.
+    """
+    for name, value in wire.environment("openai").items():
+        monkeypatch.setenv(name, value)
+    return wire
 
 
 @pytest.fixture
@@ -110,7 +141,7 @@ async def service_alone(settings: ExecutionSettings, nats_url: str) -> AsyncIter
     """Execution without a worker: what is accepted waits."""
     service = Service("execution", settings, package="agora_execution")
     client = await temporal.connect(settings.temporal_address, settings.temporal_namespace)
-    wire(service, settings, client)
+    wire_service(service, settings, client)
     billing = Billing(nats_url)
     asker = Broker(nats_url, "gateway")
     await service.start()

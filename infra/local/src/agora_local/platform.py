@@ -25,7 +25,13 @@ from agora_local.parts.nats import Permissions
 from agora_local.parts.postgres import write_private
 from agora_local.ports import http_status
 from agora_local.process import ChildProcess
-from agora_local.settings import PlatformFailed, Ports, operator_token, postgres_folder
+from agora_local.settings import (
+    PlatformFailed,
+    Ports,
+    key_encryption_keys,
+    operator_token,
+    postgres_folder,
+)
 from agora_local.unit import Unit, UnitState
 
 _LOG_LIMIT_BYTES = 20 * 1024**2
@@ -343,6 +349,8 @@ class Platform:
             folder = self.folder / kind
             folder.mkdir(exist_ok=True)
             given[f"AGORA_{kind.upper()}_FOLDER"] = str(folder)
+        if spec.name in ("execution", "worker"):
+            given["AGORA_KEY_ENCRYPTION_KEYS"] = key_encryption_keys(self.folder)
         if spec.http:
             given["AGORA_OPERATOR_TOKEN"] = self.operator_token
             given["AGORA_HTTP_HOST"] = "127.0.0.1"

@@ -1,5 +1,6 @@
 """Where the platform of this checkout listens and keeps its data."""
 
+import base64
 import hashlib
 import os
 import secrets
@@ -123,4 +124,15 @@ def operator_token(home: Path) -> str:
     if not path.exists():
         # The prefix keeps it from looking like a customer's key.
         write_private(path, f"op_{secrets.token_urlsafe(32)}")
+    return path.read_text().strip()
+
+
+def key_encryption_keys(home: Path) -> str:
+    """What vendors' keys are encrypted under, from a file that only its owner can read; made when there is none.
+
+    To change it, put a new `name:base64` pair in front of the old, restart, and rotate (see docs/guides).
+    """
+    path = home / "key-encryption-keys"
+    if not path.exists():
+        write_private(path, f"k1:{base64.b64encode(secrets.token_bytes(32)).decode()}")
     return path.read_text().strip()

@@ -64,6 +64,7 @@ PROBLEMS: dict[str, ProblemKind] = {
         ("hold_exhausted", 409, "The run's hold does not cover this"),
         ("cyclic_call", 409, "Agents call each other in a circle"),
         ("call_too_deep", 409, "Agents call each other too deep"),
+        ("keys_not_storable", 409, "No key-encryption key is set"),
         ("payload_too_large", 413, "The body is too large"),
         ("unsupported_media_type", 415, "The content type is not supported"),
         ("invalid_input", 422, "The input does not fit the schema"),

@@ -5,6 +5,7 @@ AgoraError
 ├── InputRejected             the customer's input or configuration cannot be worked on; never retried
 ├── Retryable                 a passing fault; the step is tried again under its policy
 ├── ModelUnavailable          no model answered; an agent goes on by its deterministic means
+│   └── ModelBudgetSpent      what the run may spend on models does not cover the call
 ├── PermissionNotGranted      the agent used what its manifest does not ask for
 └── RunFailed                 a run alone has ended without an output
 """
@@ -52,6 +53,23 @@ class Retryable(AgoraError):
 
 class ModelUnavailable(AgoraError):
     """No model could answer: none is configured, it timed out, refused, or its budget is spent."""
+
+
+class ModelBudgetSpent(ModelUnavailable):
+    """What the run has set aside for models does not cover the worst case of a call.
+
+    Args:
+        detail: What is missing, in a sentence.
+        missing: How many micro-units more would be needed.
+        needed: The call's worst case.
+        limit: What the run has set aside for models in all.
+    """
+
+    def __init__(self, detail: str, *, missing: int = 0, needed: int = 0, limit: int = 0) -> None:
+        super().__init__(detail)
+        self.missing = missing
+        self.needed = needed
+        self.limit = limit
 
 
 class PermissionNotGranted(AgoraError):

@@ -2,13 +2,28 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn, Protocol, runtime_checkable
 
 import msgspec
 from agora_contracts.catalog import Permissions
 
 from agora.errors import ModelUnavailable, PermissionNotGranted
-from agora.ports import Capability, FileInfo, Files, Hit, Knowledge, Message, ModelReply, Models, Passage
+from agora.ports import (
+    Capability,
+    Embedded,
+    FileInfo,
+    Files,
+    Hit,
+    Knowledge,
+    Message,
+    ModelReply,
+    Models,
+    OnText,
+    Passage,
+    Policy,
+)
+
+_NONE = "No model is configured for this run."
 
 
 class _NoFiles:
@@ -52,26 +67,52 @@ class NoModels:
         messages: Sequence[Message],
         *,
         capability: Capability = "fast",
+        model: str | Sequence[str] | None = None,
+        policy: Policy | None = None,
         max_tokens: int,
         schema: type[msgspec.Struct] | None = None,
+        tools: Sequence[Any] = (),
+        on_text: OnText | None = None,
+        cache: bool = False,
     ) -> ModelReply:
         """Never answers.
 
         Raises:
             ModelUnavailable: always.
         """
-        raise ModelUnavailable("No model is configured for this run.")
+        raise ModelUnavailable(_NONE)
+
+    async def embed(self, texts: Sequence[str], *, model: str | None = None) -> Embedded:
+        """Never answers.
+
+        Raises:
+            ModelUnavailable: always.
+        """
+        raise ModelUnavailable(_NONE)
+
+
+@runtime_checkable
+class _ReadsFiles(Protocol):
+    """Models that take images and sound by reference."""
+
+    def reading(self, files: Files) -> Models:
+        """The same models, reading through these files."""
+        ...
 
 
 def granted(
     permissions: Permissions, files: Files, knowledge: Knowledge, models: Models
 ) -> tuple[Files, Knowledge, Models]:
-    """The given ports, each replaced by one that refuses where the manifest does not ask for it."""
-    return (
-        files if permissions.files else _NoFiles(),
-        knowledge if permissions.knowledge else _NoKnowledge(),
-        models if permissions.models else NoModels(),
-    )
+    """The given ports, each replaced by one that refuses where the manifest does not ask for it.
+
+    Models read images and sound through the files that are granted.
+    """
+    reachable = files if permissions.files else _NoFiles()
+    if not permissions.models:
+        models = NoModels()
+    elif isinstance(models, _ReadsFiles):
+        models = models.reading(reachable)
+    return reachable, knowledge if permissions.knowledge else _NoKnowledge(), models
 
 
 def _refuse(port: str) -> NoReturn:

@@ -6,12 +6,46 @@ platform the execution worker puts its own behind the same calls.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Protocol
 
 import msgspec
-from agora_contracts.money import Money
 
-Capability = Literal["fast", "smart"]
+from agora.messages import (
+    Audio,
+    Capability,
+    Embedded,
+    Image,
+    Message,
+    ModelReply,
+    Models,
+    OnText,
+    Part,
+    Policy,
+    Text,
+    ToolCall,
+    ToolOffer,
+)
+
+__all__ = [
+    "Audio",
+    "Capability",
+    "Embedded",
+    "FileInfo",
+    "Files",
+    "Hit",
+    "Image",
+    "Knowledge",
+    "Message",
+    "ModelReply",
+    "Models",
+    "OnText",
+    "Part",
+    "Passage",
+    "Policy",
+    "Text",
+    "ToolCall",
+    "ToolOffer",
+]
 
 
 class FileInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,53 +118,4 @@ class Knowledge(Protocol):
 
     async def drop(self, collection: str) -> None:
         """Forget a collection. An unknown one is no error."""
-        ...
-
-
-class Message(msgspec.Struct, frozen=True, kw_only=True):
-    """One message to a model."""
-
-    role: Literal["system", "user", "assistant"]
-    content: str
-
-
-class ModelReply(msgspec.Struct, frozen=True, kw_only=True):
-    """What a model answered and what that took.
-
-    `parsed` is an instance of the schema that was asked for, else None. `cost` is None where the model's
-    price is unknown; `reconciled` is False where the vendor did not report its usage, which is never read
-    as free: tokens and cost are then the worst case.
-    """
-
-    text: str
-    parsed: Any = None
-    input_tokens: int
-    output_tokens: int
-    model: str
-    cost: Money | None
-    reconciled: bool
-
-
-class Models(Protocol):
-    """Language models, where there are any. An agent works without them, less well."""
-
-    @property
-    def available(self) -> bool:
-        """Whether a model can be asked at all."""
-        ...
-
-    async def chat(
-        self,
-        messages: Sequence[Message],
-        *,
-        capability: Capability = "fast",
-        max_tokens: int,
-        schema: type[msgspec.Struct] | None = None,
-    ) -> ModelReply:
-        """Ask a model; with a `schema` the answer is checked against it and given as `parsed`.
-
-        Raises:
-            ModelUnavailable: none is configured, it failed or timed out, its answer did not fit the schema,
-                or the run's budget for models is spent. Go on by deterministic means.
-        """
         ...

@@ -14,9 +14,17 @@ from agora_execution.files import handlers as file_handlers
 from agora_execution.files.service import Files
 from agora_execution.health import handlers as health_handlers
 from agora_execution.health.service import PackageHealths
+from agora_execution.model_prices import handlers as price_handlers
+from agora_execution.model_prices.service import ModelPrices
+from agora_execution.models import handlers as model_handlers
+from agora_execution.models.access import KEPT_SECONDS
+from agora_execution.models.queries import ModelQueries
 from agora_execution.models.service import ModelCalls
 from agora_execution.packages import handlers as package_handlers
 from agora_execution.packages.service import Packages
+from agora_execution.provider_keys import handlers as key_handlers
+from agora_execution.provider_keys.sealing import KeyRing
+from agora_execution.provider_keys.service import ProviderKeys
 from agora_execution.reconciliation import handlers as reconciliation_handlers
 from agora_execution.runs import handlers as run_handlers
 from agora_execution.runs.admission import Admission
@@ -54,6 +62,9 @@ def wire(service: Service, settings: ExecutionSettings, client: Client) -> None:
         quota_bytes=settings.file_quota_bytes,
         retention_days=settings.file_retention_days,
     )
+    ring = KeyRing.read(settings.key_encryption_keys)
+    model_calls = ModelCalls(database, ring=ring)
+    prices = ModelPrices(database)
     packages = Packages(database)
     deployments = Deployments(database, service.broker, packages, files, client, settings.task_queue)
     admission = Admission(
@@ -64,7 +75,7 @@ def wire(service: Service, settings: ExecutionSettings, client: Client) -> None:
         deployments,
         files,
         starter,
-        models_configured=ModelCalls(database).configured,
+        models_configured=lambda: model_calls.configured,
     )
     sweep = RunSweep(database, recorder, starter)
     package_handlers.register(service, packages)
@@ -73,7 +84,11 @@ def wire(service: Service, settings: ExecutionSettings, client: Client) -> None:
     run_handlers.register(service, admission, Runs(database, starter), Steering(database, starter))
     approval_handlers.register(service, Approvals(database, broker, starter))
     reconciliation_handlers.register(service)
-    health_handlers.register(service, PackageHealths(database, packages, client, settings.task_queue))
+    healths = PackageHealths(database, packages, client, settings.task_queue, model_calls)
+    health_handlers.register(service, healths)
+    key_handlers.register(service, ProviderKeys(database, ring))
+    price_handlers.register(service, prices)
+    model_handlers.register(service, ModelQueries(database, model_calls))
 
     async def sweep_runs() -> None:
         await sweep.sweep()
@@ -83,6 +98,9 @@ def wire(service: Service, settings: ExecutionSettings, client: Client) -> None:
 
     service.every(settings.sweep_seconds, "runs", sweep_runs)
     service.every(5 * settings.sweep_seconds, "deployments", deployments.sweep)
+    service.on_start(model_calls.refresh)
+    service.every(KEPT_SECONDS, "platform keys", model_calls.refresh)
+    service.every(30, "model calls", model_calls.sweep)
     service.every(600, "files", files.expire)
     service.every(3600, "unfinished uploads", drop_unfinished)
 

@@ -21,6 +21,8 @@ class ExecutionSettings(ServiceSettings, frozen=True, kw_only=True):
     file_quota_bytes: int = 5 * GIGABYTE
     file_retention_days: int = 30
     sweep_seconds: float = 2.0
+    key_encryption_keys: str = ""
+    """What vendors' keys are encrypted under: `name:base64` of 32 bytes each, the current one first; none, no keys."""
     worker_slots: int = 100
     worker_cached_runs: int = 1000
     """Keep it well above the slots: a run that is forgotten in the middle of a short step waits ten seconds."""

@@ -29,6 +29,7 @@ from agora_execution.health.activities import HealthActivities
 from agora_execution.health.workflows import CheckPackageHealth
 from agora_execution.models.service import ModelCalls
 from agora_execution.packages.service import Packages
+from agora_execution.provider_keys.sealing import KeyRing
 from agora_execution.runs.activities import RunActivities
 from agora_execution.runs.admission import Admission
 from agora_execution.runs.children import ChildActivities
@@ -58,7 +59,7 @@ def activities(service: Service, settings: ExecutionSettings, client: Client) ->
     )
     settings.artifacts_folder.mkdir(parents=True, exist_ok=True)
     artifacts = Artifacts(settings.artifacts_folder, objects, files, broker)
-    model_calls = ModelCalls(database)
+    model_calls = ModelCalls(database, ring=KeyRing.read(settings.key_encryption_keys))
     ports = StepPorts(database, broker, objects, files, artifacts, model_calls)
     recorder = Recorder(database)
     packages = Packages(database)
@@ -70,7 +71,7 @@ def activities(service: Service, settings: ExecutionSettings, client: Client) ->
         Deployments(database, broker, packages, files, client, settings.task_queue),
         files,
         Starter(client, database, settings.task_queue),
-        models_configured=model_calls.configured,
+        models_configured=lambda: model_calls.configured,
     )
     return [
         *RunActivities(recorder, broker, ports).all,

@@ -26,6 +26,7 @@ from agora_gateway.health import routes as health
 from agora_gateway.identity import routes as identity_routes
 from agora_gateway.identity.key_cache import KeyCache
 from agora_gateway.identity.service import Identity
+from agora_gateway.models import routes as models
 from agora_gateway.operators import routes as operators
 from agora_gateway.packages import routes as packages
 from agora_gateway.runs import routes as runs
@@ -67,6 +68,7 @@ def create_api(
             meter_routes.router,
             account.router,
             budgets.router,
+            models.router,
             identity_routes.router,
             operators.router,
         ],

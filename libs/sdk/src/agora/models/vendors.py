@@ -1,16 +1,10 @@
-"""LLM vendors behind langchain's own packages: which are configured, and a client for each."""
+"""LLM vendors behind langchain's own packages: how each is configured, and its model for each capability."""
 
-import importlib
-import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 from agora.errors import ModelUnavailable
-from agora.ports import Capability
-
-if TYPE_CHECKING:
-    from langchain_core.language_models import BaseChatModel
+from agora.messages import Capability
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +13,8 @@ class Vendor:
 
     `key_name` is the environment variable that switches it on, `url_name` the one that moves its address.
     `limit_name` and `key_argument` are what its langchain class calls the output limit and the key.
+    `embedding_class` is langchain's class for its vectors, if it has any. `models` are what it offers for each
+    capability.
     """
 
     name: str
@@ -28,12 +24,14 @@ class Vendor:
     url_name: str
     key_argument: str | None
     limit_name: str
-    fast: str
-    smart: str
+    models: Mapping[Capability, str]
+    embedding_class: str | None = None
+    takes: frozenset[str] = frozenset({"text", "image"})
 
-    def model_for(self, capability: Capability) -> str:
+    def model_for(self, capability: Capability) -> str | None:
         """This vendor's model for a capability, as `vendor:model`."""
-        return f"{self.name}:{self.fast if capability == 'fast' else self.smart}"
+        model = self.models.get(capability)
+        return None if model is None else f"{self.name}:{model}"
 
 
 VENDORS: dict[str, Vendor] = {
@@ -47,8 +45,14 @@ VENDORS: dict[str, Vendor] = {
             url_name="OPENAI_BASE_URL",
             key_argument="api_key",
             limit_name="max_tokens",
-            fast="gpt-4o-mini",
-            smart="gpt-4o",
+            models={
+                "fast": "gpt-4o-mini",
+                "smart": "gpt-4o",
+                "vision": "gpt-4o",
+                "embed": "text-embedding-3-small",
+            },
+            embedding_class="OpenAIEmbeddings",
+            takes=frozenset({"text", "image", "audio"}),
         ),
         Vendor(
             name="anthropic",
@@ -58,8 +62,11 @@ VENDORS: dict[str, Vendor] = {
             url_name="ANTHROPIC_BASE_URL",
             key_argument="api_key",
             limit_name="max_tokens",
-            fast="claude-haiku-4-5",
-            smart="claude-sonnet-4-5",
+            models={
+                "fast": "claude-haiku-4-5",
+                "smart": "claude-sonnet-4-6",
+                "vision": "claude-sonnet-4-6",
+            },
         ),
         Vendor(
             name="google",
@@ -69,8 +76,14 @@ VENDORS: dict[str, Vendor] = {
             url_name="GOOGLE_BASE_URL",
             key_argument="google_api_key",
             limit_name="max_output_tokens",
-            fast="gemini-2.0-flash",
-            smart="gemini-2.5-pro",
+            models={
+                "fast": "gemini-2.0-flash",
+                "smart": "gemini-2.5-pro",
+                "vision": "gemini-2.5-flash",
+                "embed": "gemini-embedding-001",
+            },
+            embedding_class="GoogleGenerativeAIEmbeddings",
+            takes=frozenset({"text", "image", "audio"}),
         ),
         Vendor(
             name="groq",
@@ -80,8 +93,7 @@ VENDORS: dict[str, Vendor] = {
             url_name="GROQ_BASE_URL",
             key_argument="api_key",
             limit_name="max_tokens",
-            fast="llama-3.1-8b-instant",
-            smart="llama-3.3-70b-versatile",
+            models={"fast": "llama-3.1-8b-instant", "smart": "llama-3.3-70b-versatile"},
         ),
         Vendor(
             name="ollama",
@@ -91,72 +103,83 @@ VENDORS: dict[str, Vendor] = {
             url_name="OLLAMA_HOST",
             key_argument=None,
             limit_name="num_predict",
-            fast="llama3",
-            smart="llama3",
+            models={"fast": "llama3", "smart": "llama3", "vision": "llava", "embed": "nomic-embed-text"},
+            embedding_class="OllamaEmbeddings",
+        ),
+        # Anything that speaks as OpenAI does: vLLM, LM Studio, OpenRouter, Azure's compatible endpoint, a proxy.
+        # Which models it has is not known here: they are asked for by name, or by AGORA_MODEL_FAST and the like.
+        Vendor(
+            name="compatible",
+            package="langchain_openai",
+            class_name="ChatOpenAI",
+            key_name="OPENAI_COMPATIBLE_API_KEY",
+            url_name="OPENAI_COMPATIBLE_BASE_URL",
+            key_argument="api_key",
+            limit_name="max_tokens",
+            models={},
+            embedding_class="OpenAIEmbeddings",
+            takes=frozenset({"text", "image", "audio"}),
         ),
     )
 }
 """In order of preference, where several are configured and none is asked for."""
 
-_FIXED_TEMPERATURE = ("o1", "o3", "o4", "gpt-5")
-"""Reasoning models that refuse a temperature."""
+
+def vendor_of(model: str) -> Vendor:
+    """The vendor of a model that is named as `vendor:model`.
+
+    Raises:
+        ModelUnavailable: the name is not of that form, or the vendor is unknown.
+    """
+    name, _, rest = model.partition(":")
+    vendor = VENDORS.get(name)
+    if vendor is None or not rest:
+        raise ModelUnavailable(f"{model!r} is not `vendor:model` with a vendor of: {', '.join(VENDORS)}.")
+    return vendor
+
+
+def is_configured(vendor: Vendor, environment: Mapping[str, str]) -> bool:
+    """Whether the vendor's key is there, and for an endpoint of one's own also its address."""
+    return bool(environment.get(vendor.key_name)) and (
+        vendor.name != "compatible" or bool(environment.get(vendor.url_name))
+    )
+
+
+def require_configured(model: str, environment: Mapping[str, str]) -> None:
+    """Raise `ModelUnavailable` unless `vendor:model` is well named and its vendor is configured."""
+    vendor = vendor_of(model)
+    if not is_configured(vendor, environment):
+        needed = (
+            vendor.key_name if vendor.name != "compatible" else f"{vendor.key_name} and {vendor.url_name}"
+        )
+        raise ModelUnavailable(f"{model!r} needs {needed} to be set.")
 
 
 def choose(capability: Capability, environment: Mapping[str, str]) -> str | None:
-    """The model for a capability, as `vendor:model`; None where no vendor is configured.
-
-    AGORA_MODEL_FAST and AGORA_MODEL_SMART, if set, decide; else the first vendor with a key.
+    """The model that is asked first for a capability, as `vendor:model`; None where no vendor is configured.
 
     Raises:
         ModelUnavailable: the override names no vendor that is known and configured.
     """
-    if chosen := environment.get(f"AGORA_MODEL_{capability.upper()}"):
-        vendor = VENDORS.get(chosen.partition(":")[0])
-        if vendor is None or not chosen.partition(":")[2]:
-            known = ", ".join(VENDORS)
-            raise ModelUnavailable(f"{chosen!r} is not `vendor:model` with a vendor of: {known}.")
-        if not environment.get(vendor.key_name):
-            raise ModelUnavailable(f"{chosen!r} needs {vendor.key_name} to be set.")
-        return chosen
-    for vendor in VENDORS.values():
-        if environment.get(vendor.key_name):
-            return vendor.model_for(capability)
-    return None
+    return next(iter(candidates(capability, environment)), None)
 
 
-def client(
-    model: str, *, max_tokens: int, timeout_seconds: float, environment: Mapping[str, str]
-) -> "BaseChatModel":
-    """A langchain chat model, which never tries again by itself: a retry costs, and is the step's to decide.
+def candidates(capability: Capability, environment: Mapping[str, str]) -> list[str]:
+    """The models for a capability, as `vendor:model`, in the declared order; empty where no vendor is configured.
+
+    AGORA_MODEL_FAST, AGORA_MODEL_SMART, AGORA_MODEL_VISION and AGORA_MODEL_EMBED, if set, decide: one name, or
+    several with commas between, where each is asked when the one before has failed. Else each vendor that has a key
+    offers its own.
 
     Raises:
-        ModelUnavailable: the vendor's package is not installed, or refuses the settings.
+        ModelUnavailable: an override names no vendor that is known and configured.
     """
-    vendor = VENDORS[model.partition(":")[0]]
-    if importlib.util.find_spec(vendor.package) is None:
-        raise ModelUnavailable(f"{model} needs the extra: install `agora[models]`.")
-    made: type[Any] = getattr(importlib.import_module(vendor.package), vendor.class_name)
-    arguments: dict[str, Any] = {
-        "model": model.partition(":")[2],
-        vendor.limit_name: max_tokens,
-    }
-    if not arguments["model"].startswith(_FIXED_TEMPERATURE):
-        arguments["temperature"] = 0
-    if vendor.key_argument is not None:
-        arguments[vendor.key_argument] = environment[vendor.key_name]
-    if vendor.name == "ollama":
-        arguments["client_kwargs"] = {"timeout": timeout_seconds}
-    else:
-        arguments |= {"timeout": timeout_seconds, "max_retries": _no_retries(vendor)}
-    if address := environment.get(vendor.url_name):
-        arguments["base_url"] = address if "://" in address else f"http://{address}"
-    try:
-        built: BaseChatModel = made(**arguments)
-    except (TypeError, ValueError) as error:
-        raise ModelUnavailable(f"{model} cannot be set up: {error}") from error
-    return built
-
-
-def _no_retries(vendor: Vendor) -> int:
-    # Google's package counts attempts, the others count retries.
-    return 1 if vendor.name == "google" else 0
+    if chosen := environment.get(f"AGORA_MODEL_{capability.upper()}"):
+        named = [name.strip() for name in chosen.split(",") if name.strip()]
+        for model in named:
+            require_configured(model, environment)
+        return named
+    offered = [
+        vendor.model_for(capability) for vendor in VENDORS.values() if is_configured(vendor, environment)
+    ]
+    return [model for model in offered if model is not None]

@@ -25,12 +25,14 @@ _RUNS_COUNTED = 100
 class PackageHealths:
     """Answers for packages' health."""
 
-    def __init__(self, database: Database, packages: Packages, client: Client, task_queue: str) -> None:
+    def __init__(
+        self, database: Database, packages: Packages, client: Client, task_queue: str, models: ModelCalls
+    ) -> None:
         self._database = database
         self._packages = packages
         self._client = client
         self._task_queue = task_queue
-        self._models = ModelCalls(database)
+        self._models = models
         self._kept: dict[str, tuple[float, PackageHealth]] = {}
 
     async def check(self, query: CheckPackageHealthQuery) -> PackageHealth:

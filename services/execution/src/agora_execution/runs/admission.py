@@ -6,6 +6,7 @@
 4. The workflow starts under the run's id. What dies between these is healed by the sweep.
 """
 
+from collections.abc import Callable
 from copy import replace
 from typing import Any
 
@@ -61,7 +62,7 @@ class Admission:
         files: Files,
         starter: Starter,
         *,
-        models_configured: bool,
+        models_configured: Callable[[], bool],
     ) -> None:
         self._database = database
         self._broker = broker
@@ -168,7 +169,7 @@ class Admission:
         target = await self._target(query)
         weights = await self._check_input(target, query.tenant, query.input)
         estimates = packages_model.estimate(
-            target.package, target.basis, query.input, models=self._models_configured, weights=weights
+            target.package, target.basis, query.input, models=self._models_configured(), weights=weights
         )
         quote = await self._broker.ask(
             QuoteRun(
@@ -217,7 +218,7 @@ class Admission:
         self, command: StartRun, target: Target, weights: dict[str, int], *, parent: str | None = None
     ) -> Hold:
         estimates = packages_model.estimate(
-            target.package, target.basis, command.input, models=self._models_configured, weights=weights
+            target.package, target.basis, command.input, models=self._models_configured(), weights=weights
         )
         place = PlaceHold(
             run=command.run_id,

@@ -3,8 +3,8 @@
 from collections import OrderedDict
 from typing import Any
 
-from agora import Agent, Context
-from agora.permissions import granted
+from agora import Agent, Context, Models
+from agora.permissions import NoModels, granted
 from agora.suspension import Answer
 from agora_kit.broker import Broker
 from agora_kit.database import Database
@@ -77,14 +77,7 @@ class StepPorts:
             agent.manifest.permissions,
             RunFiles(self._files, self._objects, task.tenant, run=task.run, step=step.step),
             TenantKnowledge(self._broker, task.tenant),
-            RunModels(
-                self._model_calls,
-                task.run,
-                task.tenant,
-                step.step,
-                attempt,
-                may_wait=task.over_budget == "pause" and not step.budget_refused,
-            ),
+            await self._models(agent, step, attempt),
         )
         prepared = await self._artifacts.loaded(agent, config, task.tenant, task.artifact)
         context = Context(
@@ -107,3 +100,19 @@ class StepPorts:
         if isinstance(answer, ChildrenEnded):
             return await call_results.read(self._database, answer)
         return answer
+
+    async def _models(self, agent: Agent, step: StepTask, attempt: int) -> Models:
+        if not agent.manifest.permissions.models:
+            # Most agents: their steps need not know whose keys there are.
+            return NoModels()
+        task = step.task
+        access = await self._model_calls.access(task.tenant)
+        return RunModels(
+            self._model_calls,
+            task.run,
+            task.tenant,
+            step.step,
+            attempt,
+            access=access,
+            may_wait=task.over_budget == "pause" and not step.budget_refused,
+        )

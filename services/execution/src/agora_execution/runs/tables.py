@@ -42,6 +42,7 @@ runs = Table(
     Column("model_cost", BigInteger, nullable=False, server_default="0"),
     Column("model_reserved", BigInteger, nullable=False, server_default="0"),
     Column("model_spent", BigInteger, nullable=False, server_default="0"),
+    Column("model_retries", Integer, nullable=False, server_default="0"),
     Column("next_seq", Integer, nullable=False, server_default="1"),
     Column("steps", Integer, nullable=False, server_default="0"),
     Column("usage_count", Integer, nullable=False, server_default="0"),

@@ -48,6 +48,7 @@ def openapi_config() -> OpenAPIConfig:
             Tag(
                 name="Budgets", description="What may be spent, by account, rental, package, API key or run."
             ),
+            Tag(name="Models", description="Language models, keys of their vendors, and calls of runs."),
             Tag(name="API keys", description="The tenant's own keys."),
             Tag(name="Operator", description="Tenants, credit, packages, and the platform itself."),
             Tag(name="Health", description="For probes; no key needed."),

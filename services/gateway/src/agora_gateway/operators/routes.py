@@ -47,6 +47,7 @@ from agora_gateway.identity.shapes import (
     new_key_shape,
     tenant_shape,
 )
+from agora_gateway.models import operator_routes as model_routes
 from agora_gateway.operators import (
     credit_routes,
     meter_routes,
@@ -255,6 +256,7 @@ router = Router(
         *refund_routes.handlers,
         *usage_routes.handlers,
         *meter_routes.handlers,
+        *model_routes.handlers,
     ],
     guards=[operators_only],
     tags=["Operator"],
