@@ -233,6 +233,7 @@ GOOD = (Path(__file__).parent / "agent.toml").read_text()
         ('fixed = "1"', 'size_of = "file"', "must be a JSON pointer"),
         ("[estimate.tasks]", "[estimate.jobs]", r"\[estimate.tasks\] is missing"),
         ('model_cost = "0.05"', "", "model_cost must say"),
+        ('model_cost = "0.05"', 'model_cost = "0.05"\ncalls_cost_max = "1"', "must name who is called"),
         ("[permissions]", "[permissions", "cannot be read"),
     ],
 )

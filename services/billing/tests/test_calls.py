@@ -93,7 +93,9 @@ async def test_a_run_without_a_part_for_calls_pays_for_none(platform: Platform):
     await platform.fund(100 * CENT)
     await begin(platform, hold_request("run_p", 5))
 
-    assert "budget_exhausted" == (await refusal(platform, called("run_c"))).slug
+    error = await refusal(platform, called("run_c"))
+    assert "budget_exhausted" == error.slug
+    assert "limits.calls_cost_max" in str(error)
     assert "tentative" == (await platform.ask(called("run_d", 0))).state
 
 

@@ -206,6 +206,7 @@ def test_only_packages_from_elsewhere_have_an_author() -> None:
         (changed(estimate={"tasks": Estimate(size_of="/a", count_of="/b")}), "/manifest/estimate/tasks"),
         (changed(permissions=Permissions(models=True)), "/manifest/limits/model_cost"),
         (changed(limits=Limits(model_cost=Decimal(1))), "/manifest/permissions/models"),
+        (changed(limits=Limits(calls_cost_max=Decimal(1))), "/manifest/permissions/agents"),
         (changed(permissions=Permissions(network=["http://x/"])), "/manifest/permissions/network/0"),
     ],
 )

@@ -132,6 +132,19 @@ def test_models_are_estimated_where_they_can_be_asked(
     assert meters == [one.meter for one in estimate(listed, "task", {}, models=models)]
 
 
+def test_what_called_runs_may_cost_is_estimated() -> None:
+    """
+    What a run's calls may cost at most is part of its estimate, whether models can be asked or not; nothing where none.
+    """
+    limits = Limits(calls_cost_max=Decimal("0.50"))
+    calls = package(permissions=Permissions(agents=["*"]), limits=limits)
+
+    for models in (True, False):
+        estimated = {one.meter: one.quantity for one in estimate(calls, "task", {}, models=models)}
+        assert Decimal("0.50") == estimated["agents.cost"]
+    assert "agents.cost" not in [one.meter for one in estimate(package(), "task", {}, models=True)]
+
+
 def test_a_one_shot_run_pays_by_the_unit() -> None:
     """
     The first per-unit price is taken; a package without one cannot be run in one shot.

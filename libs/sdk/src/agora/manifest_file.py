@@ -78,4 +78,6 @@ def _contradictions(manifest: Manifest) -> list[str]:
         faults.append(
             "permissions.models is true, so limits.model_cost must say the most that a run may spend."
         )
+    if manifest.limits.calls_cost_max > 0 and not manifest.permissions.agents:
+        faults.append("limits.calls_cost_max is set, so permissions.agents must name who is called.")
     return faults

@@ -52,10 +52,13 @@ def require_caller(parent: RunHold | None, run: str, tenant: str, account: str) 
 def refusal(parent: RunHold, needed: int) -> AgoraError:
     """The answer when a called run needs more than its parent has left for calls."""
     has = format_amount(parent.calls_left)
+    remedy = "let it call less, or increase its hold"
+    if not parent.calls_max:
+        remedy = "nothing was set aside for any: let its package say limits.calls_cost_max"
     return AgoraError(
         "budget_exhausted",
         f"{format_amount(needed)} {parent.currency} are needed and the calling run has {has} left of "
-        f"{format_amount(parent.calls_max)} for calls; let it call less, or increase its hold",
+        f"{format_amount(parent.calls_max)} for calls; {remedy}",
         errors=[FieldError(field="/parent", detail=f"has {has} left")],
     )
 

@@ -259,6 +259,9 @@ def _permission_faults(manifest: Manifest) -> Iterator[FieldError]:
     if manifest.limits.model_cost > 0 and not manifest.permissions.models:
         detail = "must be true, because limits.model_cost lets a run spend on models"
         yield FieldError(field="/manifest/permissions/models", detail=detail)
+    if manifest.limits.calls_cost_max > 0 and not manifest.permissions.agents:
+        detail = "must name who is called, because limits.calls_cost_max sets something aside for it"
+        yield FieldError(field="/manifest/permissions/agents", detail=detail)
     for number, host in enumerate(manifest.permissions.network):
         if not _HOST.fullmatch(host):
             detail = "must be a host such as api.example.com or *.example.com, with or without a port"
