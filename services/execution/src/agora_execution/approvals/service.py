@@ -4,7 +4,10 @@ Locks are taken in the order run, approval. A decision that needs more money ask
 again it is answered alike, so whoever dies between the two decides once more.
 """
 
+import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 import jsonschema_rs
 import structlog
@@ -22,11 +25,13 @@ from agora_contracts.approvals import (
     ListApprovalTrail,
 )
 from agora_contracts.billing import IncreaseHold
-from agora_contracts.envelope import utc_now
+from agora_contracts.envelope import Envelope, utc_now
 from agora_contracts.execution import WaitingFor
 from agora_contracts.money import Money
 from agora_contracts.problems import AgoraError, FieldError
+from agora_kit import deadlines
 from agora_kit.broker import Broker
+from agora_kit.consumer import AfterCommit
 from agora_kit.database import Database
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -50,6 +55,7 @@ class Approvals:
         self._database = database
         self._broker = broker
         self._starter = starter
+        self._looking: set[asyncio.Task[None]] = set()
 
     # --- for people ------------------------------------------------------------------------------
 
@@ -162,6 +168,29 @@ class Approvals:
             approval=approval.id, approve=True, decided_by=PLATFORM, comment="there is room now"
         )
         return await self._write(command)
+
+    async def room_grew(self, connection: AsyncConnection, envelopes: Sequence[Envelope[Any]]) -> AfterCommit:
+        """There is more to spend on some accounts: let runs that wait for it, and may take it, look for room."""
+        accounts = sorted({envelope.data.account for envelope in envelopes})
+        waiting = await store.waiting_for_room(connection, accounts)
+
+        async def look() -> None:
+            for approval in waiting:
+                try:
+                    settled = await self.find_room(approval)
+                except AgoraError as error:
+                    # The run looks again by itself, and so does the next event.
+                    log.warning("no room found yet", approval=approval, reason=error.slug)
+                    continue
+                if settled.state != "pending":
+                    await self._wake(settled.run)
+
+        def spawn() -> None:
+            task = asyncio.get_running_loop().create_task(look(), context=deadlines.detached())
+            self._looking.add(task)
+            task.add_done_callback(self._looking.discard)
+
+        return spawn
 
     # --- inside ----------------------------------------------------------------------------------
 

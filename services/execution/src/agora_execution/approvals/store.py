@@ -162,6 +162,20 @@ async def pending_of(connection: AsyncConnection, runs: Sequence[str]) -> list[A
     return [_approval(row) for row in rows]
 
 
+async def waiting_for_room(connection: AsyncConnection, accounts: Sequence[str]) -> list[str]:
+    """Approvals of more money for runs of these accounts that may take it without being asked, oldest first."""
+    rows = await connection.execute(
+        text("""
+            SELECT a.id FROM approvals a JOIN runs r ON r.id = a.run_id
+            WHERE a.state = 'pending' AND a.kind = 'budget' AND r.max_cost IS NOT NULL
+                AND r.account_id = ANY(CAST(:accounts AS text[]))
+            ORDER BY a.requested_at, a.id
+        """),
+        {"accounts": list(accounts)},
+    )
+    return list(rows.scalars())
+
+
 async def page(connection: AsyncConnection, query: ListApprovals) -> ApprovalPage:
     """Approvals, newest first: a tenant's, or those that wait for the operator."""
     before = decode_cursor(query.cursor, tuple[datetime, str]) if query.cursor else None
