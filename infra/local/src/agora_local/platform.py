@@ -265,7 +265,7 @@ class Platform:
                     unready[spec.name] = f"GET /api/v1/health/ready: {status or 'no answer'}"
         return unready
 
-    def wait_ready(self, timeout_seconds: float = 90.0) -> None:
+    def wait_ready(self, timeout_seconds: float = 240.0) -> None:
         """Wait until every part and process can work.
 
         Raises:
