@@ -11,6 +11,7 @@ from tests.integration.conftest import NewCustomer
 from tests.integration.test_readme import CHECKOUT, told
 from tests.support.answers import refused
 from tests.support.tenancy import Customer
+from tests.support.waiting import until
 
 ASKS = {"input": {"text": "hello", "ask": True}}
 _BLOCK = re.compile(r"^<!-- run -->\n```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -66,7 +67,7 @@ async def test_a_paused_run_is_resumed(http: httpx.AsyncClient) -> None:
     body = {"input": {"text": "hello", "steps": 20, "delay_ms": 100}}
     run = (await http.post("/packages/echo/execute", json=body)).json()["id"]
     (await http.post(f"/runs/{run}/pause")).raise_for_status()
-    await until(lambda: rests(http, run))
+    await until(lambda: rests(http, run), bool)
     (await http.post(f"/runs/{run}/resume")).raise_for_status()
     ended = (await http.get(f"/runs/{run}", headers={"Prefer": "wait=30"})).json()
 

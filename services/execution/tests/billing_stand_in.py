@@ -2,7 +2,16 @@
 
 from decimal import Decimal
 
-from agora_contracts.billing import ConfirmHold, Hold, PlaceHold, Quantity, Quote, QuoteLine, QuoteRun
+from agora_contracts.billing import (
+    ConfirmHold,
+    Hold,
+    IncreaseHold,
+    PlaceHold,
+    Quantity,
+    Quote,
+    QuoteLine,
+    QuoteRun,
+)
 from agora_contracts.money import Money, round_to_micro
 from agora_contracts.problems import AgoraError
 from agora_contracts.rentals import CheckRental, RentalCheck
@@ -23,10 +32,13 @@ class Billing:
         self.refuse_confirmations: AgoraError | None = None
         self.refuse_rentals: AgoraError | None = None
         self.checked: list[CheckRental] = []
+        self.refuse_increases: AgoraError | None = None
         self.placed: list[PlaceHold] = []
+        self.increased: dict[str, IncreaseHold] = {}
         self.confirmed: list[str] = []
         self.broker.answer(PlaceHold, self._place)
         self.broker.answer(ConfirmHold, self._confirm)
+        self.broker.answer(IncreaseHold, self._increase)
         self.broker.answer(QuoteRun, self._quote)
         self.broker.answer(CheckRental, self._check)
 
@@ -43,6 +55,13 @@ class Billing:
             raise self.refuse_confirmations
         quote = quoted("price", "task", [])
         return Hold(run=command.run, epoch=1, state="firm", amount=quote.amount, quote=quote)
+
+    async def _increase(self, command: IncreaseHold) -> Hold:
+        if self.refuse_increases is not None:
+            raise self.refuse_increases
+        self.increased[command.request] = command
+        quote = quoted("price", "task", [])
+        return Hold(run=command.run, epoch=1, state="firm", amount=command.by, quote=quote)
 
     async def _check(self, command: CheckRental) -> RentalCheck:
         self.checked.append(command)
