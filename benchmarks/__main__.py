@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-NAMES = ("run", "gateway", "metering", "usage-query", "holds", "rating", "footprint", "llm")
+NAMES = ("run", "gateway", "metering", "usage-query", "holds", "rating", "stream", "footprint", "llm")
 
 
 def main() -> int:

@@ -9,7 +9,14 @@ import pytest
 from agora_contracts.catalogue import COMMANDS, EVENTS, PROCESSES, SHARED_COMMANDS, shared_subject
 from agora_contracts.permissions import integrator_inbox, integrator_user, permissions
 from agora_contracts.platform import GetHealth
-from agora_contracts.subjects import STREAMS, event_subject, ingest_subject, live_subject
+from agora_contracts.subjects import (
+    LIVE_ASKS,
+    STREAMS,
+    event_subject,
+    ingest_subject,
+    live_ask_subject,
+    live_subject,
+)
 from agora_kit.relay import ensure_streams
 from agora_local.parts import Nats
 from agora_local.ports import free_ports
@@ -144,7 +151,8 @@ async def test_only_the_gateway_asks_everybody(user, process: str):
 @pytest.mark.parametrize("process", PROCESSES)
 async def test_only_the_gateway_watches(user, process: str):
     """
-    Events and live messages of all tenants are seen by the gateway only; the worker says live messages.
+    Events and live messages of all tenants are seen by the gateway only; the worker says live messages, and hears what
+    the gateway asks for.
     """
     watched = {"agora.evt.*.execution.>", "agora.evt.platform.catalog.>", live_subject("ten_1", "run_1")}
     never = {"agora.>", "agora.evt.>", "agora.evt.*.billing.>", ">", "$JS.>"}
@@ -152,9 +160,12 @@ async def test_only_the_gateway_watches(user, process: str):
     async with user(process) as one:
         refused = await one.refuses(watched | never, publish=False)
         live = await one.refuses([live_subject("ten_1", "run_2")])
+        asked = await one.refuses([live_ask_subject("ten_1", "run_2")])
+        heard = await one.refuses([LIVE_ASKS], publish=False)
 
     assert never | (set() if process == "gateway" else watched) == refused
-    assert (process == "worker") == (not live)
+    assert (process == "worker") == (not live) == (not heard)
+    assert (process == "gateway") == (not asked)
 
 
 @pytest.mark.parametrize("process", [process for process in PROCESSES if process != "vectors"])

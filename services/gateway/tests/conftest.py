@@ -17,6 +17,7 @@ from agora_contracts.catalogue import COMMANDS
 from agora_gateway.app import Gateway, build
 from agora_gateway.settings import GatewaySettings
 from agora_kit.broker import Broker
+from nats.aio.client import Client
 
 OPERATOR_TOKEN = "operator-token-of-the-tests"
 
@@ -53,9 +54,14 @@ class Others:
         """Publish as another service would."""
         await self._brokers[0].client.publish(subject, msgspec.json.encode(message))
 
+    @property
+    def client(self) -> Client:
+        """The connection of one of them."""
+        return self._brokers[0].client
+
     async def flush(self) -> None:
         """Return when the server has what was published."""
-        await self._brokers[0].client.flush()
+        await self._brokers[0].round_trip()
 
     async def stop(self) -> None:
         """Go away."""

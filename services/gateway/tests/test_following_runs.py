@@ -1,138 +1,39 @@
 """Following runs: one gapless stream of events, whatever is lost, whoever leaves."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import UTC, datetime
-from decimal import Decimal
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-import httpx
 import msgspec
 import pytest
-from agora_contracts import execution
-from agora_contracts.billing import Quantity
-from agora_contracts.catalogue import EVENTS
-from agora_contracts.envelope import Envelope
-from agora_contracts.execution import (
-    ListRunEvents,
-    RunEvent,
-    RunEventList,
-    RunProgress,
-)
-from agora_contracts.money import Money
-from agora_contracts.problems import AgoraError
-from agora_contracts.subjects import event_subject, live_subject
+from agora_contracts.execution import RunProgress
+from agora_contracts.live import TextDelta
+from agora_contracts.subjects import live_subject
 from agora_gateway.app import Gateway
-from agora_gateway.runs.feeds import WAITING_MAX, Feed, LiveEvent
+from agora_gateway.runs.feeds import WAITING_MAX, Feed, Heard, LiveEvent
+from agora_gateway.runs.model import Skipped
 
 from .conftest import Customer, Others, until
+from .made_up_run import (
+    RUN,
+    Journal,
+    accepted,
+    charged,
+    finished,
+    journal_of,
+    read_events,
+    started,
+    step,
+    until_followed,
+)
 
 type NewCustomer = Callable[..., Awaitable[Customer]]
-
-AT = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
-RUN = f"run_{'a' * 32}"
-HALF = Money(amount=500_000)
-
-
-class Journal:
-    """A run's journal at execution's place: what is written is also published, unless it gets lost."""
-
-    def __init__(self, others: Others, tenant: str) -> None:
-        self._others = others
-        self._tenant = tenant
-        self.entries: list[tuple[msgspec.Struct, str]] = []
-
-    async def read(self, query: ListRunEvents) -> RunEventList:
-        if query.run != RUN or query.tenant != self._tenant:
-            raise AgoraError("not_found", "there is no such run")
-        found = [
-            RunEvent(seq=seq, type=kind, time=AT, data=msgspec.to_builtins(fact))
-            for seq, (fact, kind) in enumerate(self.entries, start=1)
-            if seq > query.after
-        ]
-        complete = bool(self.entries) and self.entries[-1][1] == "run.charged"
-        return RunEventList(items=found[: query.limit], complete=complete)
-
-    async def write(self, fact: msgspec.Struct, *, lose: bool = False) -> None:
-        spec = EVENTS[type(fact)]
-        self.entries.append((fact, spec.path.removeprefix("execution.")))
-        if lose:
-            return
-        envelope = Envelope(
-            id=f"evt_{len(self.entries)}",
-            source="agora/execution",
-            type=spec.type,
-            subject=RUN,
-            time=AT,
-            tenant=self._tenant,
-            data=fact,
-        )
-        await self._others.publish(event_subject(self._tenant, spec.path), envelope)
-
-    async def write_all(self, *, lose: bool = False) -> None:
-        for fact in (accepted(), started(2), step(3), finished(4), charged(5)):
-            await self.write(fact, lose=lose)
-
-
-def accepted() -> execution.RunAccepted:
-    return execution.RunAccepted(
-        run=RUN,
-        account="acc_1",
-        package="echo",
-        version="1.0.0",
-        price_version="price_1",
-        basis="task",
-        hold_epoch=1,
-        quoted=HALF,
-    )
-
-
-def started(seq: int) -> execution.RunStarted:
-    return execution.RunStarted(run=RUN, seq=seq)
-
-
-def step(seq: int) -> execution.StepRecorded:
-    usage = [Quantity(meter="tasks", quantity=Decimal("1.5"))]
-    return execution.StepRecorded(
-        run=RUN, step=f"echo:{seq}", seq=seq, node="echo", title="Echo", visit=1, branch="", usage=usage
-    )
-
-
-def finished(seq: int) -> execution.RunFinished:
-    return execution.RunFinished(
-        run=RUN,
-        outcome="succeeded",
-        deliverable="full",
-        usage_count=1,
-        at=AT,
-        package="echo",
-        version="1.0.0",
-        seq=seq,
-    )
-
-
-def charged(seq: int) -> execution.RunCharged:
-    return execution.RunCharged(run=RUN, seq=seq, revision=1, amount=HALF, lines=[])
 
 
 @pytest.fixture
 async def journal(customer: Customer, others: Others) -> Journal:
     """The journal of the customer's run, empty."""
-    made = Journal(others, customer.id)
-    await others.answer((ListRunEvents, made.read))
-    return made
-
-
-async def read_events(response: httpx.Response) -> AsyncIterator[dict[str, str]]:
-    """The events of a stream as they arrive."""
-    event: dict[str, str] = {}
-    async for line in response.aiter_lines():
-        if line:
-            name, _, value = line.partition(": ")
-            event[name] = value
-        elif event:
-            yield event
-            event = {}
+    return await journal_of(customer, others)
 
 
 async def follow(customer: Customer, **options: Any) -> list[dict[str, str]]:
@@ -182,7 +83,7 @@ async def test_events_arrive_as_they_happen(
     async with customer.http.stream("GET", f"/runs/{RUN}/events") as response:
         events = read_events(response)
         first = await anext(events)
-        await _until_followed(gateway)
+        await until_followed(gateway)
         await journal.write(started(2))
         second = await anext(events)
         progress = RunProgress(run=RUN, step="echo:3", node="echo", message="half\nway", fraction=0.5)
@@ -210,7 +111,7 @@ async def test_what_is_lost_on_the_way_comes_from_the_journal(
     async with customer.http.stream("GET", f"/runs/{RUN}/events") as response:
         events = read_events(response)
         await anext(events)
-        await _until_followed(gateway)
+        await until_followed(gateway)
         await journal.write(started(2), lose=True)
         await journal.write(step(3), lose=True)
         await journal.write(finished(4))
@@ -241,7 +142,7 @@ async def test_a_reader_that_leaves_is_forgotten(customer: Customer, journal: Jo
     await journal.write(accepted())
     async with customer.http.stream("GET", f"/runs/{RUN}/events") as response:
         await anext(read_events(response))
-        await _until_followed(gateway)
+        await until_followed(gateway)
 
     await until(lambda: not gateway.feeds.count)
 
@@ -254,7 +155,7 @@ async def test_streams_end_when_the_gateway_stops(customer: Customer, journal: J
     async with customer.http.stream("GET", f"/runs/{RUN}/events") as response:
         events = read_events(response)
         await anext(events)
-        await _until_followed(gateway)
+        await until_followed(gateway)
         stopping = asyncio.create_task(gateway.stop())
         async with asyncio.timeout(10):
             rest = [event async for event in events]
@@ -266,18 +167,28 @@ async def test_streams_end_when_the_gateway_stops(customer: Customer, journal: J
 
 async def test_a_slow_reader_costs_no_memory():
     """
-    Beyond its bound a feed forgets what waits and says so once; the stream then reads the journal.
+    Beyond its bound a feed forgets what waits and says once how much that was; the stream then reads the journal.
     """
     feed = Feed()
     for seq in range(WAITING_MAX + 1):
         feed.put(LiveEvent(type="step.recorded", seq=seq, data={}))
 
-    assert await feed.next(0) is None
+    assert Skipped(events=WAITING_MAX, messages=0) == await feed.next(0)
     latest = await feed.next(0)
     assert isinstance(latest, LiveEvent)
     assert WAITING_MAX == latest.seq
 
 
-async def _until_followed(gateway: Gateway) -> None:
-    await until(lambda: bool(gateway.feeds.count))
-    await gateway.broker.client.flush()
+async def test_a_slow_reader_of_large_messages_costs_no_memory():
+    """
+    The bound is in bytes as well: what would exceed it makes the feed forget what waits.
+    """
+    feed = Feed(bytes_max=1000)
+    for text in ("one", "two", "three"):
+        delta = TextDelta(run=RUN, step="s", node="n", stream="answer", take=1, offset=0, text=text)
+        feed.put(Heard(message=delta, size=400))
+
+    assert Skipped(events=0, messages=2) == await feed.next(0)
+    latest = await feed.next(0)
+    assert isinstance(latest, Heard)
+    assert "three" == latest.message.text  # type: ignore[union-attr]

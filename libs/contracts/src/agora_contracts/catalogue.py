@@ -16,6 +16,7 @@ from agora_contracts import (
     execution,
     exports,
     ledger,
+    live,
     metering,
     meters,
     models,
@@ -387,7 +388,13 @@ SHARED_VERBS: dict[Struct, str] = {
 }
 
 
-LIVE_MESSAGES: tuple[Struct, ...] = (execution.RunProgress,)
+LIVE_MESSAGES: tuple[Struct, ...] = (
+    execution.RunProgress,
+    live.TextDelta,
+    live.TextSnapshot,
+    live.ToolStarted,
+    live.ToolFinished,
+)
 """Sent by the worker over core NATS on `live_subject`; seen by who listens then, stored nowhere."""
 
 

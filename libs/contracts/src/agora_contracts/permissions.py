@@ -12,7 +12,7 @@ from agora_contracts.catalogue import (
     EventSpec,
     shared_subject,
 )
-from agora_contracts.subjects import INGEST_STREAM, STREAMS, ingest_subject
+from agora_contracts.subjects import INGEST_STREAM, LIVE_ASKS, STREAMS, ingest_subject
 
 type Permissions = dict[str, dict[str, list[str]]]
 
@@ -69,7 +69,9 @@ def _process_permissions(process: str) -> Permissions:
     subscribe = [_INBOXES, f"agora.cmd.{process}.*"]
     if process in _LIVE_PUBLISHERS:
         publish.append(_LIVE)
+        subscribe.append(LIVE_ASKS)
     if process in _WATCHERS:
+        publish.append(LIVE_ASKS)
         subscribe += [_LIVE, *(subject for stream in _read(process) for subject in STREAMS[stream].subjects)]
     return {"publish": {"allow": publish}, "subscribe": {"allow": subscribe}}
 

@@ -13,6 +13,10 @@ _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,80}")
 _HEADERS_BYTES_MAX = 1024
 
 
+LIVE_ASKS = "agora.live_ask.*.*"
+"""Every `live_ask_subject`."""
+
+
 class Stream(msgspec.Struct, frozen=True, kw_only=True):
     """A JetStream stream: which subjects it stores and for how long. Streams never share a subject.
 
@@ -95,6 +99,11 @@ def command_subject(service: str, verb: str) -> str:
 def live_subject(tenant: str, run: str) -> str:
     """Core NATS subject of a run's live-only messages (progress, tokens); nothing is stored."""
     return f"agora.live.{tenant}.{run}"
+
+
+def live_ask_subject(tenant: str, run: str) -> str:
+    """Core NATS subject on which a reader, with an empty message, asks for a run's texts so far."""
+    return f"agora.live_ask.{tenant}.{run}"
 
 
 def durable_name(service: str, purpose: str) -> str:

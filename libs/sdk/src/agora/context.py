@@ -9,6 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from agora.errors import AgentDefinitionError, InputRejected, PermissionNotGranted
+from agora.live import ANSWER, OnText, TextWritten, ignore_text
 from agora.ports import Files, Knowledge, Models
 from agora.suspension import (
     ANSWERS,
@@ -89,6 +90,7 @@ class Context:
     models: Models
     on_progress: Callable[[Progress], None] = _ignore_progress
     on_tool: Callable[[ToolUse], None] = _ignore_tools
+    on_text: OnText = ignore_text
     recorded: list[Usage] = field(default_factory=list)
     answers: Sequence[Answer] = ()
     callable_agents: Sequence[str] = ()
@@ -118,6 +120,14 @@ class Context:
         """Tell whoever watches how far this step is. Live only; it never fails the step."""
         bounded = None if fraction is None else min(max(float(fraction), 0.0), 1.0)
         self.on_progress(Progress(message=message, fraction=bounded))
+
+    def write(self, text: str, stream: str = ANSWER) -> None:
+        """Show a piece of text, such as a model's next words, to whoever watches. Live only; it never fails the step.
+
+        What counts is the output. A step that is tried again begins its texts anew.
+        """
+        if text:
+            self.on_text(TextWritten(text=text, stream=stream))
 
     # --- what may take days (see agora.suspension) -----------------------------------------------
 

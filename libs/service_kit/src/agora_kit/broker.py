@@ -238,13 +238,19 @@ class Broker:
         """
         # A flush that is cancelled, or runs out of its own time, leaves a future behind on which the client's
         # read loop dies when the answer comes late (nats-py 2.16). So the flush goes on; only our waiting ends.
-        flush = asyncio.create_task(self.client.flush(timeout=_FLUSH_SECONDS))
+        flush = asyncio.create_task(self._flush())
         self._flushes.add(flush)
         flush.add_done_callback(self._flush_ended)
         done, _ = await asyncio.wait({flush}, timeout=seconds)
         if not done:
             raise TimeoutError(f"NATS did not answer in {seconds:g} s")
         flush.result()
+
+    async def _flush(self) -> None:
+        # The client's own flush asks at once, before what waits to be written: its answer says nothing of a
+        # subscription that was made just now (nats-py 2.16).
+        await self.client._flush_pending(force_flush=True)
+        await self.client.flush(timeout=_FLUSH_SECONDS)
 
     def _flush_ended(self, flush: asyncio.Task[None]) -> None:
         self._flushes.discard(flush)

@@ -20,6 +20,7 @@ from agora_gateway.edge.bodies import BODY_BYTES_MAX, ApiRequest
 from agora_gateway.edge.gate import PREFIX
 from agora_gateway.edge.page_cache import PageCache
 from agora_gateway.edge.principals import Tenant, current_tenant
+from agora_gateway.edge.sockets import Sockets
 from agora_gateway.files import routes as files_routes
 from agora_gateway.files.service import Files
 from agora_gateway.health import routes as health
@@ -29,6 +30,7 @@ from agora_gateway.identity.service import Identity
 from agora_gateway.models import routes as models
 from agora_gateway.operators import routes as operators
 from agora_gateway.packages import routes as packages
+from agora_gateway.playground import routes as playground
 from agora_gateway.runs import routes as runs
 from agora_gateway.runs.feeds import RunFeeds
 from agora_gateway.usage import export_routes, meter_routes, report_routes
@@ -50,6 +52,7 @@ def create_api(
     keys: KeyCache,
     pages: PageCache,
     feeds: RunFeeds,
+    sockets: Sockets,
     files: Files,
 ) -> Litestar:
     """Build the application on the parts that its routes use."""
@@ -61,6 +64,7 @@ def create_api(
             deployments.router,
             runs.router,
             approvals.router,
+            playground.router,
             files_routes.router,
             usage.router,
             report_routes.router,
@@ -88,6 +92,7 @@ def create_api(
             "keys": Provide(lambda: keys, sync_to_thread=False),
             "pages": Provide(lambda: pages, sync_to_thread=False),
             "feeds": Provide(lambda: feeds, sync_to_thread=False),
+            "sockets": Provide(lambda: sockets, sync_to_thread=False),
             "files": Provide(lambda: files, sync_to_thread=False),
             "tenant": Provide(_tenant, sync_to_thread=False),
         },

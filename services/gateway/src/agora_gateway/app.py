@@ -11,6 +11,7 @@ from agora_kit.settings import load_settings
 from agora_gateway.api import CACHED_PATHS, CATALOG_EVENTS, create_api
 from agora_gateway.edge.gate import Gate
 from agora_gateway.edge.page_cache import PageCache
+from agora_gateway.edge.sockets import Sockets
 from agora_gateway.edge.tracing import traced
 from agora_gateway.files.service import Files
 from agora_gateway.http_server import HttpServer
@@ -25,6 +26,7 @@ class Gateway(Service):
 
     server: HttpServer
     feeds: RunFeeds
+    sockets: Sockets
     pages: PageCache
 
 
@@ -36,6 +38,7 @@ def build(settings: GatewaySettings | None = None) -> Gateway:
     keys = KeyCache(identity.find_key)
     pages = service.pages = PageCache(CACHED_PATHS)
     feeds = service.feeds = RunFeeds(service.broker)
+    sockets = service.sockets = Sockets(keys, feeds.closing)
     api = create_api(
         broker=service.broker,
         report=service.health,
@@ -43,6 +46,7 @@ def build(settings: GatewaySettings | None = None) -> Gateway:
         keys=keys,
         pages=pages,
         feeds=feeds,
+        sockets=sockets,
         files=Files(service.broker, FolderObjects(Path(settings.objects_folder))),
     )
     gate = Gate(api, keys, settings.operator_token, pages)
@@ -61,7 +65,9 @@ def build(settings: GatewaySettings | None = None) -> Gateway:
         await service.server.stop(settings.drain_seconds)
 
     service.on_start(watch_catalog)
+    service.on_start(feeds.start)
     service.on_start(service.server.start)
     service.on_stop(stop_serving)
+    service.on_stop(sockets.drain)
     service.on_stop(feeds.close)
     return service

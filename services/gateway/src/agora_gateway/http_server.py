@@ -34,7 +34,7 @@ class HttpServer:
             address=self._host,
             port=self.port,
             interface=Interfaces.ASGINL,
-            websockets=False,
+            websockets=True,
             backlog=1024,
             http1_settings=HTTP1Settings(keep_alive=True),
             log_enabled=False,

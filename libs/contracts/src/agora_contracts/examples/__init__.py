@@ -12,6 +12,7 @@ from agora_contracts.examples import (
     of_budgets,
     of_catalog,
     of_execution,
+    of_live,
     of_metering,
     of_models,
     of_periods,
@@ -28,6 +29,7 @@ EXAMPLES: dict[type[msgspec.Struct], list[msgspec.Struct]] = {}
 for _example in (
     *of_catalog.EXAMPLES,
     *of_execution.EXAMPLES,
+    *of_live.EXAMPLES,
     *of_vectors.EXAMPLES,
     *of_approvals.EXAMPLES,
     *of_models.EXAMPLES,

@@ -115,12 +115,16 @@ class _Builder:
     def live(self, struct: type[msgspec.Struct]) -> None:
         """A live-only message of a run."""
         self._message(struct.__name__, struct, struct)
-        self._channels["live"] = {
-            "address": "agora.live.{tenant}.{run}",
-            "description": "Core NATS: seen by who listens now, stored nowhere.",
-            "messages": _refer("messages", struct.__name__),
-            "parameters": {"tenant": _TENANT, "run": {"description": "The run's id"}},
-        }
+        channel = self._channels.setdefault(
+            "live",
+            {
+                "address": "agora.live.{tenant}.{run}",
+                "description": "Core NATS: seen by who listens now, stored nowhere.",
+                "messages": {},
+                "parameters": {"tenant": _TENANT, "run": {"description": "The run's id"}},
+            },
+        )
+        channel["messages"] |= _refer("messages", struct.__name__)
         self._operations["send.live"] = _operation("send", "live")
 
     def document(self) -> Json:

@@ -14,6 +14,7 @@ from agora.cli.inputs import read_json
 from agora.cli.prices import price_text
 from agora.client import ApiError, Client, ConnectionFailed
 from agora.client.runs import Run
+from agora.client.text import Texts
 from agora.client.types import PublicMoney, RunEvent, RunState
 from agora.errors import AgentDefinitionError
 from agora.loading import load_agent
@@ -298,17 +299,34 @@ def call[Result](url: str | None, key: str | None, work: Callable[[Client], Awai
 
 
 async def _watch(run: Run) -> RunState:
+    texts = Texts()
+    seen = ""
     async for event in run.events():
-        show.note(_told(event))
+        if texts.add(event):
+            answer = texts.answer
+            # A text that was begun anew, or seen only in part, is shown once more.
+            show.piece(answer.removeprefix(seen) if answer.startswith(seen) else f"\n{answer}")
+            seen = answer
+        elif told := _told(event):
+            show.note(told)
     return await run.wait()
 
 
 def _told(event: RunEvent) -> str:
     data = event.data
-    if event.type == "step.recorded":
-        return f"done: {data.get('title', data.get('node', ''))}"
-    if event.type == "progress":
-        return f"  {data.get('message', '')}"
+    match event.type:
+        case "step.recorded":
+            return f"done: {data.get('title', data.get('node', ''))}"
+        case "progress":
+            return f"  {data.get('message', '')}"
+        case "tool_use_start":
+            return f"  uses {data.get('title') or data.get('tool_name', '')}"
+        case "tool_use_complete" if data.get("error"):
+            return f"  {data.get('tool_name', '')} failed: {data['error']}"
+        case "content_delta" | "content_snapshot" | "tool_use_complete":
+            return ""
+        case "lagged":
+            return f"  {data.get('messages', 0)} live messages were skipped"
     return event.type
 
 

@@ -37,12 +37,28 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     out.print(built)
 
 
+_within_line = False
+
+
 def note(text: str) -> None:
     """A line on stderr, for whoever watches."""
+    global _within_line
+    if _within_line:
+        notes.print()
+        _within_line = False
     notes.print(escape(text))
+
+
+def piece(text: str) -> None:
+    """The next piece of a text on stderr, for whoever watches it being written."""
+    global _within_line
+    notes.out(text, end="", highlight=False)
+    _within_line = bool(text) and not text.endswith("\n")
 
 
 def fail(text: str, code: int = FAILED) -> NoReturn:
     """Say what went wrong on stderr and end: 1 failed, 2 used wrongly."""
+    if _within_line:
+        notes.print()
     notes.print(f"[bold red]error:[/] {escape(text)}")
     raise typer.Exit(code)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import msgspec
 from agora_contracts.execution import StepList
+from agora_contracts.problems import Problem
 from httpx_sse import SSEError, aconnect_sse
 
-from agora.client.errors import ConnectionFailed
+from agora.client.errors import ApiError, ConnectionFailed
 from agora.client.transport import decoded, new_key, problem_of, segment, unreachable
 from agora.client.types import Page, PublicMoney, Receipt, RunEvent, RunState, Step
 
@@ -217,9 +218,9 @@ class Runs:
             await asyncio.sleep(0.2)
 
     async def events(self, run: str, after: int = 0) -> AsyncIterator[RunEvent]:
-        """A run's events from its journal, each once and in order, and live notes between them.
+        """A run's events from its journal, each once and in order, and live ones between them.
 
-        A broken connection is made again from the last event received. The stream ends after `run.charged`.
+        `agora.client.text.Texts` puts a run's texts together from them. A broken connection is made again from the last event received. The stream ends after `run.charged`.
 
         Args:
             run: Its id.
@@ -270,11 +271,21 @@ def _refused(response: httpx.Response) -> Exception:
     return httpx.TransportError(str(problem)) if busy else problem
 
 
+def _refusal(data: str) -> ApiError:
+    try:
+        return ApiError(decoded(data, Problem))
+    except msgspec.DecodeError as error:
+        raise SSEError(f"A problem cannot be read: {error}") from error
+
+
 def _event(kind: str, event_id: str, data: str) -> RunEvent:
     try:
         value = decoded(data, dict[str, Any])
     except msgspec.DecodeError as error:
         raise SSEError(f"An event is not JSON: {error}") from error
-    # httpx-sse repeats the last id on events that have none: a live note is told by its type.
-    seq = int(event_id) if event_id.isdecimal() and kind != "progress" else None
+    if kind == "problem":
+        # The platform ends the stream, and says why: the key was revoked, for one.
+        raise _refusal(data)
+    # httpx-sse repeats the last id on events that have none. Live ones are told by their type, which has no dot.
+    seq = int(event_id) if event_id.isdecimal() and "." in kind else None
     return RunEvent(type=kind, data=value, seq=seq)

@@ -15,7 +15,6 @@ from agora import (
     Context,
     InputRejected,
     PermissionNotGranted,
-    Progress,
     Retryable,
     state_codec,
 )
@@ -25,15 +24,15 @@ from agora.steps import StepDefinition
 from agora.suspension import Suspended, suspended_in
 from agora_contracts.billing import ConfirmHold
 from agora_contracts.envelope import utc_now
-from agora_contracts.execution import RunError, RunProgress
+from agora_contracts.execution import RunError
 from agora_contracts.problems import AgoraError
-from agora_contracts.subjects import live_subject
 from agora_kit.broker import Broker
 from agora_kit.database import is_transient
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from agora_execution import agents
+from agora_execution.runs.live import LiveRuns
 from agora_execution.runs.model import (
     CANCELLED,
     HOLD_LOST,
@@ -55,7 +54,6 @@ from agora_execution.runs.workflows import agent_error, require_size
 log = structlog.get_logger()
 
 _HEARTBEAT_SECONDS = 5.0
-_PROGRESS_WAITING_MAX = 100
 _PATIENCE_SECONDS = 25.0
 _ABSENCES_MAX = 10_000
 
@@ -70,7 +68,7 @@ class RunActivities:
         self._recorder = recorder
         self._broker = broker
         self._ports = ports
-        self._live: set[asyncio.Task[None]] = set()
+        self._live = LiveRuns(broker)
         self._absences = Absences()
 
     @property
@@ -143,6 +141,7 @@ class RunActivities:
             else:
                 run = fresh_run(step.task)
                 record = await _patiently(self._recorder.finish, run, first.result, _ending(ending))
+                self._live.ended(step.task.run)
             if record.outcome is not None:
                 return Opening(outcome=record.outcome)
             _require_open(record)
@@ -170,12 +169,14 @@ class RunActivities:
     async def end_run(self, ending: RunEnding) -> str:
         """Write the run's end, once."""
         await self._recorder.end(_ending(ending))
+        self._live.ended(ending.run)
         return ending.outcome
 
     async def _attempt(self, agent: Agent, definition: StepDefinition, step: StepTask) -> StepResult:
         attempt = activity.info().attempt
         context = await _patiently(self._ports.context, agent, step, attempt)
-        context.on_progress = lambda progress: self._publish(step, progress)
+        told = self._live.step(step.task.tenant, step.task.run, step.step, step.node)
+        context.on_progress, context.on_text, context.on_tool = told.progress, told.text, told.tool
         state = state_codec.decode_state(definition.state_type, bytes(step.state))
         started_at = utc_now()
         try:
@@ -222,28 +223,6 @@ class RunActivities:
     def _failure(self, definition: StepDefinition, step: StepTask, error: Exception) -> ApplicationError:
         own = activity.info().attempt - self._absences.of(step.step)
         return _failure(definition, step, error, max(own, 1))
-
-    def _publish(self, step: StepTask, progress: Progress) -> None:
-        """Live only: what cannot be sent at once is dropped, and never fails or delays the step."""
-        if len(self._live) >= _PROGRESS_WAITING_MAX:
-            return
-        message = RunProgress(
-            run=step.task.run,
-            step=step.step,
-            node=step.node,
-            message=progress.message[:500],
-            fraction=progress.fraction,
-        )
-        sending = asyncio.get_running_loop().create_task(
-            self._broker.publish_live(live_subject(step.task.tenant, step.task.run), message)
-        )
-        self._live.add(sending)
-        sending.add_done_callback(self._sent)
-
-    def _sent(self, sending: asyncio.Task[None]) -> None:
-        self._live.discard(sending)
-        if not sending.cancelled() and (error := sending.exception()) is not None:
-            log.debug("progress not sent", error=repr(error))
 
 
 def _ending(ending: RunEnding) -> Ending:

@@ -1,10 +1,12 @@
 """The ASGI layer before every route: who asks, and answers that can come from the cache of pages.
 
 It decides only who somebody is; what they may do is said by the guards of the routes. A path that is not
-listed as public needs a token, whether or not there is a route.
+listed as public needs a token, whether or not there is a route. WebSockets sign in by themselves (`sockets.py`), as
+their key may come in a frame.
 """
 
 import hmac
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 from agora_contracts.problems import AgoraError
@@ -53,7 +55,12 @@ class Gate:
             channels = Unread(scope["headers"], receive, send)
             receive, send = channels.receive, channels.send
         try:
-            token = _token(scope["headers"])
+            token = credential(scope["headers"])
+            if token is None:
+                raise AgoraError(
+                    "unauthenticated",
+                    "send an API key as 'Authorization: Bearer ak_...' or 'X-API-Key: ak_...'",
+                )
             who: Tenant | Operator | None = self._keys.fresh(token)
             if who is None:
                 who = await self._identify(token)
@@ -75,11 +82,11 @@ class Gate:
         return await self._keys.authenticate(token)
 
 
-def _token(headers: list[tuple[bytes, bytes]]) -> str:
-    """The credential of a request.
+def credential(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    """The key or token that comes with a request; None without any.
 
     Raises:
-        AgoraError: `unauthenticated`, there is none, or there are two that differ.
+        AgoraError: `unauthenticated`, it cannot be read, or there are two that differ.
     """
     found = None
     for name, value in headers:
@@ -95,8 +102,4 @@ def _token(headers: list[tuple[bytes, bytes]]) -> str:
         if found is not None and found != token:
             raise AgoraError("unauthenticated", "Authorization and X-API-Key carry different keys; send one")
         found = token
-    if not found:
-        raise AgoraError(
-            "unauthenticated", "send an API key as 'Authorization: Bearer ak_...' or 'X-API-Key: ak_...'"
-        )
-    return found.decode("latin-1")
+    return found.decode("latin-1") if found else None

@@ -1,26 +1,34 @@
 """What happens to runs now, over core NATS, dispatched to the streams of this process that follow them.
 
-Nothing here is reliable, and need not be: a feed that loses messages says so, and its stream reads the run's
-journal. One subscription serves all runs' events; it exists only while somebody listens.
+Nothing here is reliable, and need not be: a feed that loses messages says how many, and its stream reads the run's
+journal and asks for the texts. One subscription serves all runs' events, and one each run's live messages, whoever
+follows it here; they exist only while somebody listens.
 """
 
 import asyncio
+import time
 from collections import deque
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
 import msgspec
 import nats.errors
 import structlog
-from agora_contracts.subjects import live_subject, tenant_of
+from agora_contracts.live import LiveMessage, TextSnapshot, decode_live
+from agora_contracts.subjects import live_ask_subject, live_subject, tenant_of
 from agora_kit.broker import Broker
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
+
+from agora_gateway.runs.model import Skipped
 
 log = structlog.get_logger()
 
 EVENTS = "agora.evt.*.execution.>"
 WAITING_MAX = 256
+WAITING_BYTES_MAX = 1024 * 1024
+_ASK_AGAIN_SECONDS = 0.2
 _TYPE_HEAD, _TYPE_TAIL = "agora.", ".v1"
 
 type RunKey = tuple[str, str]
@@ -32,12 +40,18 @@ class LiveEvent(msgspec.Struct, frozen=True, kw_only=True):
     type: str
     seq: int
     data: dict[str, Any]
+    size: int = 0
 
 
-class LiveProgress(msgspec.Struct, frozen=True, kw_only=True):
-    """A message that is stored nowhere, as it came."""
+class Heard(msgspec.Struct, kw_only=True):
+    """A live message, read once for all who follow the run here; `shown` is its public form, once somebody made it."""
 
-    data: bytes
+    message: LiveMessage
+    size: int = 0
+    shown: bytes | None = None
+
+
+type Item = LiveEvent | Heard
 
 
 class _Envelope(msgspec.Struct, frozen=True):
@@ -51,21 +65,23 @@ _decode_envelope = msgspec.json.Decoder(_Envelope).decode
 
 
 class Feed:
-    """What one stream has still to read, at most `WAITING_MAX` messages."""
+    """What one stream has still to read: at most `WAITING_MAX` messages of `WAITING_BYTES_MAX` bytes together."""
 
-    def __init__(self, waiting_max: int = WAITING_MAX) -> None:
+    def __init__(self, waiting_max: int = WAITING_MAX, bytes_max: int = WAITING_BYTES_MAX) -> None:
         self.closed = False
         self._waiting_max = waiting_max
-        self._lost = False
-        self._items: deque[LiveEvent | LiveProgress] = deque()
+        self._bytes_max = bytes_max
+        self._bytes = 0
+        self._skipped = Skipped(events=0, messages=0)
+        self._items: deque[Item] = deque()
         self._arrived = asyncio.Event()
 
-    def put(self, item: LiveEvent | LiveProgress) -> None:
-        """Add a message; when the reader is too slow forget them all, the journal has those that count."""
-        if len(self._items) >= self._waiting_max:
-            self._items.clear()
-            self._lost = True
+    def put(self, item: Item) -> None:
+        """Add a message; when the reader is too slow forget all that wait, and count them."""
+        if len(self._items) >= self._waiting_max or self._bytes + item.size > self._bytes_max:
+            self._forget()
         self._items.append(item)
+        self._bytes += item.size
         self._arrived.set()
 
     def close(self) -> None:
@@ -73,27 +89,47 @@ class Feed:
         self.closed = True
         self._arrived.set()
 
-    async def next(self, seconds: float) -> LiveEvent | LiveProgress | None:
-        """The next message; None when there is a reason to look into the journal instead.
+    async def next(self, seconds: float) -> Item | Skipped | None:
+        """The next message, or how many were skipped before it; None when nothing came for so many seconds.
 
-        Reasons: nothing came for so many seconds, messages were lost, or the feed is closed.
+        None as well when the feed is closed and empty.
         """
         if not self._items and not self.closed:
             self._arrived.clear()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._arrived.wait(), seconds)
-        if self._lost:
-            self._lost = False
+        if self._skipped.events or self._skipped.messages:
+            skipped, self._skipped = self._skipped, Skipped(events=0, messages=0)
+            return skipped
+        if not self._items:
             return None
-        return self._items.popleft() if self._items else None
+        item = self._items.popleft()
+        self._bytes -= item.size
+        return item
+
+    def _forget(self) -> None:
+        events = sum(isinstance(item, LiveEvent) for item in self._items)
+        self._skipped = Skipped(
+            events=self._skipped.events + events,
+            messages=self._skipped.messages + len(self._items) - events,
+        )
+        self._items.clear()
+        self._bytes = 0
 
 
 class _Topic:
-    __slots__ = ("feeds", "subscription")
+    """A run that is followed here."""
+
+    __slots__ = ("asked_at", "feeds", "subscription")
 
     def __init__(self) -> None:
         self.feeds: set[Feed] = set()
         self.subscription: Subscription | None = None
+        self.asked_at: float | None = None
+
+    def put(self, item: Item) -> None:
+        for feed in self.feeds:
+            feed.put(item)
 
 
 class RunFeeds:
@@ -105,12 +141,18 @@ class RunFeeds:
         self._events: Subscription | None = None
         self._lock = asyncio.Lock()
         self._dropping: set[asyncio.Task[None]] = set()
-        self._closed = False
+        self.closing = asyncio.Event()
+        """Set when this process stops: whatever goes on for long is to end."""
 
     @property
     def count(self) -> int:
         """How many feeds are open."""
         return sum(len(topic.feeds) for topic in self._topics.values())
+
+    @property
+    def runs(self) -> int:
+        """How many runs are followed, each with one subscription."""
+        return len(self._topics)
 
     async def open(self, tenant: str, run: str) -> Feed:
         """Follow a run. What is published after this returns reaches the feed."""
@@ -123,7 +165,7 @@ class RunFeeds:
         except BaseException:
             self.discard(feed, tenant, run)
             raise
-        if self._closed:
+        if self.closing.is_set():
             feed.close()
         return feed
 
@@ -140,9 +182,23 @@ class RunFeeds:
             self._drop(self._events)
             self._events = None
 
+    async def ask(self, tenant: str, run: str) -> None:
+        """Ask the workers for a run's texts so far. They come to all its feeds; one question at a time is enough."""
+        topic = self._topics.get((tenant, run))
+        now = time.monotonic()
+        if topic is None or (topic.asked_at is not None and now - topic.asked_at < _ASK_AGAIN_SECONDS):
+            return
+        topic.asked_at = now
+        with suppress(nats.errors.Error, OSError):
+            await self._broker.client.publish(live_ask_subject(tenant, run))
+
+    async def start(self) -> None:
+        """Let streams be opened, also after a stop."""
+        self.closing.clear()
+
     async def close(self) -> None:
         """End every stream, so that the server can stop; their readers come back to another replica."""
-        self._closed = True
+        self.closing.set()
         for topic in list(self._topics.values()):
             for feed in list(topic.feeds):
                 feed.close()
@@ -151,13 +207,17 @@ class RunFeeds:
         client = self._broker.client
         if self._events is None:
             self._events = await client.subscribe(EVENTS, cb=self._on_event)
+        elif topic.subscription is not None:
+            return
         if topic.subscription is None:
 
-            async def on_progress(message: Msg) -> None:
-                for feed in topic.feeds:
-                    feed.put(LiveProgress(data=message.data))
+            async def on_live(message: Msg) -> None:
+                for item in _heard(message.data):
+                    if isinstance(item.message, TextSnapshot):
+                        topic.asked_at = None
+                    topic.put(item)
 
-            topic.subscription = await client.subscribe(live_subject(tenant, run), cb=on_progress)
+            topic.subscription = await client.subscribe(live_subject(tenant, run), cb=on_live)
         # So that the journal is not read before the server knows of the subscription. Where the server is slow
         # the stream begins all the same: it looks into the journal again when nothing comes.
         with suppress(TimeoutError):
@@ -169,19 +229,28 @@ class RunFeeds:
         if topic is None:
             return
         data = msgspec.json.decode(envelope.data)
-        event = LiveEvent(
-            type=envelope.type.removeprefix(_TYPE_HEAD).removesuffix(_TYPE_TAIL),
-            seq=int(data.get("seq") or envelope.sequence),
-            data=data,
+        topic.put(
+            LiveEvent(
+                type=envelope.type.removeprefix(_TYPE_HEAD).removesuffix(_TYPE_TAIL),
+                seq=int(data.get("seq") or envelope.sequence),
+                data=data,
+                size=len(message.data),
+            )
         )
-        for feed in topic.feeds:
-            feed.put(event)
 
     def _drop(self, subscription: Subscription | None) -> None:
         if subscription is not None:
             task = asyncio.create_task(_unsubscribe(subscription))
             self._dropping.add(task)
             task.add_done_callback(self._dropping.discard)
+
+
+def _heard(data: bytes) -> Iterator[Heard]:
+    """A live message; nothing of one that is newer than this process, or none at all."""
+    try:
+        yield Heard(message=decode_live(data), size=len(data))
+    except msgspec.DecodeError as error:
+        log.debug("live message not understood", error=str(error))
 
 
 async def _unsubscribe(subscription: Subscription) -> None:

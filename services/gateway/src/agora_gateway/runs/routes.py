@@ -1,17 +1,20 @@
 """HTTP of runs: read, list, follow, cancel."""
 
-from typing import Annotated
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from typing import Annotated, Any
 
 from agora_contracts.billing import GetReceipt
 from agora_contracts.execution import CancelRun, GetRun, ListRuns, ListSteps, RunStatus, StepList
 from agora_kit.broker import Broker
-from litestar import Router, get, post
+from litestar import Request, Router, get, post
 from litestar.di import NamedDependency
 from litestar.params import HeaderParameter, QueryParameter
 from litestar.response import Stream
 
+from agora_gateway.edge.gate import credential
 from agora_gateway.edge.headers import wait_seconds
-from agora_gateway.edge.principals import Tenant, requires
+from agora_gateway.edge.principals import Tenant, check_scope, requires
 from agora_gateway.edge.routing import (
     TENANT_SECURITY,
     Cursor,
@@ -22,11 +25,13 @@ from agora_gateway.edge.routing import (
     content,
     existing,
 )
+from agora_gateway.identity.key_cache import KeyCache
 from agora_gateway.runs import shapes, steering_routes
 from agora_gateway.runs.feeds import RunFeeds
 from agora_gateway.runs.service import wait_for
 from agora_gateway.runs.shapes import ReceiptShape, RunPageShape, RunShape, receipt_shape, run_shape
-from agora_gateway.runs.stream import RunStream
+from agora_gateway.runs.socket_routes import follow_run_socket
+from agora_gateway.runs.stream import RunStream, StreamEvent, to_sse
 
 Status = Annotated[RunStatus | None, QueryParameter(name="status", description="Only runs in this state.")]
 Package = Annotated[str | None, QueryParameter(name="package", description="Only runs of this package.")]
@@ -36,6 +41,9 @@ Deployment = Annotated[
 
 SEQ_MAX = 2**31 - 1
 """No journal counts further."""
+
+RESPONSE_BYTES_MAX = 2 * 1024 * 1024
+"""After so many bytes a stream of events ends, and its reader comes back with `Last-Event-ID`."""
 
 After = Annotated[
     int | None,
@@ -146,8 +154,10 @@ async def get_receipt(
     ),
 )
 async def follow_run(
+    request: Request[Any, Any, Any],
     broker: NamedDependency[Broker],
     feeds: NamedDependency[RunFeeds],
+    keys: NamedDependency[KeyCache],
     tenant: NamedDependency[Tenant],
     run: RunId,
     after: After = None,
@@ -155,14 +165,38 @@ async def follow_run(
 ) -> Stream:
     """Server-sent events from the beginning, or from after `Last-Event-ID`, until the run is charged.
 
-    The types with an id are `run.accepted`, `run.started`, `step.recorded`, `run.finished` and `run.charged`;
-    ids count from 1 without gaps. `progress` is live only and has no id.
+    Durable events have ids, which count from 1 without gaps: `run.accepted`, `run.started`, `step.recorded`,
+    `run.waiting`, `approval.requested`, `run.finished`, `run.charged` and others. Live ones have none:
+    `content_delta` and `content_snapshot` (text as it is written), `tool_use_start`, `tool_use_complete`,
+    `progress`, and `lagged` where the reader was too slow. A `problem` ends the stream early, such as when the key
+    is revoked. A very long stream ends now and then; come back with `Last-Event-ID`.
     """
     seen = next((number for number in (last_event_id, after) if number is not None), 0)
-    stream = RunStream(broker, feeds, tenant=tenant.id, run=existing("run", run), after=seen)
+    token = credential(request.scope["headers"]) or ""
+
+    async def permit() -> None:
+        check_scope(await keys.authenticate(token), "read")
+
+    stream = RunStream(broker, feeds, tenant=tenant.id, run=existing("run", run), after=seen, permit=permit)
     first = await stream.journal()
     headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-    return Stream(stream.events(first), media_type="text/event-stream", headers=headers)
+    return Stream(_as_sse(stream.events(first)), media_type="text/event-stream", headers=headers)
+
+
+async def _as_sse(events: AsyncGenerator[StreamEvent]) -> AsyncIterator[bytes]:
+    """The events in bytes, until the reader has been sent as much as may wait for it.
+
+    The server takes what we send whether the reader does or not: what one connection may be sent bounds what a
+    reader who takes nothing can cost.
+    """
+    sent = 0
+    async with aclosing(events):
+        async for event in events:
+            encoded = to_sse(event)
+            sent += len(encoded)
+            yield encoded
+            if sent >= RESPONSE_BYTES_MAX:
+                return
 
 
 router = Router(
@@ -174,6 +208,7 @@ router = Router(
         list_steps,
         get_receipt,
         follow_run,
+        follow_run_socket,
         *steering_routes.handlers,
     ],
     tags=["Runs"],

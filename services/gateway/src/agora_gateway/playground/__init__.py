@@ -1,0 +1,1 @@
+"""The playground: talking to an agent over a WebSocket."""

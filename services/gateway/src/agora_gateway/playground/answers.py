@@ -1,0 +1,115 @@
+"""How a message becomes a run, and the run's end an answer: in a conversation that is kept, or in a run by itself."""
+
+from typing import Protocol
+
+import msgspec
+from agora_contracts.execution import GetRun, Run, StartRun
+from agora_contracts.ids import is_id
+from agora_contracts.problems import AgoraError
+from agora_kit.broker import Broker
+
+from agora_gateway.edge.headers import fingerprint, requested_id
+from agora_gateway.edge.principals import Tenant
+from agora_gateway.edge.shapes import read_money
+from agora_gateway.playground.model import UserMessage, answer_text
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """A message and the run that answers it."""
+
+    message: str
+    run: str
+
+
+class Reply(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer: its message's id, its text, and the run as it ended."""
+
+    message: str
+    content: str
+    run: Run
+
+
+class Answers(Protocol):
+    """One way to be answered, for one socket."""
+
+    async def join(self, frame: UserMessage, current: str | None) -> str:
+        """The conversation that a message goes into; `current` is the socket's, if there is one.
+
+        Raises:
+            AgoraError: there is no such conversation, or it is with another agent.
+        """
+        ...
+
+    async def ask(self, conversation: str, frame: UserMessage) -> Asked:
+        """Start the run that answers a message, once per `message_id`.
+
+        Raises:
+            AgoraError: what refuses a run; nothing is started or charged then.
+        """
+        ...
+
+    async def reply(self, conversation: str, frame: UserMessage, asked: Asked) -> Reply:
+        """The answer, once the run has ended."""
+        ...
+
+
+class RunAnswers:
+    """Each message is a run of its own, of a package that holds no conversations: nothing is remembered.
+
+    Args:
+        target: the package's id, or the rental's.
+        field: the field of its input that takes the message.
+    """
+
+    def __init__(self, broker: Broker, tenant: Tenant, target: str, field: str) -> None:
+        self._broker = broker
+        self._tenant = tenant
+        self._target = target
+        self._field = field
+
+    async def join(self, frame: UserMessage, current: str | None) -> str:
+        """Any name of a conversation will do, as only this socket knows it."""
+        asked = frame.conversation_id or current
+        if asked is None:
+            return _conversation_id(self._tenant, frame)
+        return _existing(asked)
+
+    async def ask(self, conversation: str, frame: UserMessage) -> Asked:
+        """Start the run."""
+        tenant = self._tenant
+        rented = _is_rental(self._target)
+        key = None if frame.message_id is None else f"{conversation}:{frame.message_id}"
+        command = StartRun(
+            run_id=requested_id("run", tenant.id, key),
+            tenant=tenant.id,
+            account=tenant.account,
+            fingerprint=fingerprint("playground", self._target, [conversation, frame]),
+            requested_by=tenant.key,
+            package=None if rented else self._target,
+            deployment=self._target if rented else None,
+            input={**frame.input, self._field: frame.content},
+            max_cost=None if frame.max_cost is None else read_money(frame.max_cost, "/max_cost"),
+        )
+        run: Run = await self._broker.ask(command)
+        return Asked(message=f"msg_{run.id.removeprefix('run_')}", run=run.id)
+
+    async def reply(self, conversation: str, frame: UserMessage, asked: Asked) -> Reply:
+        """What of the run's output is the answer."""
+        run: Run = await self._broker.ask(GetRun(run=asked.run, tenant=self._tenant.id))
+        return Reply(message=asked.message, content=answer_text(run.output), run=run)
+
+
+def _is_rental(target: str) -> bool:
+    return target.startswith("dep_")
+
+
+def _conversation_id(tenant: Tenant, frame: UserMessage) -> str:
+    """The id of the conversation that a message begins: the same when the message is sent again."""
+    key = None if frame.message_id is None else f"conversation:{frame.message_id}"
+    return requested_id("conv", tenant.id, key)
+
+
+def _existing(conversation: str) -> str:
+    if not is_id("conv", conversation):
+        raise AgoraError("not_found", f"there is no conversation {conversation[:80]!r}")
+    return conversation

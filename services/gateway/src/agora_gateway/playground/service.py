@@ -1,0 +1,235 @@
+"""One socket of the playground: messages in, the stream of the run that answers each out."""
+
+import asyncio
+from contextlib import aclosing, suppress
+from typing import Any
+
+import msgspec
+from agora_contracts.catalog import GetPackage, PackageDetail
+from agora_contracts.execution import CancelRun, Deployment, GetDeployment
+from agora_contracts.problems import AgoraError, Problem, from_problem
+from agora_kit.broker import Broker
+
+from agora_gateway.edge import bodies, problems
+from agora_gateway.edge.routing import existing, existing_package
+from agora_gateway.edge.sockets import Gone, Session, error_frame
+from agora_gateway.playground.answers import Answers, Asked, RunAnswers
+from agora_gateway.playground.model import (
+    CLIENT_FRAME,
+    AgentLoaded,
+    Cancel,
+    ContentReset,
+    ConversationStarted,
+    MessageComplete,
+    MessageStarted,
+    RunEvent,
+    RunFailed,
+    UserMessage,
+    message_field,
+)
+from agora_gateway.runs.feeds import RunFeeds
+from agora_gateway.runs.live_shapes import LIVE_TYPES
+from agora_gateway.runs.stream import KEEP_ALIVE, RunStream, StreamEvent
+
+_ANSWER = "answer"
+"""The stream of text that is the answer; the others are shown as what they are."""
+
+
+class _Piece(msgspec.Struct, frozen=True):
+    """Of a piece of text, what says where it belongs."""
+
+    step: str
+    stream: str
+    take: int
+
+
+_decode_piece = msgspec.json.Decoder(_Piece).decode
+
+
+class Talk:
+    """What one socket says to one agent: a package, or a rental (`dep_…`)."""
+
+    def __init__(self, broker: Broker, feeds: RunFeeds, session: Session, target: str) -> None:
+        self._broker = broker
+        self._feeds = feeds
+        self._session = session
+        self._target = target
+        self._answers: Answers
+        self._conversation: str | None = None
+        self._run: str | None = None
+        self._answering: asyncio.Task[None] | None = None
+
+    async def go_on(self) -> None:
+        """Load the agent, then answer message by message until the client leaves.
+
+        Raises:
+            AgoraError: there is no such agent, or none that takes messages; or the key no longer works.
+        """
+        await self._load()
+        try:
+            async for frame in self._session.frames():
+                await self._session.permit()
+                try:
+                    await self._take(bodies.decode(frame, CLIENT_FRAME))
+                except AgoraError as error:
+                    await self._session.refuse(error)
+        finally:
+            if self._answering is not None:
+                # The run goes on; only this socket hears no more of it.
+                self._answering.cancel()
+                await asyncio.gather(self._answering, return_exceptions=True)
+
+    async def _load(self) -> None:
+        if self._target.startswith("dep_"):
+            tenant = self._session.tenant.id
+            query = GetDeployment(deployment=existing("dep", self._target), tenant=tenant)
+            rental: Deployment = await self._broker.ask(query)
+            package, version = rental.package, rental.version
+        else:
+            package, version = existing_package(self._target), None
+        detail: PackageDetail = await self._broker.ask(GetPackage(package=package, version=version))
+        self._answers = self._answers_of(detail)
+        summary = detail.summary
+        await self._send(
+            AgentLoaded(
+                agent_id=self._target, package=summary.id, version=summary.version, title=summary.title
+            )
+        )
+
+    def _answers_of(self, detail: PackageDetail) -> Answers:
+        tenant = self._session.tenant
+        field = message_field(detail.schemas.input)
+        if field is None:
+            package = detail.summary.id
+            raise AgoraError(
+                "not_executable",
+                f"{package} takes more than a message; start it with POST /api/v1/packages/{package}/execute",
+            )
+        return RunAnswers(self._broker, tenant, self._target, field)
+
+    async def _take(self, frame: UserMessage | Cancel) -> None:
+        busy = self._answering is not None and not self._answering.done()
+        if isinstance(frame, Cancel):
+            if self._run is None or not busy:
+                raise AgoraError("conflict", "there is no message being answered that could be cancelled")
+            tenant = self._session.tenant
+            await self._broker.ask(CancelRun(run=self._run, tenant=tenant.id, requested_by=tenant.key))
+            return
+        if busy:
+            raise AgoraError(
+                "conflict", "the message before is still being answered; wait for message_complete, or cancel"
+            )
+        conversation = await self._answers.join(frame, self._conversation)
+        if conversation != self._conversation:
+            self._conversation = conversation
+            await self._send(ConversationStarted(conversation_id=conversation))
+        asked = await self._answers.ask(conversation, frame)
+        self._run = asked.run
+        work = self._answer_or_say_why(conversation, frame, asked)
+        self._answering = asyncio.create_task(work, name=f"answer {asked.run}")
+
+    # --- the answer ------------------------------------------------------------------------------
+
+    async def _answer_or_say_why(self, conversation: str, frame: UserMessage, asked: Asked) -> None:
+        try:
+            await self._answer(conversation, frame, asked)
+        except Gone:
+            # The reader of frames finds out by itself.
+            return
+        except Exception as error:
+            problem = problems.to_problem(error, f"WS {self._session.path}")
+            with suppress(Gone):
+                await self._session.send(error_frame(problem))
+
+    async def _answer(self, conversation: str, frame: UserMessage, asked: Asked) -> None:
+        await self._send(
+            MessageStarted(conversation_id=conversation, message_id=asked.message, run_id=asked.run)
+        )
+        shown = await self._relay(asked.run)
+        reply = await self._answers.reply(conversation, frame, asked)
+        run = reply.run
+        if run.error is not None:
+            await self._send(RunFailed(run_id=run.id, error=run.error.detail, code=run.error.code))
+        elif reply.content and not shown:
+            await self._send_whole(run.id, reply.content)
+        status: Any = run.status
+        await self._send(
+            MessageComplete(
+                message_id=reply.message,
+                conversation_id=conversation,
+                run_id=run.id,
+                status=status,
+                content=reply.content,
+                output=run.output,
+            )
+        )
+
+    async def _relay(self, run: str) -> bool:
+        """Show a run's events until it has finished. Returns whether anything of its answer was shown.
+
+        Raises:
+            AgoraError: the stream ended before, such as when the key was revoked.
+        """
+        stream = RunStream(
+            self._broker,
+            self._feeds,
+            tenant=self._session.tenant.id,
+            run=run,
+            after=0,
+            permit=self._session.permit,
+        )
+        shown = _Shown(run)
+        async with aclosing(stream.events(await stream.journal())) as events:
+            async for event in events:
+                if event.type == "problem":
+                    raise from_problem(msgspec.json.decode(event.data, type=Problem))
+                for frame in shown.frames(event):
+                    await self._session.send(frame)
+                if event.type == "run.finished":
+                    return shown.any
+        # The stream ends early when this process stops; then so does the socket.
+        raise Gone("the stream ended")
+
+    async def _send_whole(self, run: str, content: str) -> None:
+        """An agent that writes nothing while it works has its answer shown in one piece."""
+        delta = {"type": "content_delta", "run": run, "stream": _ANSWER, "offset": 0, "delta": content}
+        await self._session.send(msgspec.json.encode(delta))
+
+    async def _send(self, frame: msgspec.Struct) -> None:
+        await self._session.send(msgspec.json.encode(frame))
+
+
+class _Shown:
+    """The frames of one run's events, and what was shown of its answer."""
+
+    def __init__(self, run: str) -> None:
+        self.any = False
+        self._run = run
+        self._takes: dict[tuple[str, str], int] = {}
+
+    def frames(self, event: StreamEvent) -> list[bytes]:
+        """What of an event is shown, as frames."""
+        if event is KEEP_ALIVE:
+            return [b'{"type":"keep_alive"}']
+        if event.type in ("content_delta", "content_snapshot"):
+            return self._text(event)
+        if event.type in LIVE_TYPES:
+            return [_flat(event.type, event.data)]
+        shown = RunEvent(event=event.type, id=event.seq, data=msgspec.Raw(event.data))
+        return [msgspec.json.encode(shown)]
+
+    def _text(self, event: StreamEvent) -> list[bytes]:
+        piece = _decode_piece(event.data)
+        if piece.stream != _ANSWER:
+            return [_flat(event.type.replace("content", "stream"), event.data)]
+        self.any = True
+        key = (piece.step, piece.stream)
+        anew = self._takes.get(key, piece.take) != piece.take and event.type == "content_delta"
+        self._takes[key] = piece.take
+        reset = [msgspec.json.encode(ContentReset(run_id=self._run, step=piece.step))] if anew else []
+        return [*reset, _flat(event.type, event.data)]
+
+
+def _flat(kind: str, data: bytes) -> bytes:
+    """An event's data with its type among its fields."""
+    return b'{"type":"%s",%s' % (kind.encode(), data[1:])
