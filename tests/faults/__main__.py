@@ -2,9 +2,9 @@
 
 import sys
 
-from tests.faults import money, runs
+from tests.faults import engine, money, runs
 
-COMMANDS = {"runs": runs.main, "money": money.main}
+COMMANDS = {"runs": runs.main, "money": money.main, "engine": engine.main}
 
 
 def main() -> int:

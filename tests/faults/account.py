@@ -27,7 +27,7 @@ class Findings(msgspec.Struct, kw_only=True):
 
 async def unsettled(platform: Platform, runs: list[str]) -> tuple[int, int]:
     """How many of these runs have not ended, and how many have no settled charge in their journal."""
-    connection = await asyncpg.connect(_admin(platform, "execution"))
+    connection = await asyncpg.connect(admin_url(platform, "execution"))
     try:
         row = await connection.fetchrow(
             """
@@ -43,9 +43,9 @@ async def unsettled(platform: Platform, runs: list[str]) -> tuple[int, int]:
 
 async def examine(platform: Platform, runs: list[str], account: str) -> Findings:
     """Compare execution, metering and billing, run by run."""
-    execution = await asyncpg.connect(_admin(platform, "execution"))
-    metering = await asyncpg.connect(_admin(platform, "metering"))
-    billing = await asyncpg.connect(_admin(platform, "billing"))
+    execution = await asyncpg.connect(admin_url(platform, "execution"))
+    metering = await asyncpg.connect(admin_url(platform, "metering"))
+    billing = await asyncpg.connect(admin_url(platform, "billing"))
     try:
         rows = {
             row["id"]: row
@@ -134,7 +134,7 @@ def _differences(
             found.append(f"{run}: billing charged {amount}, the run says {row['cost']}")
         tasks = (counted[run]["tasks"] if run in counted else None) or Decimal(0)
         owed = tasks * 10_000 if row["status"] == "succeeded" else Decimal(0)
-        if amount is not None and amount != owed:
+        if row["package"] == "echo" and amount is not None and amount != owed:
             found.append(f"{run}: {row['status']} with {tasks} tasks was charged {amount}, not {owed}")
     return found
 
@@ -146,5 +146,6 @@ def _count(values: Iterable[str]) -> dict[str, int]:
     return counts
 
 
-def _admin(platform: Platform, service: str) -> str:
+def admin_url(platform: Platform, service: str) -> str:
+    """The administrator's URL of a service's database."""
     return platform.postgres.url.rsplit("/", 1)[0] + f"/agora_{service}"

@@ -112,7 +112,7 @@ async def run(platform: Platform, plan: Plan, say: Callable[[str], None]) -> Out
         recovering = time.monotonic()
         await asyncio.to_thread(platform.wait_ready, 60)
         await _recovered(platform, runs, plan.recovery_seconds, say)
-    findings = await _settled_findings(platform, runs, customer.account)
+    findings = await settled_findings(platform, runs, customer.account)
     return Outcome(
         findings=findings,
         kills=kills,
@@ -136,7 +136,7 @@ async def _submit_all(
             run = await _submit(client, customer, f"run-{number}", inputs[number])
             accepted.append(run)
             if number in cancelled:
-                await _attempt(client.post(f"/runs/{run}/cancel"))
+                await attempt(client.post(f"/runs/{run}/cancel"))
             if len(accepted) % 20 == 0:
                 say(f"{len(accepted)} of {plan.runs} runs accepted")
             # Keep some time between submissions, so that the faults fall among living runs.
@@ -157,19 +157,27 @@ def _an_input(dice: random.Random, number: int) -> dict[str, Any]:
 
 async def _submit(client: httpx.AsyncClient, customer: Customer, key: str, run_input: dict[str, Any]) -> str:
     """Ask until accepted, with the same key each time: however often it is asked, it is one run."""
+    run = await submitted(client, "/packages/echo/execute", {"input": run_input}, key)
+    if run != derived("run", customer.tenant, key):
+        raise AssertionError(f"the key {key} gave the run {run}")
+    return run
+
+
+async def submitted(client: httpx.AsyncClient, path: str, body: dict[str, Any], key: str) -> str:
+    """Ask until a run is accepted, with the same key each time; its id.
+
+    Raises:
+        TimeoutError: it was not within two minutes.
+        AssertionError: it was refused.
+    """
     deadline = time.monotonic() + _SUBMIT_SECONDS
     last: object = None
     while time.monotonic() < deadline:
-        answer = await _attempt(
-            client.post("/packages/echo/execute", json={"input": run_input}, headers={"Idempotency-Key": key})
-        )
+        answer = await attempt(client.post(path, json=body, headers={"Idempotency-Key": key}))
         last = answer
         if isinstance(answer, httpx.Response):
             if answer.status_code in (200, 202):
-                run = str(answer.json()["id"])
-                if run != derived("run", customer.tenant, key):
-                    raise AssertionError(f"the key {key} gave the run {run}")
-                return run
+                return str(answer.json()["id"])
             if answer.status_code < 500 and answer.status_code != 429:
                 raise AssertionError(f"{answer.status_code}: {answer.text}")
             last = answer.text
@@ -177,7 +185,8 @@ async def _submit(client: httpx.AsyncClient, customer: Customer, key: str, run_i
     raise TimeoutError(f"not accepted within {_SUBMIT_SECONDS} s: {last}")
 
 
-async def _attempt(request: Any) -> httpx.Response | httpx.TransportError:
+async def attempt(request: Any) -> httpx.Response | httpx.TransportError:
+    """The answer to a request, or why there is none."""
     try:
         answer: httpx.Response = await request
     except httpx.TransportError as error:
@@ -234,7 +243,7 @@ async def _recovered(platform: Platform, runs: list[str], seconds: float, say: C
     say(f"recovery took longer than {seconds:g} s")
 
 
-async def _settled_findings(platform: Platform, runs: list[str], account: str) -> Findings:
+async def settled_findings(platform: Platform, runs: list[str], account: str) -> Findings:
     """Look until nothing differs, for a while: tentative holds of requests that died lapse after two minutes."""
     deadline = time.monotonic() + 150
     while True:

@@ -1,7 +1,6 @@
 """Steps that ask people and call agents, alone: what is asked is answered in its order, or nobody is there."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import agora
 import pytest
 from agora import alone
 from agora.answering import Answers
+from agora.steps import StepFunction
 from agora.suspension import Answer, ApprovalRequest, Decision, InputGiven, Request, Suspended, suspended_in
 from langgraph.graph import START, StateGraph
 
@@ -32,7 +32,7 @@ class State:
     output: Output | None = None
 
 
-type Step = Callable[[State, agora.Context], Awaitable[dict[str, object]]]
+type Step = StepFunction[State]
 
 passes: list[str] = []
 
@@ -103,7 +103,7 @@ def agent_of(step: Step, folder: Path) -> agora.Agent:
 
     def graph() -> StateGraph[State]:
         built = StateGraph(State)
-        built.add_node("step", step)  # type: ignore[arg-type]
+        built.add_node("step", step)
         built.add_edge(START, "step")
         return built
 
