@@ -32,7 +32,7 @@ from tests.support.waiting import until
 REPORTED_METER = "api.calls"
 DISTINCT_METER = "api.callers"
 RUN_SOURCE = "agora/execution"
-PACKAGE, VERSION, METER = "echo", "1.0.0", "tasks"
+PACKAGE, VERSION, METER = "echo", "1.1.0", "tasks"
 STEPS, USAGE_OF_A_STEP = 4, 25
 _RUNS_AT_ONCE = 8
 _REPORT_EVENTS = 200

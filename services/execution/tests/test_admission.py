@@ -28,12 +28,12 @@ async def test_a_run_is_accepted_with_its_hold_and_its_event(echo_listed: Platfo
     """
     run = await echo_listed.start({"text": "hello"})
 
-    assert ("accepted", "echo", "1.0.0", "task", 10_000) == (
+    assert ("accepted", "echo", "1.1.0", "task", 10_000) == (
         run.status, run.package, run.version, run.basis, run.quoted.amount,
     )  # fmt: skip
     [event] = await echo_listed.events(RunAccepted)
     assert (run.id, TENANT, 1) == (event.subject, event.tenant, event.sequence)
-    assert (run.id, ACCOUNT, "price_echo_1.0.0", 1, 10_000) == (
+    assert (run.id, ACCOUNT, "price_echo_1.1.0", 1, 10_000) == (
         event.data.run, event.data.account, event.data.price_version, event.data.hold_epoch,
         event.data.quoted.amount,
     )  # fmt: skip
@@ -285,7 +285,7 @@ async def test_an_event_published_twice_does_not_undo_a_later_state(service_alon
     """
     await service_alone.list_package("echo")
     await service_alone.publish(
-        PLATFORM_TENANT, ListingStateChanged(package="echo", version="1.0.0", state="deprecated")
+        PLATFORM_TENANT, ListingStateChanged(package="echo", version="1.1.0", state="deprecated")
     )
     deprecated = "SELECT 1 FROM packages WHERE state = 'deprecated'"
     await service_alone.until(lambda: service_alone.rows(deprecated))

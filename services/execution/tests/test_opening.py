@@ -22,7 +22,7 @@ from .test_recovery import accepted, step_result
 def begun_run(run: str) -> LockedRun:
     """What a worker knows of a run of the echo agent that it has just begun."""
     return fresh_run(
-        RunTask(run=run, tenant=TENANT, package="echo", version="1.0.0", input={}, timeout_seconds=300)
+        RunTask(run=run, tenant=TENANT, package="echo", version="1.1.0", input={}, timeout_seconds=300)
     )
 
 

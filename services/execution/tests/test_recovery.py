@@ -374,7 +374,7 @@ async def test_the_hold_of_a_run_is_asked_for_with_what_it_is_for(echo_listed: P
     [placed] = echo_listed.billing.placed
 
     expected = PlaceHold(
-        run=run.id, fingerprint="f1", tenant=TENANT, account=ACCOUNT, price_version="price_echo_1.0.0",
+        run=run.id, fingerprint="f1", tenant=TENANT, account=ACCOUNT, price_version="price_echo_1.1.0",
         basis="task", estimates=placed.estimates, api_key="key_one",
     )  # fmt: skip
     assert expected == placed

@@ -7,6 +7,7 @@ Record again only when a change to a workflow is meant to break running runs, an
 import json
 import os
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ import pytest
 from agora import Agent
 from agora_contracts.approvals import DecideApproval, ListApprovals
 from agora_contracts.catalog import Limits
+from agora_contracts.envelope import utc_now
 from agora_contracts.execution import CancelRun, GetDeployment, StartDeployment
 from agora_contracts.execution import CheckPackageHealth as CheckPackageHealthQuery
+from agora_contracts.schedules import CreateSchedule, ListFires
 from agora_contracts.steering import PauseRun, ResumeRun
 from agora_execution import temporal
 from agora_execution.deployments.workflows import prepare_workflow_id
@@ -187,11 +190,31 @@ async def health(platform: Platform) -> str:
     return workflow
 
 
+async def fired(platform: Platform) -> str:
+    """A schedule whose moment comes."""
+    await platform.list_package("echo")
+    schedule = new_id("sch")
+    at = utc_now().replace(microsecond=0) + timedelta(seconds=2)
+    command = CreateSchedule(
+        schedule=schedule, tenant=TENANT, account=ACCOUNT, fingerprint="f1", package="echo", input={"text": "hello"},
+        at=at,
+    )  # fmt: skip
+    await platform.ask(command)
+    workflow = f"fire-{schedule}-{at.strftime('%Y-%m-%dT%H:%M:%SZ')}"
+
+    async def begun() -> bool:
+        return bool((await platform.ask(ListFires(schedule=schedule, tenant=TENANT))).items)
+
+    await platform.until(begun)
+    await platform.closed(workflow)
+    return workflow
+
+
 SCENARIOS: dict[str, Scenario] = {
     scenario.__name__: scenario
     for scenario in (
         one_way, loop, parallel, long_step, retried, failed, broken_router, timed_out, cancelled, cancelled_by_temporal,
-        approved, paused, called, prepared, health,
+        approved, paused, called, prepared, health, fired,
     )
 }  # fmt: skip
 

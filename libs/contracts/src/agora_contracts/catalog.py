@@ -62,6 +62,7 @@ class Permissions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     files: bool = False
     knowledge: bool = False
     models: bool = False
+    memory: bool = False
     network: list[str] = []
     agents: list[str] = []
 
@@ -173,6 +174,16 @@ class OwnKeyFee(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         check_range("per_call", self.per_call, most=PRICE_MAX)
 
 
+class ConversationFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a package holds a conversation: the `input` field that takes a message, and the `output` field that answers.
+
+    Both are names of fields at the top of the package's input and output.
+    """
+
+    input: Annotated[str, Meta(min_length=1, max_length=100)]
+    output: Annotated[str, Meta(min_length=1, max_length=100)]
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An agent package as its author describes it (`agent.toml`)."""
 
@@ -191,6 +202,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     estimate: dict[str, Estimate] = {}
     author: Author | None = None
     own_key_fee: OwnKeyFee = OwnKeyFee()
+    conversation: ConversationFields | None = None
 
 
 class Schemas(msgspec.Struct, frozen=True, kw_only=True):

@@ -24,9 +24,15 @@ PREFIXES = {
     "promo",
     "per",
     "apr",
+    "conv",
+    "msg",
+    "mem",
+    "sch",
+    "fire",
 }
 """Run, deployment, account, event, file, tenant, API key, price version, ledger posting, refused
-usage, export, budget, promotional grant, period of usage, approval."""
+usage, export, budget, promotional grant, period of usage, approval, conversation, message, entry of
+memory, schedule, fire of a schedule."""
 
 
 def derived(prefix: str, *parts: str) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from agora.agent import Agent
 from agora.context import Context, HealthContext, PrepareContext, Progress, Usage
+from agora.conversation import Conversation
 from agora.errors import (
     AgentDefinitionError,
     AgoraError,
@@ -19,6 +20,7 @@ from agora.errors import (
     Retryable,
     RunFailed,
 )
+from agora.memory import Memory, Recollection
 from agora.ports import (
     Audio,
     Embedded,
@@ -54,6 +56,7 @@ __all__ = [
     "Client",
     "Config",
     "Context",
+    "Conversation",
     "Decision",
     "Embedded",
     "FileInfo",
@@ -65,6 +68,7 @@ __all__ = [
     "Input",
     "InputRejected",
     "Knowledge",
+    "Memory",
     "Message",
     "ModelBudgetSpent",
     "ModelReply",
@@ -75,6 +79,7 @@ __all__ = [
     "PermissionNotGranted",
     "PrepareContext",
     "Progress",
+    "Recollection",
     "Retryable",
     "RunFailed",
     "StepDefinition",

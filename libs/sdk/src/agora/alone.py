@@ -9,7 +9,7 @@ import logging
 import os
 import tempfile
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -18,13 +18,16 @@ from agora import answering, graph_runner, loading, prepared, state_codec
 from agora.agent import Agent
 from agora.answering import Answers
 from agora.context import Context, HealthContext, PrepareContext, Progress, Usage
+from agora.conversation import GivenConversation
 from agora.errors import AgentDefinitionError, InputRejected, PermissionNotGranted, Retryable, RunFailed
 from agora.file_refs import file_refs
 from agora.files import LocalFiles
 from agora.graph_runner import NodeCall
 from agora.knowledge import LocalKnowledge
+from agora.local_memory import LocalMemory
+from agora.memory import NoMemory, StepMemory, writes_of
 from agora.permissions import NoModels, granted
-from agora.ports import Models
+from agora.ports import Message, Models
 from agora.retries import POLICIES
 from agora.schemas import Input, Output
 from agora.steps import StepDefinition
@@ -70,6 +73,7 @@ class Deployment:
     config: Any
     prepared: Any
     knowledge: LocalKnowledge
+    memory: LocalMemory
     config_files: dict[str, Path]
     sleep: Sleep = asyncio.sleep
 
@@ -84,11 +88,13 @@ class Deployment:
         on_progress: OnProgress | None = None,
         answers: Answers | None = None,
         path: tuple[str, ...] = (),
+        conversation: Sequence[Message] = (),
     ) -> AloneResult:
         """Run one input, typed or of plain JSON types.
 
         Its FileRefs start from `base`; files that it delivers go to `subfolder` in `out`. `answers` decides what a
-        step asks people for; without it nobody is there. `path` names the agents that called this one.
+        step asks people for; without it nobody is there. `path` names the agents that called this one;
+        `conversation` is what was said before, oldest first.
 
         Raises:
             RunFailed: the input was rejected, a step failed for good, or the run took too long.
@@ -111,6 +117,7 @@ class Deployment:
                 base=base,
                 out=out,
                 path=(*path, self.agent.id),
+                conversation=conversation,
             )
             async with asyncio.timeout(limits.timeout_seconds):
                 output = await one.execute(typed)
@@ -129,10 +136,13 @@ async def deploy(
     *,
     base: Path,
     cache: Path | None = None,
+    memory: Path | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     sleep: Sleep = asyncio.sleep,
 ) -> Deployment:
     """Check a configuration (its FileRefs start from `base`), prepare it or find it prepared, and load it.
+
+    What its runs keep in memory stays in the folder `memory`; without one it ends with the deployment.
 
     Raises:
         RunFailed: the configuration does not fit its schema, or names a file that is not there.
@@ -156,7 +166,13 @@ async def deploy(
     except InputRejected as error:
         raise RunFailed(error.code, error.detail, error.place) from error
     return Deployment(
-        agent=agent, config=typed, prepared=loaded, knowledge=store, config_files=config_files, sleep=sleep
+        agent=agent,
+        config=typed,
+        prepared=loaded,
+        knowledge=store,
+        memory=LocalMemory(memory),
+        config_files=config_files,
+        sleep=sleep,
     )
 
 
@@ -169,6 +185,8 @@ async def run(
     out: Path,
     models: Models | None = None,
     cache: Path | None = None,
+    memory: Path | None = None,
+    conversation: Sequence[Message] = (),
     sleep: Sleep = asyncio.sleep,
     answers: Answers | None = None,
     path: tuple[str, ...] = (),
@@ -183,6 +201,8 @@ async def run(
         out: Where files that the run delivers go.
         models: What answers model calls; none by default, so that tests are the same everywhere.
         cache: Where prepared artifacts are kept; `default_cache()` by default.
+        memory: Where what the agent remembers is kept; nowhere by default, so that each run begins without any.
+        conversation: What was said before, oldest first.
         sleep: How to wait between attempts; a test may pass one that does not.
         answers: What people answer to what steps ask; nobody is there by default.
         path: The agents that called this one, outermost first.
@@ -191,8 +211,10 @@ async def run(
         RunFailed: the config or input was rejected, a step failed for good, or the run took too long.
         AgentDefinitionError: the agent broke a rule of the SDK while it ran.
     """
-    deployment = await deploy(agent, config, base=base, cache=cache, sleep=sleep)
-    return await deployment.run(input, base=base, out=out, models=models, answers=answers, path=path)
+    deployment = await deploy(agent, config, base=base, cache=cache, memory=memory, sleep=sleep)
+    return await deployment.run(
+        input, base=base, out=out, models=models, answers=answers, path=path, conversation=conversation
+    )
 
 
 def default_cache() -> Path:
@@ -214,6 +236,7 @@ class _Run:
     base: Path
     out: Path
     path: tuple[str, ...]
+    conversation: Sequence[Message] = ()
     id: str = field(default_factory=lambda: f"run_{uuid.uuid4().hex}")
     steps: list[StepTaken] = field(default_factory=list)
 
@@ -284,6 +307,7 @@ class _Run:
             raise
         what = f"The step {call.node!r}"
         update = state_codec.decode_update(agent.state_type, state_codec.encode(returned, what), what)
+        await self.deployment.memory.keep(writes_of(context.memory))
         self.steps.append(
             StepTaken(
                 node=call.node,
@@ -301,15 +325,19 @@ class _Run:
         files, knowledge, models = granted(
             deployment.agent.manifest.permissions, self.files, deployment.knowledge, self.models
         )
+        step = "/".join(filter(None, (self.id, call.node, str(call.visit), call.branch)))
+        asked_for = deployment.agent.manifest.permissions.memory
         context = Context(
             run_id=self.id,
-            step_id="/".join(filter(None, (self.id, call.node, str(call.visit), call.branch))),
+            step_id=step,
             attempt=attempt,
             config=deployment.config,
             prepared=deployment.prepared,
             files=files,
             knowledge=knowledge,
             models=models,
+            memory=StepMemory(deployment.memory, step) if asked_for else NoMemory(),
+            conversation=GivenConversation(self.conversation),
         )
         watcher = self.on_progress
         if watcher is not None:

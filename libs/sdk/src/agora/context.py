@@ -8,8 +8,10 @@ from typing import Any, Literal
 
 import msgspec
 
+from agora.conversation import Conversation, GivenConversation
 from agora.errors import AgentDefinitionError, InputRejected, PermissionNotGranted
 from agora.live import ANSWER, OnText, TextWritten, ignore_text
+from agora.memory import Memory, NoMemory
 from agora.ports import Files, Knowledge, Models
 from agora.suspension import (
     ANSWERS,
@@ -76,8 +78,8 @@ class Context:
 
     `step_id` is the same for every attempt; `attempt` counts from 1. `prepared` is what the agent's `load`
     made, shared by all runs of a process: read it only. `recorded` is the usage of this attempt; it counts
-    only if the attempt succeeds. `answers` are those to what the step asked for when it was called before;
-    `callable_agents` which packages the manifest lets it call.
+    only if the attempt succeeds, and so does what it writes into `memory`. `answers` are those to what the step asked
+    for when it was called before; `callable_agents` which packages the manifest lets it call.
     """
 
     run_id: str
@@ -88,6 +90,8 @@ class Context:
     files: Files
     knowledge: Knowledge
     models: Models
+    memory: Memory = field(default_factory=NoMemory)
+    conversation: Conversation = field(default_factory=GivenConversation)
     on_progress: Callable[[Progress], None] = _ignore_progress
     on_tool: Callable[[ToolUse], None] = _ignore_tools
     on_text: OnText = ignore_text

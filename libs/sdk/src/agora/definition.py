@@ -32,6 +32,7 @@ def check_types(agent: "Agent") -> None:
         except (TypeError, NameError) as error:
             raise _fault(agent, f"{given.__name__} has no JSON Schema: {error}") from error
     _check_state(agent)
+    _check_conversation(agent)
 
 
 def check_graph(agent: "Agent") -> dict[str, StepDefinition]:
@@ -85,6 +86,18 @@ def _check_state(agent: "Agent") -> None:
                 f"the field `{field.name}` of {state.__name__} needs a default: a run starts from its "
                 "input alone.",
             )
+
+
+def _check_conversation(agent: "Agent") -> None:
+    fields = agent.manifest.conversation
+    if fields is None:
+        return
+    if fields.input not in agent.input_type.__struct_fields__:
+        raise _fault(agent, f"[conversation] input names {fields.input!r}, which is no field of the input.")
+    if fields.output not in agent.output_type.__struct_fields__:
+        raise _fault(
+            agent, f"[conversation] output names {fields.output!r}, which is no field of the output."
+        )
 
 
 def _check_node(agent: "Agent", name: str, runnable: Any) -> StepDefinition:

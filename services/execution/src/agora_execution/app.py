@@ -8,12 +8,16 @@ from temporalio.client import Client
 from agora_execution import temporal
 from agora_execution.approvals import handlers as approval_handlers
 from agora_execution.approvals.service import Approvals
+from agora_execution.conversations import handlers as conversation_handlers
+from agora_execution.conversations.service import Conversations
 from agora_execution.deployments import handlers as deployment_handlers
 from agora_execution.deployments.service import Deployments
 from agora_execution.files import handlers as file_handlers
 from agora_execution.files.service import Files
 from agora_execution.health import handlers as health_handlers
 from agora_execution.health.service import PackageHealths
+from agora_execution.memory import handlers as memory_handlers
+from agora_execution.memory.service import Memories
 from agora_execution.model_prices import handlers as price_handlers
 from agora_execution.model_prices.service import ModelPrices
 from agora_execution.models import handlers as model_handlers
@@ -33,6 +37,10 @@ from agora_execution.runs.service import Runs
 from agora_execution.runs.starting import Starter
 from agora_execution.runs.steering import Steering
 from agora_execution.runs.sweeps import RunSweep
+from agora_execution.schedules import handlers as schedule_handlers
+from agora_execution.schedules.firing import Firing
+from agora_execution.schedules.service import Schedules
+from agora_execution.schedules.timing import Clock
 from agora_execution.settings import ExecutionSettings
 
 _UNFINISHED_SECONDS = 86_400
@@ -81,8 +89,16 @@ def wire(service: Service, settings: ExecutionSettings, client: Client) -> None:
     package_handlers.register(service, packages)
     deployment_handlers.register(service, deployments)
     file_handlers.register(service, files)
-    run_handlers.register(service, admission, Runs(database, starter), Steering(database, starter))
+    runs = Runs(database, starter)
+    run_handlers.register(service, admission, runs, Steering(database, starter))
     approval_handlers.register(service, Approvals(database, broker, starter))
+    conversation_handlers.register(service, Conversations(database, admission, runs))
+    memories = Memories(database, broker, retention_days=settings.memory_retention_days)
+    memory_handlers.register(service, memories)
+    clock = Clock(client, settings.task_queue)
+    schedules = Schedules(database, admission, clock)
+    firing = Firing(database, admission, schedules, clock)
+    schedule_handlers.register(service, schedules, firing)
     reconciliation_handlers.register(service)
     healths = PackageHealths(database, packages, client, settings.task_queue, model_calls)
     health_handlers.register(service, healths)
@@ -98,6 +114,11 @@ def wire(service: Service, settings: ExecutionSettings, client: Client) -> None:
 
     service.every(settings.sweep_seconds, "runs", sweep_runs)
     service.every(5 * settings.sweep_seconds, "deployments", deployments.sweep)
+    service.every(settings.sweep_seconds, "memory", memories.sweep)
+    service.every(3600, "expiring memory", memories.expire)
+    service.every(settings.sweep_seconds, "schedules", firing.sweep)
+    service.every(60, "schedules on Temporal", firing.verify)
+    service.every(3600, "expiring fires", firing.expire)
     service.on_start(model_calls.refresh)
     service.every(KEPT_SECONDS, "platform keys", model_calls.refresh)
     service.every(30, "model calls", model_calls.sweep)

@@ -20,6 +20,8 @@ class ExecutionSettings(ServiceSettings, frozen=True, kw_only=True):
     artifacts_folder: Path
     file_quota_bytes: int = 5 * GIGABYTE
     file_retention_days: int = 30
+    memory_retention_days: int = 365
+    """How long an agent's memory is kept since it was last written."""
     sweep_seconds: float = 2.0
     key_encryption_keys: str = ""
     """What vendors' keys are encrypted under: `name:base64` of 32 bytes each, the current one first; none, no keys."""

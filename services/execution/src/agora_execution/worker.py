@@ -37,11 +37,13 @@ from agora_execution.runs.ports import StepPorts
 from agora_execution.runs.recording import Recorder
 from agora_execution.runs.starting import Starter
 from agora_execution.runs.workflows import AgentRun
+from agora_execution.schedules.activities import ScheduleActivities
+from agora_execution.schedules.workflows import ScheduledFire
 from agora_execution.settings import ExecutionSettings
 
 log = structlog.get_logger()
 
-WORKFLOWS: list[type] = [AgentRun, PrepareDeployment, CheckPackageHealth]
+WORKFLOWS: list[type] = [AgentRun, PrepareDeployment, CheckPackageHealth, ScheduledFire]
 _CONNECT_PAUSE_SECONDS = 0.5
 _GRACE_SHARE = 0.8
 """How much of its time to drain a worker leaves to what runs, before it cancels that."""
@@ -79,6 +81,7 @@ def activities(service: Service, settings: ExecutionSettings, client: Client) ->
         *ChildActivities(database, admission, recorder).all,
         *DeploymentActivities(database, artifacts).all,
         *HealthActivities(broker).all,
+        *ScheduleActivities(broker).all,
     ]
 
 

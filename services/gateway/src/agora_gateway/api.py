@@ -11,6 +11,7 @@ from litestar.di import Provide
 from agora_gateway.account import routes as account
 from agora_gateway.approvals import routes as approvals
 from agora_gateway.budgets import routes as budgets
+from agora_gateway.conversations import routes as conversations
 from agora_gateway.deployments import routes as deployments
 from agora_gateway.docs import routes as docs
 from agora_gateway.docs.document import openapi_config
@@ -27,12 +28,14 @@ from agora_gateway.health import routes as health
 from agora_gateway.identity import routes as identity_routes
 from agora_gateway.identity.key_cache import KeyCache
 from agora_gateway.identity.service import Identity
+from agora_gateway.memory import routes as memory
 from agora_gateway.models import routes as models
 from agora_gateway.operators import routes as operators
 from agora_gateway.packages import routes as packages
 from agora_gateway.playground import routes as playground
 from agora_gateway.runs import routes as runs
 from agora_gateway.runs.feeds import RunFeeds
+from agora_gateway.schedules import routes as schedules
 from agora_gateway.usage import export_routes, meter_routes, report_routes
 from agora_gateway.usage import routes as usage
 
@@ -64,6 +67,9 @@ def create_api(
             deployments.router,
             runs.router,
             approvals.router,
+            conversations.router,
+            memory.router,
+            schedules.router,
             playground.router,
             files_routes.router,
             usage.router,

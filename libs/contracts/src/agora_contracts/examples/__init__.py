@@ -11,6 +11,7 @@ from agora_contracts.examples import (
     of_billing,
     of_budgets,
     of_catalog,
+    of_conversations,
     of_execution,
     of_live,
     of_metering,
@@ -19,6 +20,7 @@ from agora_contracts.examples import (
     of_platform,
     of_reconciliation,
     of_refunds,
+    of_schedules,
     of_usage_ingest,
     of_vectors,
 )
@@ -29,6 +31,8 @@ EXAMPLES: dict[type[msgspec.Struct], list[msgspec.Struct]] = {}
 for _example in (
     *of_catalog.EXAMPLES,
     *of_execution.EXAMPLES,
+    *of_conversations.EXAMPLES,
+    *of_schedules.EXAMPLES,
     *of_live.EXAMPLES,
     *of_vectors.EXAMPLES,
     *of_approvals.EXAMPLES,

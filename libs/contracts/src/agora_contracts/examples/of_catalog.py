@@ -18,7 +18,9 @@ MANIFEST = catalog.Manifest(
     description="Reads CSV, Excel and JSON, repairs encodings, dates and numbers, and says what it changed.",
     state="published",
     tags=["data", "csv", "quality"],
-    permissions=catalog.Permissions(files=True, knowledge=True, models=True, network=["api.example.com"]),
+    permissions=catalog.Permissions(
+        files=True, knowledge=True, models=True, memory=True, network=["api.example.com"]
+    ),
     limits=catalog.Limits(timeout_seconds=600, model_cost=Decimal("0.05"), calls_cost_max=Decimal("0.50")),
     prices=[
         catalog.OfferedPrice(basis="job", unit_price=Decimal("0.50"), meter="jobs"),
@@ -47,7 +49,10 @@ MANIFEST = catalog.Manifest(
 )
 OWN_KEY_FEE = catalog.OwnKeyFee(rate=Decimal("0.05"), per_call=Decimal("0.001"))
 AUTHORED = msgspec.structs.replace(
-    MANIFEST, author=catalog.Author(id="acme-labs", share=Decimal("0.7")), own_key_fee=OWN_KEY_FEE
+    MANIFEST,
+    author=catalog.Author(id="acme-labs", share=Decimal("0.7")),
+    own_key_fee=OWN_KEY_FEE,
+    conversation=catalog.ConversationFields(input="query", output="answer"),
 )
 SCHEMAS = catalog.Schemas(
     input={

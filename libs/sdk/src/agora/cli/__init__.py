@@ -11,7 +11,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import typer
 
-from agora.cli import approvals, author, budgets, customer, ledger, months, usage
+from agora.cli import approvals, author, budgets, conversations, customer, ledger, months, schedules, usage
 
 app = typer.Typer(
     name="agora",
@@ -41,6 +41,9 @@ app.add_typer(budgets.app, name="budgets")
 app.add_typer(approvals.app, name="approvals")
 app.command("pause")(customer.pause)
 app.command("resume")(customer.resume)
+app.add_typer(conversations.chat_app, name="chat")
+app.add_typer(conversations.memory_app, name="memory")
+app.add_typer(schedules.app, name="schedules")
 
 
 def main() -> None:

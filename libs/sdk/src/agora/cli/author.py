@@ -77,6 +77,9 @@ def run(
     given: Annotated[str, typer.Option("--input", help="The input: JSON, or @FILE.")] = "{}",
     config: ConfigOption = None,
     files_out: Annotated[Path, typer.Option(help="Where delivered files go.")] = Path("agora-out"),
+    memory: Annotated[
+        Path | None, typer.Option(help="The folder of what the agent remembers from run to run.")
+    ] = None,
     as_json: AsJson = False,
     verbose: Verbose = False,
 ) -> None:
@@ -94,7 +97,7 @@ def run(
         show.note(f"{title}: {progress.message}{part}")
 
     async def execute() -> alone.AloneResult:
-        deployment = await alone.deploy(agent, configured, base=base_of(config))
+        deployment = await alone.deploy(agent, configured, base=base_of(config), memory=memory)
         return await deployment.run(
             run_input, base=Path.cwd(), out=files_out, models=LocalModels(), on_progress=watch
         )

@@ -14,9 +14,12 @@ import httpx
 
 from agora.client.approvals import Approvals
 from agora.client.budgets import Budgets
+from agora.client.conversations import Conversations
 from agora.client.errors import ApiError, ConnectionFailed
+from agora.client.memory import Memory
 from agora.client.resources import Account, ApiKeys, Deployments, Files, Operator, Packages
 from agora.client.runs import Run, Runs
+from agora.client.schedules import Schedules
 from agora.client.transport import Transport, new_key, segment
 from agora.client.types import PublicMoney, RunState
 from agora.client.usage import Usage, UsageEvent
@@ -59,6 +62,9 @@ class Client:
         self.account = Account(self._transport)
         self.budgets = Budgets(self._transport)
         self.approvals = Approvals(self._transport)
+        self.conversations = Conversations(self._transport)
+        self.memory = Memory(self._transport)
+        self.schedules = Schedules(self._transport)
         self.usage = Usage(self._transport, self.files)
         self.api_keys = ApiKeys(self._transport)
         self.operator = Operator(self._transport)

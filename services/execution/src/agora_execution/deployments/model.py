@@ -9,6 +9,16 @@ from agora_execution.packages.model import PackageVersion
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Named:
+    """What a tenant names to run on: a deployment, or a package in a version or the newest."""
+
+    tenant: str
+    package: str | None = None
+    version: str | None = None
+    deployment: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """What a run runs on: a package version with its price, and a configuration that is prepared."""
 

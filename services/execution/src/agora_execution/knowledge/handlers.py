@@ -1,6 +1,7 @@
 """NATS in: what the vectors process answers."""
 
 from agora_contracts.execution import DropCollection, EmbedTexts, IndexPassages, SearchPassages
+from agora_contracts.memory import ForgetPassages
 from agora_kit.broker import Broker
 
 from agora_execution.knowledge.service import Knowledge
@@ -12,3 +13,4 @@ def register(broker: Broker, knowledge: Knowledge) -> None:
     broker.answer(SearchPassages, knowledge.search)
     broker.answer(EmbedTexts, knowledge.embed)
     broker.answer(DropCollection, knowledge.drop)
+    broker.answer(ForgetPassages, knowledge.forget)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
-from agora import Hit, Passage
+from agora import AgentDefinitionError, Hit, Passage
 from agora_contracts.execution import (
     DropCollection,
     EmbedTexts,
@@ -12,6 +12,8 @@ from agora_contracts.execution import (
     SearchPassages,
 )
 from agora_kit.broker import Broker
+
+from agora_execution.memory.model import COLLECTION_PREFIX
 
 _BATCH = 64
 """Passages in one message: below NATS's megabyte even when each is long."""
@@ -28,6 +30,7 @@ class TenantKnowledge:
 
     async def index(self, collection: str, passages: Sequence[Passage]) -> None:
         """Add passages, in batches that fit a message."""
+        _require_own(collection)
         items = [PassageIn(id=one.id, text=one.text, payload=one.payload) for one in passages]
         for batch in _batches(items, lambda one: len(msgspec.json.encode(one))):
             await self._broker.ask(IndexPassages(tenant=self._tenant, collection=collection, passages=batch))
@@ -36,6 +39,7 @@ class TenantKnowledge:
         self, collection: str, query: str, limit: int = 10, filters: Mapping[str, str] | None = None
     ) -> list[Hit]:
         """The nearest passages, best first."""
+        _require_own(collection)
         found = await self._broker.ask(
             SearchPassages(
                 tenant=self._tenant,
@@ -57,7 +61,14 @@ class TenantKnowledge:
 
     async def drop(self, collection: str) -> None:
         """Forget a collection."""
+        _require_own(collection)
         await self._broker.ask(DropCollection(tenant=self._tenant, collection=collection))
+
+
+def _require_own(collection: str) -> None:
+    # Memory lies in the same store, each agent's in a collection of its own.
+    if collection.startswith(COLLECTION_PREFIX):
+        raise AgentDefinitionError(f"a collection's name must not begin with {COLLECTION_PREFIX!r}")
 
 
 def _batches[Item](items: Sequence[Item], bytes_of: Callable[[Item], int]) -> Iterator[list[Item]]:

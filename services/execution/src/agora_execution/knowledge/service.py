@@ -15,6 +15,7 @@ from agora_contracts.execution import (
     PassageHits,
     SearchPassages,
 )
+from agora_contracts.memory import ForgetPassages, PassagesForgotten
 
 from agora_execution.knowledge.vectors import VectorStore
 
@@ -54,6 +55,14 @@ class Knowledge:
     async def drop(self, command: DropCollection) -> Dropped:
         """Forget a collection."""
         return await self._do(lambda: Dropped(existed=self._store.drop(command.tenant, command.collection)))
+
+    async def forget(self, command: ForgetPassages) -> PassagesForgotten:
+        """Take passages out."""
+
+        def work() -> PassagesForgotten:
+            return PassagesForgotten(left=self._store.forget(command.tenant, command.collection, command.ids))
+
+        return await self._do(work)
 
     async def close(self) -> None:
         """Finish what is at hand and close the shard."""

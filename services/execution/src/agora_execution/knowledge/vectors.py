@@ -85,6 +85,13 @@ class VectorStore:
         hits = [_hit(point.payload or {}, point.score) for point in found]
         return sorted(hits, key=lambda hit: (-hit.score, hit.id))
 
+    def forget(self, tenant: str, collection: str, ids: Sequence[str]) -> int:
+        """Take passages out. Returns the collection's size."""
+        scope = _scope(tenant, collection)
+        self._shard.update(qdrant.UpdateOperation.delete_points([_point_id(scope, one) for one in ids]))
+        self._shard.flush()
+        return self.count(tenant, collection)
+
     def drop(self, tenant: str, collection: str) -> bool:
         """Forget a collection. Returns whether it held anything."""
         existed = self.count(tenant, collection) > 0

@@ -32,6 +32,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from agora_execution import agents
+from agora_execution.memory.recording import written
 from agora_execution.runs.live import LiveRuns
 from agora_execution.runs.model import (
     CANCELLED,
@@ -199,6 +200,7 @@ class RunActivities:
             finished_at=utc_now(),
             update=update,
             usage=_usage(step.step, context),
+            memory=written(context),
         )
 
     @asynccontextmanager

@@ -6,9 +6,9 @@
 4. The workflow starts under the run's id. What dies between these is healed by the sweep.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from copy import replace
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import stamina
@@ -49,6 +49,34 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     may_call: list[str]
 
 
+type Accept = Callable[[NewRun], Awaitable[Run]]
+"""Writes an accepted run, or returns the one that has its id already."""
+
+
+class Asked(Protocol):
+    """What names a package, in a version or the newest, or a deployment of a tenant."""
+
+    @property
+    def tenant(self) -> str:
+        """Whose deployment it would be."""
+        ...
+
+    @property
+    def package(self) -> str | None:
+        """The package, where no deployment is named."""
+        ...
+
+    @property
+    def version(self) -> str | None:
+        """The package's version; the newest without it."""
+        ...
+
+    @property
+    def deployment(self) -> str | None:
+        """The deployment, where no package is named."""
+        ...
+
+
 class Admission:
     """Accepts runs and prices them beforehand."""
 
@@ -73,8 +101,10 @@ class Admission:
         self._starter = starter
         self._models_configured = models_configured
 
-    async def start(self, command: StartRun) -> Run:
+    async def start(self, command: StartRun, *, accept: Accept | None = None) -> Run:
         """Accept a run, or return the one that this command was accepted as before.
+
+        With `accept` it is written by that, together with what else belongs into the same transaction.
 
         Raises:
             AgoraError: `idempotency_conflict`, `invalid_input`, `not_found`, `not_executable`,
@@ -84,12 +114,12 @@ class Admission:
             known = await queries.run_with_fingerprint(connection, command.run_id)
         if known is not None:
             return _same(command, known)
-        target = await self._target(command)
+        target = await self.target(command)
         weights = await self._check_input(target, command.tenant, command.input)
         hold = await self._hold(command, target, weights)
         # A run that its customer was told could not be had must not come about behind their back.
         deadlines.require_time_left()
-        run = await self._recorder.accept(_new_run(command, target, hold))
+        run = await (accept or self._recorder.accept)(_new_run(command, target, hold))
         if run.status == "accepted":
             await self._starter.start(_task(command, target))
         return run
@@ -100,7 +130,7 @@ class Admission:
         Raises:
             AgoraError: as for `start`; `forbidden`, `cyclic_call` or `call_too_deep`, when it may not be called.
         """
-        target = await self._target(command)
+        target = await self.target(command)
         _require_callable(caller, target.package.package)
         async with self._database.autocommit() as connection:
             known = await queries.run_with_fingerprint(connection, command.run_id)
@@ -138,7 +168,7 @@ class Admission:
             deployment=origin.deployment,
             max_cost=command.max_cost,
         )
-        target = await self._target(start)
+        target = await self.target(start)
         if target.package.version != origin.version:
             raise AgoraError(
                 "conflict",
@@ -166,7 +196,7 @@ class Admission:
         Raises:
             AgoraError: as for `start`.
         """
-        target = await self._target(query)
+        target = await self.target(query)
         weights = await self._check_input(target, query.tenant, query.input)
         estimates = packages_model.estimate(
             target.package, target.basis, query.input, models=self._models_configured(), weights=weights
@@ -183,7 +213,22 @@ class Admission:
         )
         return RunEstimate(estimates=estimates, quote=quote)
 
-    async def _target(self, asked: StartRun | EstimateRun) -> Target:
+    async def check(self, asked: Asked, document: dict[str, Any]) -> Target:
+        """What a run on this input would run on; nothing is set aside and nothing stored.
+
+        Raises:
+            AgoraError: `not_found`, `not_executable`, `basis_not_rated`, `invalid_input`, `payload_too_large`.
+        """
+        target = await self.target(asked)
+        await self._check_input(target, asked.tenant, document)
+        return target
+
+    async def target(self, asked: Asked) -> Target:
+        """What a run of a package or a deployment runs on.
+
+        Raises:
+            AgoraError: `not_found`, `not_executable`, `basis_not_rated`; `invalid_input`, unless exactly one is named.
+        """
         if (asked.package is None) == (asked.deployment is None):
             raise AgoraError("invalid_input", "exactly one of package and deployment is needed")
         if asked.deployment is not None:

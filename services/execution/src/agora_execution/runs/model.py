@@ -11,6 +11,8 @@ from agora_contracts.billing import Quantity
 from agora_contracts.execution import ENDED, Deliverable, Outcome, Run, RunError
 from agora_contracts.money import Money
 
+from agora_execution.memory.model import StepWrite
+
 JOURNAL_TYPES = (
     "run.accepted",
     "run.started",
@@ -84,6 +86,7 @@ class StepResult(msgspec.Struct, frozen=True, kw_only=True):
     update: bytes
     usage: list[UsageItem]
     summary: str = ""
+    memory: list[StepWrite] = []
 
 
 class StepRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,16 +4,19 @@ from collections import OrderedDict
 from typing import Any
 
 from agora import Agent, Context, Models
+from agora.memory import NoMemory, StepMemory
 from agora.permissions import NoModels, granted
 from agora.suspension import Answer
 from agora_kit.broker import Broker
 from agora_kit.database import Database
 from agora_kit.objects import ObjectStore
 
+from agora_execution.conversations.port import RunConversation
 from agora_execution.deployments.artifacts import Artifacts
 from agora_execution.files.port import RunFiles
 from agora_execution.files.service import Files
 from agora_execution.knowledge.port import TenantKnowledge
+from agora_execution.memory.port import TenantMemory
 from agora_execution.models.port import RunModels
 from agora_execution.models.service import ModelCalls
 from agora_execution.runs import call_results, store
@@ -79,6 +82,7 @@ class StepPorts:
             TenantKnowledge(self._broker, task.tenant),
             await self._models(agent, step, attempt),
         )
+        memory = TenantMemory(self._database, self._broker, task.tenant, task.package)
         prepared = await self._artifacts.loaded(agent, config, task.tenant, task.artifact)
         context = Context(
             run_id=task.run,
@@ -91,6 +95,8 @@ class StepPorts:
             models=models,
             answers=[await self._resolved(answer) for answer in step.answers],
             callable_agents=agent.manifest.permissions.agents,
+            memory=StepMemory(memory, step.step) if agent.manifest.permissions.memory else NoMemory(),
+            conversation=RunConversation(self._database, task.tenant, task.run),
         )
         if isinstance(models, RunModels):
             models.report_to(context)

@@ -30,6 +30,7 @@ from agora_kit.outbox import Event
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agora_execution.approvals import store as approvals
+from agora_execution.memory import recording as memory
 from agora_execution.runs import queries, store, store_at_once
 from agora_execution.runs.model import (
     STARTED_SEQ,
@@ -80,7 +81,8 @@ class Recorder:
 
         A run that was cancelled or taken further meanwhile gets the step, as `record` does, and does not end.
         """
-        if await self._finish_fresh.submit((run, result, ending)):
+        # What is kept in memory goes along with the step in `record`.
+        if not result.memory and await self._finish_fresh.submit((run, result, ending)):
             return StepRecord(state="recorded", update=result.update, outcome=ending.outcome)
         return await self._record.submit(result)
 
@@ -231,6 +233,7 @@ async def record_steps(
             )
     if recorded:
         await store.insert_steps(connection, recorded)
+        await memory.keep(connection, recorded)
         await store.save_progress(connection, list({run.id: run for _, run, _ in recorded}.values()))
         await store.journal(connection, entries, events)
     return answers

@@ -64,6 +64,10 @@ class Runs:
                     found = await self._read(found.id, found.tenant)
             return found
 
+    async def wait(self, run: str, tenant: str, wait_seconds: float) -> Run:
+        """The run, once it has ended and its charge is here, or after that time."""
+        return await self.settled(lambda: self._read(run, tenant), run, wait_seconds)
+
     async def page(self, query: ListRuns) -> RunPage:
         """A tenant's runs, newest first."""
         async with self._database.transaction(query.tenant) as connection:

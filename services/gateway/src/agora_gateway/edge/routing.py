@@ -56,6 +56,9 @@ BudgetId = Annotated[str, _id("bud", "budget")]
 RefusedId = Annotated[str, _id("ref", "refused event")]
 ApprovalId = Annotated[str, _id("apr", "approval")]
 ExportId = Annotated[str, _id("exp", "export")]
+ConversationId = Annotated[str, _id("conv", "conversation")]
+MemoryId = Annotated[str, _id("mem", "entry of memory")]
+ScheduleId = Annotated[str, _id("sch", "schedule")]
 
 TENANT_SECURITY: list[dict[str, list[str]]] = [{"bearer": []}, {"key": []}]
 OPERATOR_SECURITY: list[dict[str, list[str]]] = [{"operator": []}]
@@ -87,6 +90,9 @@ _NOUNS = {
     "ref": "refused event",
     "exp": "export",
     "apr": "approval",
+    "conv": "conversation",
+    "mem": "entry of memory",
+    "sch": "schedule",
 }
 
 

@@ -1,0 +1,320 @@
+"""When a schedule's time has come: its run is started exactly once, or it is written down why not.
+
+1. One transaction, with the schedule's row locked, writes down that the time has come and what is to be done.
+2. Admission starts the run, whose id comes from the schedule and the time: however often it is asked, it is one run.
+3. Another transaction writes down what came of it, and pauses a schedule that only fails.
+
+What dies between these is taken up by the sweep, which also starts what waited for the run before, and pauses
+schedules whose deployment has ended.
+"""
+
+from datetime import datetime, timedelta
+
+import structlog
+from agora_contracts.envelope import utc_now
+from agora_contracts.execution import RunError, StartRun
+from agora_contracts.problems import AgoraError
+from agora_contracts.schedules import Fire, FireSchedule, SchedulePaused, TriggerSchedule
+from agora_kit.database import Database
+from agora_kit.outbox import Event, emit
+from msgspec.structs import replace
+from sqlalchemy.ext.asyncio import AsyncConnection
+from temporalio.service import RPCError
+
+from agora_execution.runs.admission import Admission
+from agora_execution.schedules import fire_store, store
+from agora_execution.schedules.fire_store import FireRow
+from agora_execution.schedules.model import (
+    GIVE_UP_SECONDS,
+    SKIPPED,
+    decide,
+    deployment_ended,
+    failures_in_row,
+    fire_id,
+    run_of,
+    too_many_failures,
+)
+from agora_execution.schedules.service import Schedules
+from agora_execution.schedules.store import ScheduleRow
+from agora_execution.schedules.timing import Clock
+
+log = structlog.get_logger()
+
+_BATCH = 50
+_QUIET_SECONDS = 5.0
+_VERIFY_SECONDS = 600.0
+_RETENTION_DAYS = 90
+_TIMES_KNOWN_MIN = 5
+
+
+class Firing:
+    """Does what is due."""
+
+    def __init__(
+        self,
+        database: Database,
+        admission: Admission,
+        schedules: Schedules,
+        clock: Clock,
+        *,
+        quiet_seconds: float = _QUIET_SECONDS,
+    ) -> None:
+        self._database = database
+        self._admission = admission
+        self._schedules = schedules
+        self._clock = clock
+        self._quiet_seconds = quiet_seconds
+
+    async def fire(self, command: FireSchedule) -> Fire:
+        """A schedule's time has come: start its run, unless its overlap says otherwise. Once for each time.
+
+        Raises:
+            AgoraError: `not_found`; `conflict`, when the schedule is paused or has ended; and that a part of the
+                platform does not answer: the run is then started as soon as it does.
+        """
+        fire = fire_id(command.schedule, command.scheduled_for)
+        written = await self._write_down(
+            command.schedule, command.tenant, fire, command.scheduled_for, manual=False
+        )
+        gone_on = await self._go_on(written)
+        await self._refresh(command.schedule, command.tenant)
+        return gone_on
+
+    async def trigger(self, command: TriggerSchedule) -> Fire:
+        """Start a run now, also of a schedule that is paused, has ended, or whose run before goes on.
+
+        Raises:
+            AgoraError: `not_found`, and as for `fire`.
+        """
+        written = await self._write_down(
+            command.schedule, command.tenant, command.trigger, utc_now(), manual=True
+        )
+        return await self._go_on(written)
+
+    async def sweep(self) -> None:
+        """Take up what was left lying, start what waited, and bring Temporal to what the rows say."""
+        async with self._database.system() as connection:
+            ended = await store.on_ended_deployments(connection, _BATCH)
+        for schedule, tenant, deployment in ended:
+            await self._pause(schedule, tenant, deployment_ended(deployment))
+        async with self._database.system() as connection:
+            left = await fire_store.open_ones(connection, "starting", self._quiet_seconds, _BATCH)
+            waiting = await fire_store.open_ones(connection, "buffered", self._quiet_seconds / 5, _BATCH)
+        for one in left:
+            await self._look_after(one)
+        for one in waiting:
+            if (released := await self._released(one)) is not None:
+                await self._look_after(released)
+        async with self._database.system() as connection:
+            unsynced = await store.unsynced(connection, self._quiet_seconds, _BATCH)
+        for row in unsynced:
+            await self._schedules.sync(row)
+        async with self._database.system() as connection:
+            await store.forget_deleted(connection)
+
+    async def verify(self) -> None:
+        """Compare Temporal with the rows: what is missing there, or says something else, is told again.
+
+        Raises:
+            RPCError: Temporal does not answer; the next round goes on.
+        """
+        async with self._database.system() as connection:
+            rows = await store.unverified(connection, _VERIFY_SECONDS, _BATCH)
+        for row in rows:
+            same, next_times = await self._clock.stands(row)
+            if same:
+                async with self._database.system() as connection:
+                    await store.save_next_times(connection, row.id, row.revision, next_times)
+                continue
+            log.warning("a schedule was not as its row says", schedule=row.id)
+            # Under a new revision, as what stands there may have been told under this one.
+            async with self._database.system() as connection:
+                await store.tell_again(connection, row.id, row.revision)
+                again = await store.read(connection, row.id)
+            if again is not None:
+                await self._schedules.sync(again)
+
+    async def expire(self) -> None:
+        """Forget what came of times long ago."""
+        async with self._database.system() as connection:
+            await fire_store.expire(connection, _RETENTION_DAYS)
+
+    async def _write_down(
+        self, schedule: str, tenant: str, fire: str, scheduled_for: datetime, *, manual: bool
+    ) -> FireRow:
+        async with self._database.transaction(tenant) as connection:
+            row = await store.read(connection, schedule, lock=True)
+            if row is None or row.state == "deleted":
+                raise AgoraError("not_found", f"no schedule {schedule}")
+            known = await fire_store.read(connection, fire)
+            if known is not None:
+                if known.public.schedule != schedule:
+                    raise AgoraError("idempotency_conflict", "this id belongs to another schedule's fire")
+                return known
+            if not manual and row.state != "active":
+                raise AgoraError("conflict", f"the schedule {schedule} is {row.state}")
+            written = await self._decided(connection, row, fire, scheduled_for, manual=manual)
+            await fire_store.insert(connection, written, tenant)
+            if written.state == "refused" and written.reason is not None:
+                await self._pause_locked(connection, row, written.reason)
+            elif row.at is not None and not manual:
+                await store.set_state(connection, schedule, "ended")
+        if written.state == "refused" or (row.at is not None and not manual):
+            await self._sync(schedule, tenant)
+        return FireRow(public=written, tenant=tenant)
+
+    async def _decided(
+        self,
+        connection: AsyncConnection,
+        row: ScheduleRow,
+        fire: str,
+        scheduled_for: datetime,
+        *,
+        manual: bool,
+    ) -> Fire:
+        due = Fire(
+            id=fire,
+            schedule=row.id,
+            scheduled_for=scheduled_for,
+            at=utc_now(),
+            state="starting",
+            manual=manual,
+        )
+        if not manual and (reason := await self._reason_to_pause(connection, row)) is not None:
+            # The last of the failures were runs, which nobody waited for.
+            return replace(due, state="refused", reason=reason)
+        state = decide(row.overlap, await fire_store.before(connection, row.id), manual=manual)  # type: ignore[arg-type]
+        return replace(due, state=state, reason=SKIPPED if state == "skipped" else None)
+
+    async def _reason_to_pause(self, connection: AsyncConnection, row: ScheduleRow) -> RunError | None:
+        found = await fire_store.outcomes(connection, {row.id: row.counted_from})
+        outcomes = found.get(row.id, [])
+        failures = failures_in_row(outcome for outcome, _ in outcomes)
+        if failures < row.failures_max:
+            return None
+        last = next((reason for outcome, reason in outcomes if outcome == "bad"), None)
+        return too_many_failures(failures, last)
+
+    async def _go_on(self, written: FireRow) -> Fire:
+        """Start the run of a fire that is to be started, and write down what came of it."""
+        fire = written.public
+        if fire.state != "starting":
+            return fire
+        async with self._database.transaction(written.tenant) as connection:
+            row = await store.read(connection, fire.schedule)
+        if row is None:
+            raise AgoraError("not_found", f"no schedule {fire.schedule}")
+        try:
+            run = await self._admission.start(_command(row, fire))
+        except AgoraError as error:
+            passing = error.problem.status >= 500 or error.slug == "too_many_requests"
+            if passing and utc_now() - fire.at < timedelta(seconds=GIVE_UP_SECONDS):
+                raise
+            reason = RunError(code=error.slug, detail=str(error))
+            return await self._settled(written, row, "refused", run=None, reason=reason)
+        return await self._settled(written, row, "started", run=run.id, reason=None)
+
+    async def _settled(
+        self, written: FireRow, row: ScheduleRow, state: str, *, run: str | None, reason: RunError | None
+    ) -> Fire:
+        pause: RunError | None = None
+        async with self._database.transaction(written.tenant) as connection:
+            locked = await store.read(connection, row.id, lock=True) or row
+            if await fire_store.settle(connection, written.public.id, state, run=run, reason=reason):
+                pause = await self._reason_to_pause(connection, locked) if state == "refused" else None
+                if pause is not None and locked.state == "active":
+                    await self._pause_locked(connection, locked, pause)
+            settled = await fire_store.read(connection, written.public.id)
+        if pause is not None:
+            await self._sync(row.id, written.tenant)
+        return written.public if settled is None else settled.public
+
+    async def _pause(self, schedule: str, tenant: str, reason: RunError) -> None:
+        async with self._database.transaction(tenant) as connection:
+            row = await store.read(connection, schedule, lock=True)
+            if row is None or row.state != "active":
+                return
+            await self._pause_locked(connection, row, reason)
+        await self._sync(schedule, tenant)
+
+    async def _pause_locked(self, connection: AsyncConnection, row: ScheduleRow, reason: RunError) -> None:
+        """Pause a locked schedule by ourselves, and tell its owner by an event of the same transaction."""
+        found = await fire_store.outcomes(connection, {row.id: row.counted_from})
+        failures = failures_in_row(outcome for outcome, _ in found.get(row.id, []))
+        await store.set_state(connection, row.id, "paused", reason)
+        await fire_store.drop_buffered(connection, row.id, reason)
+        paused = SchedulePaused(
+            schedule=row.id,
+            account=row.account,
+            package=row.package,
+            deployment=row.deployment,
+            reason=reason,
+            failures=failures,
+            at=utc_now(),
+            name=row.name,
+        )
+        await emit(
+            connection,
+            [Event(tenant=row.tenant, entity=row.id, data=paused, id=f"{row.id}.{row.revision + 1}")],
+        )
+
+    async def _look_after(self, left: FireRow) -> None:
+        try:
+            await self._go_on(left)
+        except AgoraError as error:
+            log.info("a fire waits to be started", fire=left.public.id, error=repr(error))
+        except Exception as error:
+            # One that cannot be helped must not keep the others from being looked after.
+            log.exception("a fire could not be looked after", fire=left.public.id, error=repr(error))
+
+    async def _released(self, waiting: FireRow) -> FireRow | None:
+        """The fire that waited, to be started now, when the run before has ended."""
+        fire = waiting.public
+        async with self._database.transaction(waiting.tenant) as connection:
+            row = await store.read(connection, fire.schedule, lock=True)
+            before = await fire_store.before(connection, fire.schedule)
+            free = row is not None and not before.unfinished
+            if not (free and await fire_store.release(connection, fire.id)):
+                return None
+            return await fire_store.read(connection, fire.id)
+
+    async def _sync(self, schedule: str, tenant: str) -> None:
+        async with self._database.transaction(tenant) as connection:
+            row = await store.read(connection, schedule)
+        if row is not None:
+            await self._schedules.sync(row)
+
+    async def _refresh(self, schedule: str, tenant: str) -> None:
+        """Look up further times to come before those that are known run out; else the next comparison does it."""
+        async with self._database.transaction(tenant) as connection:
+            row = await store.read(connection, schedule)
+        if row is None or row.state != "active":
+            return
+        now = utc_now()
+        if sum(moment > now for moment in row.next_times) >= _TIMES_KNOWN_MIN:
+            return
+        try:
+            same, next_times = await self._clock.stands(row)
+        except (RPCError, RuntimeError) as error:
+            log.info("times to come not looked up", schedule=schedule, error=repr(error))
+            return
+        if same:
+            async with self._database.system() as connection:
+                await store.save_next_times(connection, row.id, row.revision, next_times)
+
+
+def _command(row: ScheduleRow, fire: Fire) -> StartRun:
+    named = row.named
+    return StartRun(
+        run_id=run_of(fire.id),
+        tenant=row.tenant,
+        account=row.account,
+        # Whatever the schedule says by then: the run of a fire is one, and no other request makes its id.
+        fingerprint=f"schedule:{fire.id}",
+        requested_by=row.requested_by,
+        package=named.package,
+        version=named.version,
+        deployment=named.deployment,
+        input=row.input,
+        max_cost=row.max_cost,
+    )

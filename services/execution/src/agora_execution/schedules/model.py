@@ -1,0 +1,117 @@
+"""When a schedule's time has come: start, wait or leave it; and when a schedule pauses itself. Pure rules."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from agora_contracts.execution import RunError
+from agora_contracts.ids import derived
+from agora_contracts.problems import AgoraError, FieldError
+from agora_contracts.schedules import FireState, Overlap
+
+_MACROS = ("@hourly", "@daily", "@weekly", "@monthly", "@yearly")
+_CRON = re.compile(r"[^\s@=]+(?: +[^\s@=]+){4}")
+
+GIVE_UP_SECONDS = 3600
+"""How long a fire that the platform could not start is tried again."""
+
+Outcome = Literal["good", "bad", "open"]
+"""What became of a fire: its run succeeded, it was refused or its run failed, or nobody can tell yet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """When a schedule fires: at every time of `cron` in `time_zone`, or once `at`."""
+
+    cron: str | None
+    at: datetime | None
+    time_zone: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Before:
+    """How the fires before one stand: whether a run of them goes on, and whether one waits for that already."""
+
+    unfinished: bool
+    buffered: bool
+
+
+def check_timing(timing: Timing, now: datetime) -> None:
+    """Refuse a timing that cannot be read, or whose one moment is over.
+
+    Raises:
+        AgoraError: `invalid_input`; `schedule_never_fires`.
+    """
+    if (timing.cron is None) == (timing.at is None):
+        raise AgoraError("invalid_input", "exactly one of cron and at is needed")
+    if timing.cron is not None and timing.cron not in _MACROS and not _CRON.fullmatch(timing.cron):
+        raise _invalid_cron(
+            f"must have five fields (minute, hour, day of the month, month, day of the week), or be one of "
+            f"{', '.join(_MACROS)}"
+        )
+    if timing.at is not None and timing.at <= now:
+        raise never_fires("/at", f"{timing.at.isoformat()} is over; name a moment to come")
+
+
+def _invalid_cron(detail: str) -> AgoraError:
+    return AgoraError(
+        "invalid_input", f"the cron expression {detail}", errors=[FieldError(field="/cron", detail=detail)]
+    )
+
+
+def unreadable(timing: Timing, reason: str) -> AgoraError:
+    """The refusal of a timing that Temporal cannot read."""
+    if timing.cron is None:
+        return AgoraError("invalid_input", f"the schedule cannot be read: {reason}")
+    return _invalid_cron(f"cannot be read: {reason}"[:500])
+
+
+def never_fires(field: str, detail: str) -> AgoraError:
+    """The refusal of a timing without any time to come."""
+    return AgoraError("schedule_never_fires", detail, errors=[FieldError(field=field, detail=detail)])
+
+
+def fire_id(schedule: str, scheduled_for: datetime) -> str:
+    """The id of what comes of one time of a schedule: the same however often it is told."""
+    return derived("fire", schedule, scheduled_for.isoformat())
+
+
+def run_of(fire: str) -> str:
+    """The run of a fire: the same for every try to start it."""
+    return derived("run", fire)
+
+
+def decide(overlap: Overlap, before: Before, *, manual: bool) -> FireState:
+    """What to do at a time: start the run, let it wait for the one before, or leave it out."""
+    if manual or overlap == "allow" or not (before.unfinished or before.buffered):
+        return "starting"
+    return "buffered" if overlap == "buffer_one" and not before.buffered else "skipped"
+
+
+def failures_in_row(outcomes: Iterable[Outcome]) -> int:
+    """How many fires went wrong since the last one that went well; the newest comes first, open ones do not count."""
+    count = 0
+    for outcome in outcomes:
+        if outcome == "good":
+            break
+        count += outcome == "bad"
+    return count
+
+
+SKIPPED = RunError(code="overlap", detail="the run before was still going on")
+
+
+def too_many_failures(failures: int, last: RunError | None) -> RunError:
+    """Why a schedule pauses itself that only fails."""
+    told = f"; the last one: {last.detail}" if last is not None else ""
+    return RunError(code="failures_in_a_row", detail=f"{failures} failures in a row{told}"[:1000])
+
+
+def deployment_ended(deployment: str) -> RunError:
+    """Why a schedule pauses itself that has nothing to run on any more."""
+    return RunError(
+        code="deployment_ended",
+        detail=f"{deployment} has ended; hire the package again and make a new schedule",
+    )

@@ -1,0 +1,180 @@
+"""Execution's hands on Temporal's Schedules, which tell when a time has come.
+
+The row of a schedule says what is to be; Temporal is told after it, and told again by the sweep where the two
+differ. The note of a schedule on Temporal names the revision of the row that it was told.
+"""
+
+import uuid
+from datetime import UTC, datetime, timedelta
+
+from agora_contracts.problems import AgoraError
+from temporalio.client import (
+    Client,
+    Schedule,
+    ScheduleActionStartWorkflow,
+    ScheduleAlreadyRunningError,
+    ScheduleCalendarSpec,
+    ScheduleHandle,
+    ScheduleOverlapPolicy,
+    SchedulePolicy,
+    ScheduleRange,
+    ScheduleSpec,
+    ScheduleState,
+    ScheduleUpdate,
+    ScheduleUpdateInput,
+)
+from temporalio.service import RPCError, RPCStatusCode
+
+from agora_execution.schedules.model import Timing, never_fires, unreadable
+from agora_execution.schedules.store import ScheduleRow
+from agora_execution.schedules.workflows import FireTask, ScheduledFire
+
+CATCH_UP_SECONDS = 600
+"""How late a time of a cron expression still counts, when Temporal was away."""
+
+CATCH_UP_ONCE_SECONDS = 30 * 86_400
+"""How late the only time of a schedule still counts."""
+
+_RPC_TIMEOUT = timedelta(seconds=3)
+_FIRE_TIMEOUT = timedelta(hours=1)
+
+
+class Clock:
+    """Tells Temporal what schedules say, and asks it for their times."""
+
+    def __init__(self, client: Client, task_queue: str) -> None:
+        self._client = client
+        self._task_queue = task_queue
+
+    async def next_times(self, timing: Timing) -> list[datetime]:
+        """The next times of a timing, ten at most, as Temporal reads it. Nothing of it stays there.
+
+        Raises:
+            AgoraError: `invalid_input`, when it cannot be read; `schedule_never_fires`, when there is none;
+                `unavailable`, when Temporal does not answer.
+        """
+        schedule = f"preview-{uuid.uuid4().hex}"
+        # Paused: whatever becomes of us, it starts nothing.
+        shown = Schedule(
+            action=self._action(schedule, ""), spec=_spec(timing), state=ScheduleState(paused=True)
+        )
+        try:
+            handle = await self._client.create_schedule(schedule, shown, rpc_timeout=_RPC_TIMEOUT)
+            try:
+                found = await _times_of(handle)
+            finally:
+                await handle.delete(rpc_timeout=_RPC_TIMEOUT)
+        except RPCError as error:
+            if error.status == RPCStatusCode.INVALID_ARGUMENT:
+                raise unreadable(timing, error.message) from error
+            raise _away() from error
+        except RuntimeError as error:
+            raise _away() from error
+        if not found:
+            field, what = ("/cron", timing.cron) if timing.cron is not None else ("/at", str(timing.at))
+            raise never_fires(field, f"{what} is at no time to come; name one that is in the calendar")
+        return found
+
+    async def tell(self, row: ScheduleRow) -> list[datetime]:
+        """Bring Temporal to what a row says, unless it was told a later revision. Returns the next times.
+
+        Raises:
+            RPCError: Temporal does not answer.
+        """
+        handle = self._client.get_schedule_handle(row.id)
+        if row.state in ("ended", "deleted"):
+            await self._remove(handle)
+            return []
+        wanted = self._wanted(row)
+
+        async def update(current: ScheduleUpdateInput) -> ScheduleUpdate | None:
+            if _revision(current.description.schedule.state.note) >= row.revision:
+                return None
+            return ScheduleUpdate(schedule=wanted)
+
+        try:
+            await handle.update(update, rpc_timeout=_RPC_TIMEOUT)
+        except RPCError as error:
+            if error.status != RPCStatusCode.NOT_FOUND:
+                raise
+            try:
+                await self._client.create_schedule(row.id, wanted, rpc_timeout=_RPC_TIMEOUT)
+            except ScheduleAlreadyRunningError:
+                await handle.update(update, rpc_timeout=_RPC_TIMEOUT)
+        return await _times_of(handle)
+
+    async def stands(self, row: ScheduleRow) -> tuple[bool, list[datetime]]:
+        """Whether Temporal has what a row says; and the next times.
+
+        Raises:
+            RPCError: Temporal does not answer.
+        """
+        try:
+            found = await self._client.get_schedule_handle(row.id).describe(rpc_timeout=_RPC_TIMEOUT)
+        except RPCError as error:
+            if error.status == RPCStatusCode.NOT_FOUND:
+                return False, []
+            raise
+        state = found.schedule.state
+        same = _revision(state.note) == row.revision and state.paused == (row.state != "active")
+        return same, list(found.info.next_action_times)
+
+    async def _remove(self, handle: ScheduleHandle) -> None:
+        try:
+            await handle.delete(rpc_timeout=_RPC_TIMEOUT)
+        except RPCError as error:
+            if error.status != RPCStatusCode.NOT_FOUND:
+                raise
+
+    def _wanted(self, row: ScheduleRow) -> Schedule:
+        seconds = CATCH_UP_SECONDS if row.cron is not None else CATCH_UP_ONCE_SECONDS
+        return Schedule(
+            action=self._action(row.id, row.tenant, f"{row.name or row.package} for {row.tenant}"),
+            spec=_spec(row.timing),
+            # What happens while a run goes on is decided by our rows: the workflow that Temporal starts only tells us.
+            policy=SchedulePolicy(
+                overlap=ScheduleOverlapPolicy.ALLOW_ALL, catchup_window=timedelta(seconds=seconds)
+            ),
+            state=ScheduleState(note=f"revision {row.revision}", paused=row.state != "active"),
+        )
+
+    def _action(self, schedule: str, tenant: str, summary: str = "") -> ScheduleActionStartWorkflow:
+        return ScheduleActionStartWorkflow(
+            ScheduledFire.run,
+            FireTask(schedule=schedule, tenant=tenant),
+            id=f"fire-{schedule}",
+            task_queue=self._task_queue,
+            execution_timeout=_FIRE_TIMEOUT,
+            static_summary=summary or None,
+        )
+
+
+async def _times_of(handle: ScheduleHandle) -> list[datetime]:
+    return list((await handle.describe(rpc_timeout=_RPC_TIMEOUT)).info.next_action_times)
+
+
+def _spec(timing: Timing) -> ScheduleSpec:
+    if timing.cron is not None:
+        return ScheduleSpec(cron_expressions=[timing.cron], time_zone_name=timing.time_zone)
+    assert timing.at is not None, "a timing has one of the two"
+    at = timing.at.astimezone(UTC)
+    calendar = ScheduleCalendarSpec(
+        year=[ScheduleRange(at.year)],
+        month=[ScheduleRange(at.month)],
+        day_of_month=[ScheduleRange(at.day)],
+        hour=[ScheduleRange(at.hour)],
+        minute=[ScheduleRange(at.minute)],
+        second=[ScheduleRange(at.second)],
+    )
+    return ScheduleSpec(calendars=[calendar], time_zone_name="UTC")
+
+
+def _revision(note: str | None) -> int:
+    number = (note or "").removeprefix("revision ")
+    return int(number) if number.isdecimal() else 0
+
+
+def _away() -> AgoraError:
+    return AgoraError(
+        "unavailable", "the clock of schedules does not answer; try again", retry_after_seconds=2
+    )
