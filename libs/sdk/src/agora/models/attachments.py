@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import mimetypes
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,11 @@ _KINDS: dict[type, str] = {Image: "image/", Audio: "audio/"}
 
 class FileInfo(Protocol):
     """What is known of a file."""
+
+    @property
+    def name(self) -> str:
+        """As its owner gave it."""
+        ...
 
     @property
     def size(self) -> int:
@@ -70,18 +76,17 @@ async def read(messages: Sequence[Message], files: ReadableFiles | None) -> Mapp
             if files is None:
                 raise ModelUnavailable("A message refers to a file, and there are no files here.")
             info = await files.info(part.file)
-            if not info.content_type.startswith(_KINDS[type(part)]):
+            content_type = _content_type(info)
+            if not content_type.startswith(_KINDS[type(part)]):
                 wanted = "an image" if isinstance(part, Image) else "sound"
-                raise ModelUnavailable(
-                    f"The file {part.file!r} is {info.content_type}, which is not {wanted}."
-                )
+                raise ModelUnavailable(f"The file {part.file!r} is {content_type}, which is not {wanted}.")
             total += info.size
             if total > BYTES_MAX:
                 raise ModelUnavailable(
                     f"The files of a call may have {BYTES_MAX:,} bytes together; {part.file!r} is beyond that."
                 )
             path = await files.open(part.file)
-            found[part.file] = await asyncio.to_thread(_read, path, info)
+            found[part.file] = await asyncio.to_thread(_read, path, content_type, info.size)
     return found
 
 
@@ -90,5 +95,12 @@ def sizes(attachments: Mapping[str, Attachment]) -> dict[str, int]:
     return {ref: one.size for ref, one in attachments.items()}
 
 
-def _read(path: Path, info: FileInfo) -> Attachment:
-    return Attachment(info.content_type, info.size, base64.b64encode(path.read_bytes()).decode())
+def _content_type(info: FileInfo) -> str:
+    """The media type; where the file came without one, what its name suggests."""
+    if info.content_type != "application/octet-stream":
+        return info.content_type
+    return mimetypes.guess_type(info.name)[0] or info.content_type
+
+
+def _read(path: Path, content_type: str, size: int) -> Attachment:
+    return Attachment(content_type, size, base64.b64encode(path.read_bytes()).decode())

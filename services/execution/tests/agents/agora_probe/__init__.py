@@ -16,7 +16,7 @@ from msgspec import Meta
 Deed = Literal[
     "nothing", "hang", "null_character", "large_update", "large_output", "unknown_field", "no_output",
     "broken_router", "ask", "ask_twice", "search", "save", "read", "dig_slowly", "approve", "approve_twice", "question",
-    "call", "call_itself", "call_unlisted", "use",
+    "call", "call_itself", "call_unlisted", "use", "ask_then_approve", "look",
 ]  # fmt: skip
 
 
@@ -115,6 +115,15 @@ async def work(state: State, context: agora.Context) -> dict[str, Any]:
             except agora.ModelUnavailable as error:
                 return {"said": f"no model: {error}"}
             return {"said": reply.text}
+        case "ask_then_approve":
+            drafted = await context.models.chat(
+                [agora.Message(role="user", content=state.input.text)], max_tokens=100
+            )
+            decision = await context.approve(f"Send {drafted.text!r}")
+            return {"said": f"{drafted.text}: {decision.approved}"}
+        case "look":
+            seen = [agora.Message(role="user", content=[agora.Image(state.input.file or "")])]
+            return {"said": (await context.models.chat(seen, capability="vision", max_tokens=100)).text}
         case "approve" | "approve_twice":
             said = []
             for number in range(2 if state.input.do == "approve_twice" else 1):
