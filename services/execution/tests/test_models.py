@@ -152,6 +152,26 @@ async def test_a_call_that_is_cut_off_is_taken_at_its_worst_case(
     assert (0, WORST) == await money(database, run)
 
 
+async def test_a_database_that_goes_away_meanwhile_loses_no_reply(
+    calls: ModelCalls, wire: Wire, database: Database
+) -> None:
+    """
+    Connections that are cut while the vendor works are opened again: the reply is given, settled and kept.
+    """
+    wire.answer = Reply(delay_seconds=0.5)
+    run = await a_run(database, 10_000)
+    asking = asyncio.create_task(chat(calls, run))
+    await wire.until_asked()
+    await execute(
+        database,
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
+        "AND usename = current_user AND pid <> pg_backend_pid()",
+    )
+
+    assert "Hello to you" == (await asking).text
+    assert (0, SPENT) == await money(database, run)
+
+
 async def test_what_a_process_left_behind_is_settled(calls: ModelCalls, database: Database) -> None:
     """
     A worker that died in the middle of a call leaves a reservation, which is settled at its worst case; once.

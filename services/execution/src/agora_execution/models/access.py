@@ -13,7 +13,7 @@ from agora.messages import Capability
 from agora.models.pricing import ModelPrice, PriceBook
 from agora.models.vendors import VENDORS, candidates, is_configured, vendor_of
 from agora_contracts.subjects import PLATFORM_TENANT
-from agora_kit.database import Database
+from agora_kit.database import Database, is_transient
 
 from agora_execution.model_prices.service import ModelPrices
 from agora_execution.provider_keys.sealing import KeyRing
@@ -98,7 +98,13 @@ class Accesses:
             looking = asyncio.create_task(self._look_up(tenant))
             self._looking[tenant] = looking
             looking.add_done_callback(lambda _: self._looking.pop(tenant, None))
-        return await asyncio.shield(looking)
+        try:
+            return await asyncio.shield(looking)
+        except Exception as error:
+            if kept is None or not is_transient(error):
+                raise
+            # The database is away: what was known a moment ago is better than none.
+            return kept[1]
 
     async def _look_up(self, tenant: str) -> Access:
         access = await self._looked_up(tenant)

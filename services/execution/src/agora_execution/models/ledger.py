@@ -8,11 +8,12 @@ refused: it waits its turn until enough of them have settled.
 import asyncio
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
+import stamina
 from agora_contracts.problems import AgoraError
-from agora_kit.database import Database
+from agora_kit.database import Database, is_transient
 from agora_kit.group_commit import GroupCommit
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -21,6 +22,14 @@ from agora_execution.models.model import Opened, Opening, Settlement, take_in_tu
 
 _LOOK_SECONDS = 0.25
 """How often the first that waits looks by itself: room may come from another process."""
+_PATIENCE_SECONDS = 20.0
+
+
+def patience() -> AsyncIterator[stamina.Attempt]:
+    """Tries again while the database is away, for a while."""
+    return stamina.retry_context(
+        on=is_transient, attempts=None, timeout=_PATIENCE_SECONDS, wait_initial=0.1, wait_max=2.0
+    ).__aiter__()
 
 
 @dataclass(slots=True)
@@ -58,8 +67,13 @@ class CallLedger:
         return await self._wait(opening)
 
     async def settle(self, settlement: Settlement, *, run: str, reserved: int) -> None:
-        """Replace a try's reservation by what came of it, and let those go on that wait for what it leaves."""
-        await self._settle.submit(settlement)
+        """Replace a try's reservation by what came of it, and let those go on that wait for what it leaves.
+
+        A database that is away is waited for: what has been paid must not be lost. Settling again changes nothing.
+        """
+        async for attempt in patience():
+            with attempt:
+                await self._settle.submit(settlement)
         self._let_in(run, reserved - settlement.spent)
 
     async def _wait(self, opening: Opening) -> Opened:

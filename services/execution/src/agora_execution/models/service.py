@@ -30,7 +30,7 @@ from agora_execution.database import json_text
 from agora_execution.models import store
 from agora_execution.models.access import Access, Accesses
 from agora_execution.models.cache import ResponseCache
-from agora_execution.models.ledger import CallLedger
+from agora_execution.models.ledger import CallLedger, patience
 from agora_execution.models.model import REPLY_BYTES_MAX, CallPlace, Opened, Opening, Settlement, digest_of
 from agora_execution.models.trying import Tries
 from agora_execution.provider_keys.sealing import KeyRing
@@ -238,7 +238,11 @@ class ModelCalls:
                 retry=retry,
             )
             try:
-                opened = await self._ledger.open(opening)
+                async for attempt in patience():
+                    with attempt:
+                        # Under a new id each time: of one whose COMMIT was cut off it is not known what came.
+                        opening = msgspec.structs.replace(opening, id=new_event_id())
+                        opened = await self._ledger.open(opening)
             except BaseException:
                 tries.withdrew(model)
                 raise
