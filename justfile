@@ -76,6 +76,10 @@ faults *arguments:
 evals *arguments:
     @python -m agora_local.evals "$@"
 
+# Record the histories of workflows anew that the replay tests guard (-k NAME: one)
+histories *arguments:
+    @python services/execution/tests/record_histories.py "$@"
+
 # Write requirements.lock anew from the pyproject files
 lock:
     "$AGORA_UV" lock --quiet --python .venv/bin/python

@@ -3,7 +3,18 @@
 import importlib
 import sys
 
-NAMES = ("run", "gateway", "metering", "usage-query", "holds", "rating", "stream", "footprint", "llm")
+NAMES = (
+    "run",
+    "gateway",
+    "metering",
+    "usage-query",
+    "holds",
+    "rating",
+    "stream",
+    "footprint",
+    "llm",
+    "fairness",
+)
 
 
 def main() -> int:

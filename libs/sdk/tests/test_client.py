@@ -8,7 +8,7 @@ import pytest
 import stamina
 from agora.client import ConnectionFailed
 
-from .scripted_platform import MONEY, Answer, Platform, a_problem, a_run, sse
+from .scripted_platform import MONEY, STEP, Answer, Platform, a_problem, a_run, sse
 
 
 async def test_a_run_is_started_and_waited_for(platform: Platform, client: agora.Client) -> None:
@@ -119,6 +119,23 @@ async def test_a_stream_of_an_unknown_run_is_refused(platform: Platform, client:
                 pass
 
     assert len(platform.requests) == 1
+
+
+async def test_all_steps_are_read_page_by_page(platform: Platform, client: agora.Client) -> None:
+    """
+    A run's steps come as one list, however many pages they are.
+    """
+    second = STEP | {"id": "s2", "visit": 2, "seq": 2}
+    platform.on(
+        "GET /runs/run_1/steps",
+        Answer(200, {"items": [STEP], "next_cursor": "there"}),
+        Answer(200, {"items": [second], "next_cursor": None}),
+    )
+    async with client:
+        steps = await client.runs.steps("run_1")
+
+    assert ["s1", "s2"] == [step.id for step in steps]
+    assert [False, True] == ["cursor=there" in request.path for request in platform.requests]
 
 
 async def test_waiting_needs_no_stream(

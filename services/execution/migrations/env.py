@@ -2,6 +2,7 @@
 
 import agora_execution.approvals.store
 import agora_execution.conversations.store
+import agora_execution.deployments.artifact_store
 import agora_execution.deployments.store
 import agora_execution.files.store
 import agora_execution.memory.store

@@ -16,6 +16,7 @@ from agora import Agent
 from agora.models.vendors import VENDORS
 from agora_execution import agents, temporal
 from agora_execution.app import wire as wire_service
+from agora_execution.class_workers import ClassWorkers
 from agora_execution.settings import ExecutionSettings
 from agora_execution.worker import build_worker
 from agora_kit.broker import Broker
@@ -23,7 +24,6 @@ from agora_kit.database import Database
 from agora_kit.provision import DatabaseUrls
 from agora_kit.service import Service
 from agora_local.parts import Temporal
-from temporalio.worker import Worker
 
 from tests.support.llm_wire import Wire, serving
 
@@ -40,7 +40,7 @@ class Workers:
     def __init__(self, settings: ExecutionSettings, address: str) -> None:
         self._settings = settings
         self._address = address
-        self._running: list[tuple[Worker, Service, asyncio.Task[None]]] = []
+        self._running: list[tuple[ClassWorkers, Service, asyncio.Task[None]]] = []
 
     async def start(self, **settings: Any) -> None:
         """Start a worker, with settings changed as given."""
@@ -128,7 +128,8 @@ def settings(
         log_level="error",
         drain_seconds=0,
         temporal_address=settled_temporal.address,
-        task_queue=new_id("queue"),
+        task_queues=new_id("queue"),
+        worker_deployment="",
         objects_folder=tmp_path / "objects",
         artifacts_folder=tmp_path / "artifacts",
         file_quota_bytes=100_000,

@@ -19,6 +19,7 @@ from agora_execution import agents
 from agora_execution.deployments.service import Deployments
 from agora_execution.files.service import Files
 from agora_execution.packages.service import Packages
+from agora_execution.queues import queue_name
 from agora_execution.runs.recording import Recorder
 from agora_execution.runs.starting import Starter
 from agora_execution.runs.sweeps import RunSweep
@@ -56,6 +57,11 @@ class Platform:
     def database(self) -> Database:
         """Execution's own database."""
         return self.service.database
+
+    @property
+    def queue(self) -> str:
+        """The queue that standard packages' workflows wait in."""
+        return queue_name(self.settings.task_queues, "standard")
 
     # --- asking ----------------------------------------------------------------------------------
 
@@ -212,7 +218,7 @@ class Platform:
         """The use cases of deployments, as the service has them."""
         packages = Packages(self.database)
         return Deployments(
-            self.database, self.service.broker, packages, self.files, self.client, self.settings.task_queue
+            self.database, self.service.broker, packages, self.files, self.client, self.settings.task_queues
         )
 
     @property
@@ -223,5 +229,5 @@ class Platform:
 
     async def sweep(self) -> int:
         """Look after every unfinished run now, as the service does every few seconds."""
-        starter = Starter(self.client, self.database, self.settings.task_queue)
+        starter = Starter(self.client, self.database, self.settings.task_queues)
         return await RunSweep(self.database, self.recorder, starter, quiet_seconds=0).sweep()

@@ -1,4 +1,4 @@
-"""Record the workflow histories that test_replay.py replays: `python services/execution/tests/record_histories.py`.
+"""Record the workflow histories that test_replay.py replays: `./dev histories`.
 
 Do it for a new scenario, or where a change of a workflow is meant to break the runs at hand. For one scenario
 alone add `-k NAME`.

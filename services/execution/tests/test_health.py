@@ -31,6 +31,23 @@ async def test_a_package_that_works_is_healthy(probe_platform: Platform) -> None
     assert health.last_success_at is not None
 
 
+async def test_a_package_is_asked_once_by_all_who_ask_at_once(probe_platform: Platform) -> None:
+    """
+    Many who want to know a package's health at the same time start one workflow, and all get its answer.
+    """
+    answers = await asyncio.gather(
+        *(probe_platform.ask(CheckPackageHealth(package="probe")) for _ in range(8))
+    )
+    started = f'WorkflowType = "CheckPackageHealth" AND TaskQueue = "{probe_platform.queue}"'
+
+    async def listed() -> int:
+        return (await probe_platform.client.count_workflows(started)).count
+
+    await probe_platform.until(listed)
+    assert {"healthy"} == {answer.status for answer in answers}
+    assert 1 == await listed()
+
+
 async def test_a_package_whose_schemas_differ_is_unhealthy(probe_platform: Platform) -> None:
     """
     A worker with other code than the catalogue lists cannot be trusted with its runs.

@@ -59,6 +59,39 @@ async def test_runs_are_listed_newest_first_in_pages(echo_listed: Platform) -> N
     assert "invalid_cursor" == caught.value.slug
 
 
+async def test_steps_are_read_in_pages(platform: Platform) -> None:
+    """
+    However many steps a run has taken, each page fits a message, and together they are all steps in their order.
+    """
+    run = await platform.run({"text": "hello", "steps": 5})
+    await platform.execute(
+        """
+        INSERT INTO steps (run_id, id, tenant_id, seq, node, title, visit, branch, attempt, started_at, finished_at,
+            usage, summary, result)
+        SELECT run_id, id || '/' || n, tenant_id, 100 + n, node, title, n, branch, attempt, started_at, finished_at,
+            usage, repeat('x', 5000), result
+        FROM steps, generate_series(1, 300) n WHERE run_id = :run AND visit = 1
+        """,
+        run=run.id,
+    )
+    found: list[int] = []
+    pages: list[int] = []
+    cursor = None
+    while True:
+        page = await platform.ask(ListSteps(run=run.id, tenant=TENANT, limit=200, cursor=cursor))
+        found += [step.seq for step in page.items]
+        pages.append(len(page.items))
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+
+    assert [*range(3, 8), *range(101, 401)] == found
+    assert 3 < len(pages)
+    with pytest.raises(AgoraError) as caught:
+        await platform.ask(ListSteps(run=run.id, tenant=TENANT, cursor="nonsense"))
+    assert "invalid_cursor" == caught.value.slug
+
+
 async def test_a_runs_journal_is_read_from_any_place(platform: Platform) -> None:
     """
     Whoever lost the connection goes on after the last entry seen; the journal says when it is complete.

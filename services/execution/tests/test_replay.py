@@ -1,6 +1,6 @@
 """Workflows that began under older code go on under today's: recorded histories replay without a difference.
 
-`histories/` holds one history per scenario, written by `python services/execution/tests/record_histories.py`.
+`histories/` holds one history per scenario, written by `./dev histories`.
 Record again only when a change to a workflow is meant to break running runs, and never to silence this test.
 """
 
@@ -45,6 +45,14 @@ async def _run(platform: Platform, run_input: dict[str, Any], status: str) -> st
 async def one_way(platform: Platform) -> str:
     """Short steps, one after the other."""
     return await _run(platform, {}, "succeeded")
+
+
+async def one_step(platform: Platform) -> str:
+    """A run that is one short step."""
+    await platform.list_package("echo")
+    run = await platform.run({"text": "hello"})
+    await platform.closed(run.id)
+    return str(run.id)
 
 
 async def parallel(platform: Platform) -> str:
@@ -180,7 +188,7 @@ async def health(platform: Platform) -> str:
     await platform.ask(CheckPackageHealthQuery(package="probe"))
 
     async def listed() -> str | None:
-        query = f'WorkflowType = "CheckPackageHealth" AND TaskQueue = "{platform.settings.task_queue}"'
+        query = f'WorkflowType = "CheckPackageHealth" AND TaskQueue = "{platform.queue}"'
         async for found in platform.client.list_workflows(query):
             return found.id
         return None
@@ -213,7 +221,7 @@ async def fired(platform: Platform) -> str:
 SCENARIOS: dict[str, Scenario] = {
     scenario.__name__: scenario
     for scenario in (
-        one_way, loop, parallel, long_step, retried, failed, broken_router, timed_out, cancelled, cancelled_by_temporal,
+        one_step, one_way, loop, parallel, long_step, retried, failed, broken_router, timed_out, cancelled, cancelled_by_temporal,
         approved, paused, called, prepared, health, fired,
     )
 }  # fmt: skip

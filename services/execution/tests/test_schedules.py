@@ -42,9 +42,9 @@ def firing(platform: Platform) -> Firing:
     admission = Admission(
         platform.database, platform.service.broker, platform.recorder, Packages(platform.database),
         platform.deployments, platform.files,
-        Starter(platform.client, platform.database, platform.settings.task_queue), models_configured=lambda: False,
+        Starter(platform.client, platform.database, platform.settings.task_queues), models_configured=lambda: False,
     )  # fmt: skip
-    clock = Clock(platform.client, platform.settings.task_queue)
+    clock = Clock(platform.client, platform.settings.task_queues)
     schedules = Schedules(platform.database, admission, clock)
     return Firing(platform.database, admission, schedules, clock, quiet_seconds=0)
 
@@ -300,7 +300,7 @@ async def test_what_cannot_run_is_not_scheduled(echo_listed: Platform) -> None:
 
 
 async def _times(platform: Platform, cron: str, zone: str) -> list[str]:
-    clock = Clock(platform.client, platform.settings.task_queue)
+    clock = Clock(platform.client, platform.settings.task_queues)
     found = await clock.next_times(Timing(cron=cron, at=None, time_zone=zone))
     return [moment.astimezone(UTC).isoformat() for moment in found]
 
@@ -330,7 +330,7 @@ async def test_a_schedule_is_changed_paused_resumed_and_deleted(echo_listed: Pla
     Each change is seen in its next times, and Temporal has what the row says.
     """
     made = await make(echo_listed, name="first")
-    clock = Clock(echo_listed.client, echo_listed.settings.task_queue)
+    clock = Clock(echo_listed.client, echo_listed.settings.task_queues)
 
     async def same_there() -> bool:
         async with echo_listed.database.system() as connection:

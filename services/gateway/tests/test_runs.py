@@ -8,8 +8,10 @@ from typing import Any
 import msgspec
 from agora_contracts.execution import (
     GetRun,
+    ListSteps,
     Run,
     StartRun,
+    StepList,
 )
 from agora_contracts.ids import derived
 from agora_contracts.money import Money
@@ -198,3 +200,16 @@ async def test_unknown_and_foreign_runs_look_alike(customer: Customer, others: O
 
     assert (404, 1) == (answer.status_code, len(others.asked) - asked_before)
     assert customer.id == others.asked[-1].tenant
+
+
+async def test_steps_are_asked_for_page_by_page(customer: Customer, others: Others):
+    """
+    The page and its size go on to execution, and the answer says where the next one begins.
+    """
+    await others.answer((ListSteps, StepList(items=[], next_cursor="there")))
+    answer = await customer.http.get(f"/runs/{RUN}/steps", params={"cursor": "here", "limit": 7})
+    refused = await customer.http.get(f"/runs/{RUN}/steps", params={"limit": 0})
+
+    assert {"items": [], "next_cursor": "there"} == answer.json()
+    assert ("here", 7) == (others.asked[-1].cursor, others.asked[-1].limit)
+    assert (422, "limit") == (refused.status_code, refused.json()["errors"][0]["field"])

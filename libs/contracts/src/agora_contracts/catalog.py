@@ -18,6 +18,9 @@ Basis = Literal[
     "task", "query", "escalation", "job", "report", "execution", "incident", "deployment", "audit", "scan",
     "gb", "hour", "month",
 ]  # fmt: skip
+PackageClass = Literal["standard", "heavy"]
+"""Which places of the workers a package's runs take."""
+
 PER_UNIT_BASES: frozenset[str] = frozenset(
     {
         "task",
@@ -73,16 +76,26 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     When models would cost more, the run waits until somebody lets it spend more (`over_budget = "pause"`), or goes on
     without a model (`"baseline"`), as an agent may that has other means.
+
+    `class` says which places of the workers its runs take: those of `standard` packages if not given, or those of
+    `heavy` ones, whose steps need much memory or computing, so that neither wait for the other.
     """
 
     timeout_seconds: Annotated[int, Meta(ge=1, le=86_400)] = 300
     model_cost: Decimal = Decimal(0)
     over_budget: Literal["pause", "baseline"] = "pause"
     calls_cost_max: Decimal = Decimal(0)
+    # Unset rather than "standard": what was published before there were classes must stay what it is.
+    package_class: PackageClass | UnsetType = msgspec.field(default=UNSET, name="class")
 
     def __post_init__(self) -> None:
         check_range("model_cost", self.model_cost, most=1000)
         check_range("calls_cost_max", self.calls_cost_max, most=1000)
+
+    @property
+    def served_as(self) -> PackageClass:
+        """The class whose places its runs take."""
+        return "standard" if self.package_class is UNSET else self.package_class
 
 
 class OfferedPrice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

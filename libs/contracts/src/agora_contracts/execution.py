@@ -121,6 +121,8 @@ class ListSteps(msgspec.Struct, frozen=True, kw_only=True):
 
     run: str
     tenant: str
+    cursor: str | None = None
+    limit: Annotated[int, Meta(ge=1, le=500)] = 200
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,9 +142,10 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StepList(msgspec.Struct, frozen=True, kw_only=True):
-    """All steps of a run so far."""
+    """A page of a run's steps so far; fewer than asked for where they are large."""
 
     items: list[Step]
+    next_cursor: str | None = None
 
 
 class ListRunEvents(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ from agora_execution.approvals.service import Approvals
 from agora_execution.conversations import handlers as conversation_handlers
 from agora_execution.conversations.service import Conversations
 from agora_execution.deployments import handlers as deployment_handlers
+from agora_execution.deployments.removing import ArtifactSweep
 from agora_execution.deployments.service import Deployments
 from agora_execution.files import handlers as file_handlers
 from agora_execution.files.service import Files
@@ -42,6 +43,7 @@ from agora_execution.schedules.firing import Firing
 from agora_execution.schedules.service import Schedules
 from agora_execution.schedules.timing import Clock
 from agora_execution.settings import ExecutionSettings
+from agora_execution.versions import versions_of
 
 _UNFINISHED_SECONDS = 86_400
 """How long after its last byte an upload that was never finished is taken for dead."""
@@ -62,7 +64,7 @@ def wire(service: Service, settings: ExecutionSettings, client: Client) -> None:
     """Build the capabilities and register what they answer and consume."""
     database, broker = service.database, service.broker
     recorder = Recorder(database)
-    starter = Starter(client, database, settings.task_queue)
+    starter = Starter(client, database, settings.task_queues, versions_of(client, settings))
     objects = FolderObjects(settings.objects_folder)
     files = Files(
         database,
@@ -74,7 +76,7 @@ def wire(service: Service, settings: ExecutionSettings, client: Client) -> None:
     model_calls = ModelCalls(database, ring=ring)
     prices = ModelPrices(database)
     packages = Packages(database)
-    deployments = Deployments(database, service.broker, packages, files, client, settings.task_queue)
+    deployments = Deployments(database, service.broker, packages, files, client, settings.task_queues)
     admission = Admission(
         database,
         broker,
@@ -86,6 +88,7 @@ def wire(service: Service, settings: ExecutionSettings, client: Client) -> None:
         models_configured=lambda: model_calls.configured,
     )
     sweep = RunSweep(database, recorder, starter)
+    artifacts = ArtifactSweep(database, broker, objects)
     package_handlers.register(service, packages)
     deployment_handlers.register(service, deployments)
     file_handlers.register(service, files)
@@ -95,12 +98,12 @@ def wire(service: Service, settings: ExecutionSettings, client: Client) -> None:
     conversation_handlers.register(service, Conversations(database, admission, runs))
     memories = Memories(database, broker, retention_days=settings.memory_retention_days)
     memory_handlers.register(service, memories)
-    clock = Clock(client, settings.task_queue)
+    clock = Clock(client, settings.task_queues)
     schedules = Schedules(database, admission, clock)
     firing = Firing(database, admission, schedules, clock)
     schedule_handlers.register(service, schedules, firing)
     reconciliation_handlers.register(service)
-    healths = PackageHealths(database, packages, client, settings.task_queue, model_calls)
+    healths = PackageHealths(database, packages, client, settings.task_queues, model_calls)
     health_handlers.register(service, healths)
     key_handlers.register(service, ProviderKeys(database, ring))
     price_handlers.register(service, prices)
@@ -122,7 +125,12 @@ def wire(service: Service, settings: ExecutionSettings, client: Client) -> None:
     service.on_start(model_calls.refresh)
     service.every(KEPT_SECONDS, "platform keys", model_calls.refresh)
     service.every(30, "model calls", model_calls.sweep)
+
+    async def sweep_artifacts() -> None:
+        await artifacts.sweep()
+
     service.every(600, "files", files.expire)
+    service.every(3600, "artifacts", sweep_artifacts)
     service.every(3600, "unfinished uploads", drop_unfinished)
 
 

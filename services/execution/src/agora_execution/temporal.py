@@ -7,8 +7,11 @@ import asyncio
 from typing import Any
 
 import msgspec
+from agora_contracts.search_attributes import SEARCH_ATTRIBUTES
 from agora_kit import telemetry
 from temporalio.api.common.v1 import Payload
+from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
 from temporalio.client import Client
 from temporalio.converter import (
     CompositePayloadConverter,
@@ -78,6 +81,30 @@ async def connect(address: str, namespace: str, *, lazy: bool = True) -> Client:
 async def check(client: Client) -> None:
     """Raise when Temporal does not answer."""
     await client.service_client.check_health()
+
+
+async def register_search_attributes(client: Client) -> list[str]:
+    """Tell a server what our workflows are found by. Those that it knows are left as they are.
+
+    Returns:
+        The names that were new to it.
+
+    Raises:
+        RPCError: it does not answer, does not let us, or has an attribute of this name with another type.
+    """
+    where = ListSearchAttributesRequest(namespace=client.namespace)
+    known = (await client.operator_service.list_search_attributes(where)).custom_attributes
+    new = {name: kind for name, kind in SEARCH_ATTRIBUTES.items() if name not in known}
+    if new:
+        types = {name: IndexedValueType.Value(_indexed(kind)) for name, kind in new.items()}
+        await client.operator_service.add_search_attributes(
+            AddSearchAttributesRequest(namespace=client.namespace, search_attributes=types)
+        )
+    return sorted(new)
+
+
+def _indexed(kind: str) -> str:
+    return f"INDEXED_VALUE_TYPE_{kind.upper()}"
 
 
 async def settle() -> None:

@@ -13,15 +13,17 @@ import structlog
 import uvloop
 from agora_kit.objects import FolderObjects
 from agora_kit.service import Service
-from agora_kit.settings import load_settings
+from agora_kit.settings import SettingsError, load_settings
 from temporalio.client import Client
-from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+from temporalio.common import WorkerDeploymentVersion
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkerDeploymentConfig
 
-from agora_execution import agents, temporal
+from agora_execution import agents, temporal, versions
 from agora_execution.approvals.activities import ApprovalActivities
 from agora_execution.approvals.service import Approvals
+from agora_execution.class_workers import ClassWorkers
 from agora_execution.deployments.activities import DeploymentActivities
-from agora_execution.deployments.artifacts import Artifacts
+from agora_execution.deployments.artifacts import Artifacts, prune_copies
 from agora_execution.deployments.service import Deployments
 from agora_execution.deployments.workflows import PrepareDeployment
 from agora_execution.files.service import Files
@@ -30,12 +32,14 @@ from agora_execution.health.workflows import CheckPackageHealth
 from agora_execution.models.service import ModelCalls
 from agora_execution.packages.service import Packages
 from agora_execution.provider_keys.sealing import KeyRing
+from agora_execution.queues import queue_name
 from agora_execution.runs.activities import RunActivities
 from agora_execution.runs.admission import Admission
 from agora_execution.runs.children import ChildActivities
 from agora_execution.runs.ports import StepPorts
 from agora_execution.runs.recording import Recorder
 from agora_execution.runs.starting import Starter
+from agora_execution.runs.turns import FairSteps, Turns
 from agora_execution.runs.workflows import AgentRun
 from agora_execution.schedules.activities import ScheduleActivities
 from agora_execution.schedules.workflows import ScheduledFire
@@ -45,6 +49,7 @@ log = structlog.get_logger()
 
 WORKFLOWS: list[type] = [AgentRun, PrepareDeployment, CheckPackageHealth, ScheduledFire]
 _CONNECT_PAUSE_SECONDS = 0.5
+_PRUNE_SECONDS = 3600.0
 _GRACE_SHARE = 0.8
 """How much of its time to drain a worker leaves to what runs, before it cancels that."""
 
@@ -60,7 +65,7 @@ def activities(service: Service, settings: ExecutionSettings, client: Client) ->
         retention_days=settings.file_retention_days,
     )
     settings.artifacts_folder.mkdir(parents=True, exist_ok=True)
-    artifacts = Artifacts(settings.artifacts_folder, objects, files, broker)
+    artifacts = Artifacts(database, settings.artifacts_folder, objects, files, broker)
     model_calls = ModelCalls(database, ring=KeyRing.read(settings.key_encryption_keys))
     ports = StepPorts(database, broker, objects, files, artifacts, model_calls)
     recorder = Recorder(database)
@@ -70,9 +75,9 @@ def activities(service: Service, settings: ExecutionSettings, client: Client) ->
         broker,
         recorder,
         packages,
-        Deployments(database, broker, packages, files, client, settings.task_queue),
+        Deployments(database, broker, packages, files, client, settings.task_queues),
         files,
-        Starter(client, database, settings.task_queue),
+        Starter(client, database, settings.task_queues),
         models_configured=lambda: model_calls.configured,
     )
     return [
@@ -85,20 +90,45 @@ def activities(service: Service, settings: ExecutionSettings, client: Client) ->
     ]
 
 
-def build_worker(client: Client, service: Service, settings: ExecutionSettings) -> Worker:
-    """The Temporal worker. Unsandboxed: only our own workflows run here, and replay tests guard them."""
-    return Worker(
-        client,
-        task_queue=settings.task_queue,
-        workflows=WORKFLOWS,
-        activities=activities(service, settings, client),
-        workflow_runner=UnsandboxedWorkflowRunner(),
-        max_concurrent_workflow_tasks=settings.worker_slots,
-        max_concurrent_local_activities=settings.worker_slots,
-        max_concurrent_activities=settings.worker_slots,
-        max_cached_workflows=settings.worker_cached_runs,
-        graceful_shutdown_timeout=timedelta(seconds=_GRACE_SHARE * settings.drain_seconds),
+def build_worker(client: Client, service: Service, settings: ExecutionSettings) -> ClassWorkers:
+    """The Temporal workers. Unsandboxed: only our own workflows run here, and replay tests guard them.
+
+    Raises:
+        SettingsError: no class is to be served.
+    """
+    slots = {"standard": settings.worker_slots, "heavy": settings.worker_heavy_slots}
+    served = {package_class: places for package_class, places in slots.items() if places > 0}
+    if not served:
+        raise SettingsError("a worker serves at least one class: set AGORA_WORKER_SLOTS above 0")
+    work = activities(service, settings, client)
+    # One for all classes: they share this process's computing, whatever their places are.
+    turns = Turns(settings.worker_turns, settings.worker_turn_seconds)
+    return ClassWorkers(
+        [
+            Worker(
+                client,
+                task_queue=queue_name(settings.task_queues, package_class),
+                workflows=WORKFLOWS,
+                activities=work,
+                workflow_runner=UnsandboxedWorkflowRunner(),
+                max_concurrent_workflow_tasks=places,
+                max_concurrent_local_activities=places,
+                max_concurrent_activities=places,
+                max_cached_workflows=settings.worker_cached_runs,
+                graceful_shutdown_timeout=timedelta(seconds=_GRACE_SHARE * settings.drain_seconds),
+                deployment_config=_deployment_config(settings),
+                interceptors=[FairSteps(turns)],
+            )
+            for package_class, places in served.items()
+        ]
     )
+
+
+def _deployment_config(settings: ExecutionSettings) -> WorkerDeploymentConfig | None:
+    if not settings.worker_deployment:
+        return None
+    version = WorkerDeploymentVersion(settings.worker_deployment, versions.build_of(settings))
+    return versions.deployment_config(version)
 
 
 async def main() -> None:
@@ -111,8 +141,10 @@ async def main() -> None:
         client = await _connected(settings)
         service.health.add("temporal", lambda: temporal.check(client))
         working = asyncio.create_task(_work(client, service, settings), name="temporal worker")
+        taking_over = asyncio.create_task(_take_over(client, settings), name="taking over")
 
         async def stop() -> None:
+            taking_over.cancel()
             working.cancel()
             with suppress(asyncio.CancelledError):
                 await working
@@ -120,8 +152,18 @@ async def main() -> None:
 
         service.on_stop(stop)
 
+    async def prune() -> None:
+        await prune_copies(service.database, settings.artifacts_folder)
+
+    service.every(_PRUNE_SECONDS, "copies of artifacts", prune)
     service.on_start(start)
     await service.run()
+
+
+async def _take_over(client: Client, settings: ExecutionSettings) -> None:
+    known = versions.versions_of(client, settings)
+    if known is not None and settings.worker_takes_over:
+        await known.take_over(versions.build_of(settings))
 
 
 async def _work(client: Client, service: Service, settings: ExecutionSettings) -> None:

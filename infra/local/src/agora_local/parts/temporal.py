@@ -5,6 +5,8 @@ import signal
 from collections.abc import Mapping
 from pathlib import Path
 
+from agora_contracts.search_attributes import SEARCH_ATTRIBUTES
+
 from agora_local.parts.base import Part
 from agora_local.parts.temporal_cli import find_temporal_cli
 from agora_local.ports import free_port, http_status
@@ -33,7 +35,8 @@ class Temporal(Part):
         ui_port: Port of the web UI; None leaves the UI out.
         in_memory: Keep nothing: faster, and empty after a restart. For tests.
         namespace: Created at the start when it is not there.
-        search_attributes: Name to type (Keyword, Int, Double, Bool, Datetime, Text, KeywordList).
+        search_attributes: Name to type (Keyword, Int, Double, Bool, Datetime, Text, KeywordList); by default those
+            that our runs are started with.
         dynamic_config: JSON values added to `DYNAMIC_CONFIG`.
         binary: The CLI; None finds or builds it.
         log: Where its output goes; by default `log` in the folder.
@@ -59,7 +62,7 @@ class Temporal(Part):
         self.ui_port = ui_port
         self.namespace = namespace
         self._in_memory = in_memory
-        self._search_attributes = dict(search_attributes or {})
+        self._search_attributes = dict(SEARCH_ATTRIBUTES if search_attributes is None else search_attributes)
         self._dynamic_config = {**DYNAMIC_CONFIG, **(dynamic_config or {})}
         self._binary = binary
         self._log = log or folder / "log"

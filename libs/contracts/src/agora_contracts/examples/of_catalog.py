@@ -21,7 +21,12 @@ MANIFEST = catalog.Manifest(
     permissions=catalog.Permissions(
         files=True, knowledge=True, models=True, memory=True, network=["api.example.com"]
     ),
-    limits=catalog.Limits(timeout_seconds=600, model_cost=Decimal("0.05"), calls_cost_max=Decimal("0.50")),
+    limits=catalog.Limits(
+        timeout_seconds=600,
+        model_cost=Decimal("0.05"),
+        calls_cost_max=Decimal("0.50"),
+        package_class="heavy",
+    ),
     prices=[
         catalog.OfferedPrice(basis="job", unit_price=Decimal("0.50"), meter="jobs"),
         catalog.OfferedPrice(basis="month", unit_price=Decimal(99)),

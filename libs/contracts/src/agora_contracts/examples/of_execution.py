@@ -156,7 +156,7 @@ RUNS: tuple[msgspec.Struct, ...] = (
         limit=20,
     ),
     execution.CancelRun(run=story.RUN, tenant=story.TENANT, requested_by=story.KEY),
-    execution.ListSteps(run=story.RUN, tenant=story.TENANT),
+    execution.ListSteps(run=story.RUN, tenant=story.TENANT, cursor=story.CURSOR, limit=100),
     execution.ListRunEvents(run=story.RUN, tenant=story.TENANT, after=2, limit=100),
     execution.EstimateRun(
         tenant=story.TENANT, input=story.INPUT, deployment=story.DEPLOYMENT, account=story.ACCOUNT
@@ -185,7 +185,8 @@ RUNS: tuple[msgspec.Struct, ...] = (
                 usage=story.USAGE,
                 summary="1,840 rows, 212 cells repaired",
             )
-        ]
+        ],
+        next_cursor=story.CURSOR,
     ),
     execution.RunEventList(
         items=[

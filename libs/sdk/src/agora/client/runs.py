@@ -124,8 +124,16 @@ class Runs:
         return Run(self, state)
 
     async def steps(self, run: str) -> Steps:
-        """The steps a run has taken so far, in order."""
-        return (await self._transport.call(StepList, "GET", f"/runs/{segment(run)}/steps")).items
+        """All steps a run has taken so far, in order, however many pages they are."""
+        steps: Steps = []
+        cursor: str | None = None
+        while True:
+            query = {"cursor": cursor, "limit": 200}
+            page = await self._transport.call(StepList, "GET", f"/runs/{segment(run)}/steps", query=query)
+            steps += page.items
+            cursor = page.next_cursor
+            if cursor is None:
+                return steps
 
     async def receipt(self, run: str) -> Receipt:
         """What was quoted, held and charged for a run."""

@@ -113,7 +113,12 @@ def _standing(approval: Approval) -> Standing:
         answer = answer_of(approval)
     except AgoraError as error:
         raise _ended(error) from error
-    return Standing(approval=approval.id, deadline=_seconds(approval.deadline), answer=answer)
+    return Standing(
+        approval=approval.id,
+        deadline=_seconds(approval.deadline),
+        answer=answer,
+        cost_micros=approval.cost_so_far.amount,
+    )
 
 
 def _seconds(at: datetime) -> float:

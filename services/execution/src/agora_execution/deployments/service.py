@@ -23,7 +23,13 @@ from agora_kit.broker import Broker
 from agora_kit.database import Database
 from agora_kit.outbox import Event, emit
 from temporalio.client import Client
-from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.common import (
+    AutoUpgradeVersioningOverride,
+    SearchAttributePair,
+    TypedSearchAttributes,
+    WorkflowIDConflictPolicy,
+    WorkflowIDReusePolicy,
+)
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 
@@ -34,6 +40,8 @@ from agora_execution.deployments.workflows import PrepareDeployment, PrepareTask
 from agora_execution.files.service import Files
 from agora_execution.packages.model import PackageVersion, require_basis, require_executable
 from agora_execution.packages.service import Packages
+from agora_execution.queues import queue_name
+from agora_execution.runs import describing
 
 log = structlog.get_logger()
 
@@ -48,14 +56,14 @@ class Deployments:
         packages: Packages,
         files: Files,
         client: Client,
-        task_queue: str,
+        queues: str,
     ) -> None:
         self._database = database
         self._broker = broker
         self._packages = packages
         self._files = files
         self._client = client
-        self._task_queue = task_queue
+        self._queues = queues
 
     async def start(self, command: StartDeployment) -> Deployment:
         """Hire a package: pins version, basis and price, and begins to prepare its configuration.
@@ -191,16 +199,31 @@ class Deployments:
         if row.prepared_revision >= public.config_revision or public.status == "terminated":
             return
         task = PrepareTask(deployment=public.id, tenant=public.tenant, revision=public.config_revision)
+        package = await self._packages.known(public.package, public.version)
+        served_as = "standard" if package is None else package.manifest.limits.served_as
         try:
             await self._client.start_workflow(
                 PrepareDeployment.run,
                 task,
                 id=prepare_workflow_id(task.deployment, task.revision),
-                task_queue=self._task_queue,
+                task_queue=queue_name(self._queues, served_as),
                 execution_timeout=timedelta(hours=2),
                 id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-                static_summary=f"prepare {public.package} {public.version} for {public.tenant}",
+                static_summary=f"Prepare {public.package} {public.version} as {public.id} for {public.tenant}",
+                static_details=(
+                    f"Configuration {public.config_revision} of deployment `{public.id}`:"
+                    f" `/api/v1/deployments/{public.id}`. Runs use the one before until it is prepared."
+                ),
+                search_attributes=TypedSearchAttributes(
+                    [
+                        SearchAttributePair(describing.TENANT, public.tenant),
+                        SearchAttributePair(describing.PACKAGE, public.package),
+                    ]
+                ),
+                priority=describing.priority(public.tenant),
+                # One activity, nothing to replay that could differ: any version may go on with it.
+                versioning_override=AutoUpgradeVersioningOverride(),
                 rpc_timeout=timedelta(seconds=3),
             )
         except WorkflowAlreadyStartedError:

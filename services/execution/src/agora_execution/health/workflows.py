@@ -22,6 +22,11 @@ class AgentHealth(msgspec.Struct, frozen=True, kw_only=True):
     output_schema: dict[str, Any]
 
 
+def health_workflow_id(package: str, version: str) -> str:
+    """One workflow at a time per package version."""
+    return f"health-{package}-{version}"
+
+
 @workflow.defn(name="CheckPackageHealth")
 class CheckPackageHealth:
     """One question to an agent."""

@@ -43,6 +43,10 @@ class Packages:
                     raise LookupError(f"{event.package} {event.version} is not known yet")
             self._found.pop(event.package, None)
 
+    async def known(self, package: str, version: str) -> PackageVersion | None:
+        """A version in whatever state it is; None when it was never heard of."""
+        return next((one for one in await self._versions(package) if one.version == version), None)
+
     async def find(self, package: str, version: str | None = None) -> PackageVersion:
         """One version of a package: the named one, or the newest that can be executed.
 

@@ -27,6 +27,7 @@ from agora_execution.files.service import Files
 from agora_execution.packages import model as packages_model
 from agora_execution.packages.service import Packages, weigh
 from agora_execution.runs import queries
+from agora_execution.runs.describing import Order
 from agora_execution.runs.model import NewRun
 from agora_execution.runs.queries import Origin
 from agora_execution.runs.recording import Recorder
@@ -121,7 +122,7 @@ class Admission:
         deadlines.require_time_left()
         run = await (accept or self._recorder.accept)(_new_run(command, target, hold))
         if run.status == "accepted":
-            await self._starter.start(_task(command, target))
+            await self._starter.start(_task(command, target), _order(command, hold))
         return run
 
     async def accept_called(self, command: StartRun, caller: Caller) -> tuple[RunTask, Run]:
@@ -186,7 +187,8 @@ class Admission:
         if run.status == "accepted":
             task = _task(start, target)
             await self._starter.start(
-                msgspec.structs.replace(task, origin=command.origin, origin_seq=origin.before_seq)
+                msgspec.structs.replace(task, origin=command.origin, origin_seq=origin.before_seq),
+                _order(start, hold),
             )
         return run
 
@@ -360,6 +362,10 @@ def _new_run(command: StartRun, target: Target, hold: Hold, caller: Caller | Non
     )
 
 
+def _order(command: StartRun, hold: Hold) -> Order:
+    return Order(quoted=hold.amount, requested_by=command.requested_by)
+
+
 def _task(command: StartRun, target: Target, path: list[str] | None = None) -> RunTask:
     return RunTask(
         run=command.run_id,
@@ -373,4 +379,5 @@ def _task(command: StartRun, target: Target, path: list[str] | None = None) -> R
         deployment=command.deployment,
         path=path or [],
         over_budget=target.package.manifest.limits.over_budget,
+        package_class=target.package.manifest.limits.served_as,
     )

@@ -6,7 +6,16 @@ from typing import Any
 
 import msgspec
 from agora_contracts.billing import Quantity
-from agora_contracts.execution import ListRuns, Run, RunError, RunEvent, RunPage, Step
+from agora_contracts.execution import (
+    ListRuns,
+    ListSteps,
+    Run,
+    RunError,
+    RunEvent,
+    RunPage,
+    Step,
+    StepList,
+)
 from agora_contracts.money import Money
 from agora_kit.cursor import decode_cursor, encode_cursor
 from sqlalchemy import Row, text
@@ -96,31 +105,48 @@ async def page(connection: AsyncConnection, query: ListRuns) -> RunPage:
     )
 
 
-async def steps_of(connection: AsyncConnection, run: str) -> list[Step]:
-    """A run's steps in the order of its journal."""
-    rows = await connection.execute(
-        text("""
-            SELECT id, node, title, visit, branch, seq, attempt, started_at, finished_at, usage, summary
-            FROM steps WHERE run_id = :run ORDER BY seq
-        """),
-        {"run": run},
-    )
-    return [
-        Step(
-            id=row.id,
-            node=row.node,
-            title=row.title,
-            visit=row.visit,
-            branch=row.branch,
-            seq=row.seq,
-            attempt=row.attempt,
-            started_at=row.started_at,
-            finished_at=row.finished_at,
-            usage=[Quantity(meter=one["meter"], quantity=Decimal(one["quantity"])) for one in row.usage],
-            summary=row.summary,
+_STEPS_BYTES_MAX = 500_000
+"""Of steps in one page: it has to fit into a message, whatever was asked for."""
+
+
+async def steps_page(connection: AsyncConnection, query: ListSteps) -> StepList:
+    """A run's steps in the order of its journal; fewer than asked for where they are large."""
+    after = decode_cursor(query.cursor, tuple[int])[0] if query.cursor else 0
+    rows = (
+        await connection.execute(
+            text("""
+                SELECT id, node, title, visit, branch, seq, attempt, started_at, finished_at, usage, summary
+                FROM steps WHERE run_id = :run AND seq > :after ORDER BY seq LIMIT :limit
+            """),
+            {"run": query.run, "after": after, "limit": query.limit + 1},
         )
-        for row in rows
-    ]
+    ).all()
+    shown: list[Step] = []
+    size = 0
+    for row in rows[: query.limit]:
+        step = _step(row)
+        size += len(msgspec.json.encode(step))
+        if shown and size > _STEPS_BYTES_MAX:
+            break
+        shown.append(step)
+    more = len(rows) > len(shown)
+    return StepList(items=shown, next_cursor=encode_cursor(shown[-1].seq) if more else None)
+
+
+def _step(row: Row[Any]) -> Step:
+    return Step(
+        id=row.id,
+        node=row.node,
+        title=row.title,
+        visit=row.visit,
+        branch=row.branch,
+        seq=row.seq,
+        attempt=row.attempt,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        usage=[Quantity(meter=one["meter"], quantity=Decimal(one["quantity"])) for one in row.usage],
+        summary=row.summary,
+    )
 
 
 async def events_after(connection: AsyncConnection, run: str, after: int, limit: int) -> list[RunEvent]:

@@ -74,10 +74,14 @@ class Runs:
             return await queries.page(connection, query)
 
     async def steps(self, query: ListSteps) -> StepList:
-        """A run's steps so far."""
+        """A page of a run's steps so far, in order.
+
+        Raises:
+            AgoraError: `not_found`; `invalid_cursor`.
+        """
         await self._read(query.run, query.tenant)
         async with self._database.transaction(query.tenant) as connection:
-            return StepList(items=await queries.steps_of(connection, query.run))
+            return await queries.steps_page(connection, query)
 
     async def events(self, query: ListRunEvents) -> RunEventList:
         """A run's journal after a sequence number."""

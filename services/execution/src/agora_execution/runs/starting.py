@@ -1,9 +1,11 @@
 """Starting, cancelling and looking at a run's workflow. The run's id is the workflow's id."""
 
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 import structlog
+from agora_contracts.money import Money
 from agora_kit.database import Database
 from sqlalchemy import text
 from temporalio.client import Client, WorkflowExecutionStatus
@@ -11,29 +13,50 @@ from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from agora_execution.queues import queue_name
+from agora_execution.runs import describing
+from agora_execution.runs.describing import Order
 from agora_execution.runs.tasks import RunTask
 from agora_execution.runs.workflows import CLOSE_SECONDS, WORKFLOW_TASK_TIMEOUT, AgentRun
+from agora_execution.versions import Versions
 
 log = structlog.get_logger()
 
 _RPC_TIMEOUT = timedelta(seconds=3)
 
 
-class Starter:
-    """Execution's hands on Temporal."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkflowStanding:
+    """How a run's workflow stands: its status, its queue, and the version of workers that it stays on, if it does."""
 
-    def __init__(self, client: Client, database: Database, task_queue: str) -> None:
+    status: WorkflowExecutionStatus | None
+    queue: str
+    version: str | None = None
+
+
+class Starter:
+    """Execution's hands on Temporal.
+
+    Args:
+        queues: What the names of the task queues begin with.
+        versions: Those of the workers, where they have any.
+    """
+
+    def __init__(
+        self, client: Client, database: Database, queues: str, versions: Versions | None = None
+    ) -> None:
         self._client = client
         self._database = database
-        self._task_queue = task_queue
+        self._queues = queues
+        self._versions = versions
 
-    async def start(self, task: RunTask) -> None:
+    async def start(self, task: RunTask, order: Order | None = None) -> None:
         """Start a run's workflow. Already started is success; a closed one is never started again.
 
         A Temporal that does not answer is left to the sweep: the run is accepted either way.
         """
         try:
-            await self._start(task)
+            await self._start(task, order or Order())
         except (RPCError, RuntimeError) as error:
             log.warning("workflow not started, the sweep will", run=task.run, error=repr(error))
 
@@ -47,11 +70,12 @@ class Starter:
             row = (
                 await connection.execute(
                     text("""
-                        SELECT id, tenant_id, package, version, input, timeout_seconds, config, artifact, deployment_id,
-                            origin_id, origin_seq,
-                            (SELECT coalesce(p.manifest->'limits'->>'over_budget', 'pause') FROM packages p
-                                WHERE p.package = runs.package AND p.version = runs.version) AS over_budget
-                        FROM runs WHERE id = :id AND finished_at IS NULL AND parent_id IS NULL
+                        SELECT id, tenant_id, runs.package, runs.version, input, timeout_seconds, config, artifact,
+                            deployment_id, origin_id, origin_seq, quoted, currency, requested_by,
+                            coalesce(manifest -> 'limits' ->> 'over_budget', 'pause') AS over_budget,
+                            coalesce(manifest -> 'limits' ->> 'class', 'standard') AS package_class
+                        FROM runs LEFT JOIN packages USING (package, version)
+                        WHERE id = :id AND finished_at IS NULL AND parent_id IS NULL
                     """),
                     {"id": run},
                 )
@@ -68,23 +92,28 @@ class Starter:
                     config=row.config,
                     artifact=row.artifact,
                     deployment=row.deployment_id,
-                    over_budget=row.over_budget or "pause",
+                    over_budget=row.over_budget,
+                    package_class=row.package_class,
                     origin=row.origin_id,
                     origin_seq=row.origin_seq or 0,
-                )
+                ),
+                Order(quoted=Money(amount=row.quoted, currency=row.currency), requested_by=row.requested_by),
             )
 
-    async def _start(self, task: RunTask) -> None:
+    async def _start(self, task: RunTask, order: Order) -> None:
         try:
             await self._client.start_workflow(
                 AgentRun.run,
                 task,
                 id=task.run,
-                task_queue=self._task_queue,
+                task_queue=queue_name(self._queues, task.package_class),
                 execution_timeout=timedelta(seconds=task.timeout_seconds + CLOSE_SECONDS),
                 task_timeout=WORKFLOW_TASK_TIMEOUT,
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-                static_summary=f"{task.package} {task.version} for {task.tenant}",
+                static_summary=describing.summary(task),
+                static_details=describing.details(task, order),
+                search_attributes=describing.attributes(task),
+                priority=describing.priority(task.tenant),
                 rpc_timeout=_RPC_TIMEOUT,
             )
         except WorkflowAlreadyStartedError:
@@ -122,7 +151,7 @@ class Starter:
             if error.status != RPCStatusCode.NOT_FOUND:
                 raise
 
-    async def status(self, run: str) -> WorkflowExecutionStatus | None:
+    async def look(self, run: str) -> WorkflowStanding | None:
         """How a run's workflow stands; None when Temporal knows no such workflow.
 
         Raises:
@@ -134,5 +163,24 @@ class Starter:
             if error.status == RPCStatusCode.NOT_FOUND:
                 return None
             raise
-        status: WorkflowExecutionStatus | None = description.status
-        return status
+        versioning = description.raw_info.versioning_info
+        follows = versioning.versioning_override.auto_upgrade
+        return WorkflowStanding(
+            status=description.status,
+            queue=description.task_queue,
+            version=None if follows else versioning.deployment_version.build_id or None,
+        )
+
+    async def keep_served(self, run: str, standing: WorkflowStanding) -> None:
+        """Hand a run over to the current version where no worker of its own is left, or it would wait for ever.
+
+        Raises:
+            RPCError: Temporal does not answer.
+        """
+        if standing.version is None or self._versions is None:
+            return
+        served = await self._versions.served(standing.queue)
+        # Without any worker there is nobody to hand it over to, and its own may come back.
+        if served and standing.version not in served:
+            log.warning("handing a run over to the current version", run=run, version=standing.version)
+            await self._versions.hand_over(run)

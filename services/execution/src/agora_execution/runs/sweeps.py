@@ -2,7 +2,8 @@
 
 An accepted run without a workflow is started; a closed workflow whose run has not ended ends it (an
 operator's Terminate, Temporal's own timeout); a cancellation that did not arrive is sent again, and so is the word that
-something was decided; a run that no worker brings to its end in time is ended.
+something was decided; a run that no worker brings to its end in time is ended; a run whose version of workers is gone is
+handed over to the current one.
 """
 
 import structlog
@@ -66,18 +67,29 @@ class RunSweep:
         return len(quiet)
 
     async def _look_after(self, run: Unfinished) -> None:
-        status = await self._starter.status(run.id)
-        if status is None and (run.cancel_requested or run.orphaned):
+        standing = await self._starter.look(run.id)
+        if standing is None:
+            await self._without_workflow(run)
+        elif standing.status in _ENDINGS:
+            outcome, error = _ENDINGS[standing.status]
+            if await self._recorder.end(Ending(run=run.id, outcome=outcome, at=utc_now(), error=error)):  # type: ignore[arg-type]
+                log.warning(
+                    "ended a run whose workflow was closed", run=run.id, workflow=standing.status.name
+                )
+        else:
+            await self._starter.keep_served(run.id, standing)
+            await self._with_workflow(run)
+
+    async def _without_workflow(self, run: Unfinished) -> None:
+        if run.cancel_requested or run.orphaned:
             # Nothing runs; a workflow that is being started this moment finds the run ended.
             await self._recorder.end(Ending(run=run.id, outcome="cancelled", at=utc_now(), error=CANCELLED))
-        elif status is None:
+        else:
             log.info("starting a run's workflow", run=run.id)
             await self._starter.start_again(run.id)
-        elif status in _ENDINGS:
-            outcome, error = _ENDINGS[status]
-            if await self._recorder.end(Ending(run=run.id, outcome=outcome, at=utc_now(), error=error)):  # type: ignore[arg-type]
-                log.warning("ended a run whose workflow was closed", run=run.id, workflow=status.name)
-        elif run.cancel_requested or run.orphaned:
+
+    async def _with_workflow(self, run: Unfinished) -> None:
+        if run.cancel_requested or run.orphaned:
             await self._starter.cancel(run.id)
         elif run.overdue:
             # No worker has come back to it: the row ends first, so that the workflow's end is never taken for another.

@@ -34,6 +34,7 @@ class RunTask(msgspec.Struct, frozen=True, kw_only=True):
     deployment: str | None = None
     path: list[str] = []
     over_budget: str = "baseline"
+    package_class: str = "standard"
     origin: str | None = None
     origin_seq: int = 0
 
@@ -125,11 +126,15 @@ class AskedPeople(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
-    """How something that people decide stands: until when they may (seconds since 1970), and the answer if there is one."""
+    """How something that people decide stands: until when they may (seconds since 1970), and the answer if there is one.
+
+    `cost_micros` is what the run has cost so far.
+    """
 
     approval: str
     deadline: float
     answer: Decision | InputGiven | BudgetDecided | None = None
+    cost_micros: int = 0
 
 
 class ChildCall(msgspec.Struct, frozen=True, kw_only=True):

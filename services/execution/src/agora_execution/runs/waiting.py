@@ -5,18 +5,29 @@ and then in case a signal was lost. Time spent here is none of the run's own.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from agora.suspension import AgentCall, BudgetDecided, CallRequest
+from agora.suspension import (
+    AgentCall,
+    ApprovalRequest,
+    BudgetDecided,
+    BudgetRequest,
+    CallRequest,
+    InputRequest,
+)
 from agora_contracts.ids import derived
 from temporalio import workflow
 from temporalio.common import RetryPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import ChildWorkflowError, WorkflowAlreadyStartedError
 
+from agora_execution.queues import class_queue
+from agora_execution.runs import describing
+from agora_execution.runs.describing import Order
+from agora_execution.runs.showing import Shown
 from agora_execution.runs.tasks import (
     Asked,
     AskedPeople,
@@ -33,6 +44,7 @@ WAIT_SECONDS_MAX = 60 * 86_400
 """The longest that all of a run's waiting may take before Temporal closes its workflow."""
 
 _LOOK_SECONDS_FIRST, _LOOK_SECONDS_MAX = 60.0, 3600.0
+_KINDS: dict[type, str] = {ApprovalRequest: "approval", InputRequest: "input", BudgetRequest: "budget"}
 _PATIENT = RetryPolicy(initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=5))
 _ACT = timedelta(seconds=30)
 
@@ -40,8 +52,10 @@ _ACT = timedelta(seconds=30)
 class Waiting:
     """The waiting of one run."""
 
-    def __init__(self, run: str) -> None:
+    def __init__(self, run: str, shown: Shown) -> None:
         self._run = run
+        self._shown = shown
+        self._for: list[str] = []
         self._changes = 0
         self._seen = 0
         self._active = 0
@@ -66,7 +80,9 @@ class Waiting:
             self._seen = self._changes
             return None if await _act("rest", self._run, bool) else True
 
-        await self._until(resumed)
+        if await self._timed(resumed) is None:
+            with self._showing("pause", "Is paused until somebody resumes it."):
+                await self._until(resumed)
 
     async def answer(self, task: RunTask, step: str, asked: Asked) -> StepAnswer | BudgetDecided:
         """The answer to what a step asks for, whenever it comes."""
@@ -83,8 +99,21 @@ class Waiting:
             standing: Standing = await _act("look_at_approval", opened.approval, Standing)
             return standing.answer
 
-        answer: StepAnswer | BudgetDecided = await self._until(settled, opened.deadline)
+        self._shown.show(cost_micros=opened.cost_micros)
+        with self._showing(_KINDS[type(request)], f"Waits for people: `/api/v1/approvals/{opened.approval}`"):
+            answer: StepAnswer | BudgetDecided = await self._until(settled, opened.deadline)
         return answer
+
+    @contextmanager
+    def _showing(self, kind: str, now: str) -> Iterator[None]:
+        """Let operators see what the run waits for; of several things the one that came last."""
+        self._for.append(kind)
+        self._shown.show(status=f"waiting_{kind}", now=now)
+        yield
+        # Not where the waiting was cut off: a cancelled run is about to end, and an evicted workflow must do nothing.
+        self._for.remove(kind)
+        still = f"waiting_{self._for[-1]}" if self._for else "running"
+        self._shown.show(status=still, now="Waits." if self._for else "")
 
     async def _until(self, look: Callable[[], Awaitable[Any]], deadline: float | None = None) -> Any:
         return await self._timed(lambda: self._looking(look, deadline))
@@ -171,7 +200,10 @@ async def run_child(call: ChildCall) -> ChildEnded:
                 execution_timeout=timedelta(seconds=child.timeout_seconds + WAIT_SECONDS_MAX),
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                 parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
-                static_summary=f"{call.call.title or child.package} for {call.parent.package} ({call.parent.run})",
+                task_queue=class_queue(workflow.info().task_queue, child.package_class),
+                static_summary=describing.summary(child, call.parent.run, call.call.title),
+                static_details=describing.details(child, Order(parent=call.parent.run)),
+                search_attributes=describing.attributes(child, call.parent.run),
             )
         except (ChildWorkflowError, WorkflowAlreadyStartedError) as error:
             workflow.logger.warning("a called run's workflow was closed", exc_info=error)

@@ -36,6 +36,7 @@ from agora_execution.runs.model import (
     TIMED_OUT,
     step_id,
 )
+from agora_execution.runs.showing import Shown
 from agora_execution.runs.tasks import Asked, Opening, RunEnding, RunTask, StepReturn, StepTask
 from agora_execution.runs.waiting import WAIT_SECONDS_MAX, Waiting
 
@@ -63,7 +64,8 @@ class AgentRun:
         self._stepped = False
         self._began = workflow.time()
         self._opened: Opening | None = None
-        self._waiting = Waiting(task.run)
+        self._shown = Shown()
+        self._waiting = Waiting(task.run, self._shown)
 
     @workflow.signal
     def look(self) -> None:
@@ -84,6 +86,7 @@ class AgentRun:
             if found is None:
                 raise
             ending = found
+        self._shown.show(status=ending.outcome)
         await self._end(ending)
         return ending.outcome
 

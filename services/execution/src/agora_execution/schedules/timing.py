@@ -25,6 +25,7 @@ from temporalio.client import (
 )
 from temporalio.service import RPCError, RPCStatusCode
 
+from agora_execution.queues import queue_name
 from agora_execution.schedules.model import Timing, never_fires, unreadable
 from agora_execution.schedules.store import ScheduleRow
 from agora_execution.schedules.workflows import FireTask, ScheduledFire
@@ -42,9 +43,9 @@ _FIRE_TIMEOUT = timedelta(hours=1)
 class Clock:
     """Tells Temporal what schedules say, and asks it for their times."""
 
-    def __init__(self, client: Client, task_queue: str) -> None:
+    def __init__(self, client: Client, queues: str) -> None:
         self._client = client
-        self._task_queue = task_queue
+        self._queues = queues
 
     async def next_times(self, timing: Timing) -> list[datetime]:
         """The next times of a timing, ten at most, as Temporal reads it. Nothing of it stays there.
@@ -143,7 +144,7 @@ class Clock:
             ScheduledFire.run,
             FireTask(schedule=schedule, tenant=tenant),
             id=f"fire-{schedule}",
-            task_queue=self._task_queue,
+            task_queue=queue_name(self._queues, "standard"),
             execution_timeout=_FIRE_TIMEOUT,
             static_summary=summary or None,
         )

@@ -120,13 +120,18 @@ async def cancel_run(
     guards=[requires("read")],
     summary="List a run's steps",
     operation_id="listSteps",
-    responses=answers(shapes.STEPS, "not_found"),
+    responses=answers(shapes.STEPS, "not_found", "invalid_input", "invalid_cursor"),
 )
 async def list_steps(
-    broker: NamedDependency[Broker], tenant: NamedDependency[Tenant], run: RunId
+    broker: NamedDependency[Broker],
+    tenant: NamedDependency[Tenant],
+    run: RunId,
+    cursor: Cursor = None,
+    limit: Limit = 200,
 ) -> StepList:
     """The steps a run has taken so far, in order, each with its usage."""
-    found: StepList = await broker.ask(ListSteps(run=existing("run", run), tenant=tenant.id))
+    query = ListSteps(run=existing("run", run), tenant=tenant.id, cursor=cursor, limit=limit)
+    found: StepList = await broker.ask(query)
     return found
 
 
