@@ -21,6 +21,7 @@ from agora_local.platform import Platform
 from agora_local.settings import Ports
 from agora_local.testing import own_folder
 
+from tests.faults.last_words import told_on_failure
 from tests.faults.money_account import Accounts, books_agree, examine, reconciled
 from tests.faults.money_load import Load, Made
 from tests.support.tenancy import Customer, new_customer, operator, publish, until_executable
@@ -28,12 +29,14 @@ from tests.support.tenancy import Customer, new_customer, operator, publish, unt
 KILLED = ("metering", "billing", "execution", "nats", "postgres")
 _CREDIT = 1_000_000_000_000
 _START_TRIES = 5
+_START_SECONDS = 300.0
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """How much of everything. Faults come `seconds_between` apart, drawn from this range.
 
-    `ahead` is how far the share of events that were made may be before the share of faults that were done.
+    `ahead` is how far the share of events that were made may be before the share of faults that were done, and the
+    other way round: faults wait for a platform that is slow to come up, which would otherwise see most of them idle.
     """
 
     events: int
@@ -100,10 +103,12 @@ class _Faults:
         """The share that is done."""
         return sum(self.done.values()) / len(self._deeds)
 
-    async def run(self) -> None:
-        """Do all of them."""
+    async def run(self, share_made: Callable[[], float]) -> None:
+        """Do all of them, among living usage: no faster than `share_made`, of the events there are to be, allows."""
         for deed in self._deeds:
             await asyncio.sleep(self._dice.uniform(*self._plan.seconds_between))
+            while self.progress > share_made() + self._plan.ahead:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
             name = "postgres" if deed == "stop" else "nats" if deed == "lose" else self._dice.choice(KILLED)
             self._say(f"{deed} {name} ({sum(self.done.values()) + 1} of {len(self._deeds)})")
             await asyncio.to_thread(self._do, deed, name)
@@ -156,7 +161,7 @@ async def run(platform: Platform, plan: Plan, say: Callable[[str], None]) -> Out
         await load.prepare()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(load.run())
-            tasks.create_task(faults.run())
+            tasks.create_task(faults.run(lambda: load.made.events / plan.events))
             telling = tasks.create_task(_tell(load, say))
             tasks.create_task(_end_with(telling, load, faults, plan))
         say(f"faults are over; {load.made.events} events were recorded, waiting for what they come to")
@@ -234,12 +239,13 @@ def main(arguments: list[str]) -> int:
         print(f"{time.monotonic() - started:6.1f} s  {line}", file=sys.stderr, flush=True)
 
     with own_folder() as folder, Platform(folder / "home", Ports.free(), say=lambda line: None) as platform:
-        platform.wait_ready()
-        outcome = asyncio.run(run(platform, plan, say))
-    found = outcome.accounts
-    for difference in found.differences:
-        say(difference)
-    good = found.clean and found.events >= plan.events
+        platform.wait_ready(_START_SECONDS)
+        with told_on_failure(platform.logs_folder, say) as verdict:
+            outcome = asyncio.run(run(platform, plan, say))
+            found = outcome.accounts
+            for difference in found.differences:
+                say(difference)
+            verdict.passed = good = found.clean and found.events >= plan.events
     line = {
         "faults": "money",
         "passed": good,

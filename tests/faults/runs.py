@@ -22,6 +22,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from tests.faults.account import Findings, examine, unsettled
+from tests.faults.last_words import told_on_failure
 from tests.support.tenancy import Customer, new_customer, operator, publish, until_executable
 
 KILLED = (
@@ -38,6 +39,7 @@ KILLED = (
 )
 RESTARTED = ("nats", "postgres", "execution", "worker", "billing", "metering")
 _SUBMIT_SECONDS = 120.0
+_START_SECONDS = 300.0
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -265,14 +267,15 @@ def main(arguments: list[str]) -> int:
         print(f"{time.monotonic() - started:6.1f} s  {line}", file=sys.stderr, flush=True)
 
     with own_folder() as folder, Platform(folder / "home", Ports.free(), say=lambda line: None) as platform:
-        platform.wait_ready()
-        outcome = asyncio.run(run(platform, plan, say))
-    found = outcome.findings
-    good = not (found.lost or found.doubled or found.open_holds or found.differences) and (
-        found.accepted == found.ended == found.settled
-    )
-    for difference in found.differences:
-        say(difference)
+        platform.wait_ready(_START_SECONDS)
+        with told_on_failure(platform.logs_folder, say) as verdict:
+            outcome = asyncio.run(run(platform, plan, say))
+            found = outcome.findings
+            for difference in found.differences:
+                say(difference)
+            verdict.passed = good = not (
+                found.lost or found.doubled or found.open_holds or found.differences
+            ) and (found.accepted == found.ended == found.settled)
     line = {
         "faults": "runs",
         "passed": good,

@@ -16,7 +16,14 @@ from typing import Any
 import asyncpg
 import msgspec
 from sqlalchemy import MetaData, event, text
-from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError
+from sqlalchemy.exc import (
+    DBAPIError,
+    DisconnectionError,
+    InterfaceError,
+    InvalidRequestError,
+    OperationalError,
+    PendingRollbackError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -33,6 +40,10 @@ NAMING = {
 _TRANSIENT_STATES = ("08", "40", "53", "55", "57")
 """SQLSTATE classes that a later try may not meet: connection, serialisation, resources, locks, shutdown."""
 
+_CLOSED = "connection is closed"
+_SENT_AWAY = "another operation ("
+"""What the driver says of a connection on which the server has said good-bye, before it is closed."""
+
 _UNSTORABLE_STATES = ("22021", "22P05")
 """What PostgreSQL says to U+0000: in a text, and in the text of a jsonb."""
 
@@ -48,8 +59,12 @@ def is_transient(error: BaseException) -> bool:
     """Whether the same work may succeed later: the server is away, overloaded, or chose us as a victim."""
     if isinstance(error, ConnectionError | TimeoutError | PoolTimeout | asyncpg.PostgresConnectionError):
         return True
+    if _is_of_lost_connection(error):
+        return True
     if isinstance(error, DBAPIError):
-        if error.connection_invalidated:
+        if error.connection_invalidated or _is_of_lost_connection(
+            error.orig.__cause__ if error.orig else None
+        ):
             return True
         state = getattr(error.orig, "sqlstate", None)
         if state is None:
@@ -57,6 +72,21 @@ def is_transient(error: BaseException) -> bool:
         return str(state).startswith(_TRANSIENT_STATES)
     state = getattr(error, "sqlstate", None)
     return isinstance(error, OSError) or (state is not None and str(state).startswith(_TRANSIENT_STATES))
+
+
+def _is_of_lost_connection(error: BaseException | None) -> bool:
+    """Whether driver or pool, not the server, says that the connection is no longer there.
+
+    They do so in the words of these classes alone, which speak of faults in our own calls as well. A connection that
+    is lost while it is being set up is told of by the driver's own error, one that is lost again and again while it is
+    being taken from the pool by the pool's.
+    """
+    if isinstance(error, asyncpg.InterfaceError | InvalidRequestError) and _CLOSED in str(error):
+        return True
+    if isinstance(error, asyncpg.InternalClientError) and _SENT_AWAY in str(error):
+        return True
+    # Something went on in a transaction whose connection had been lost.
+    return isinstance(error, PendingRollbackError)
 
 
 def is_unstorable(error: BaseException) -> bool:
