@@ -11,6 +11,7 @@ from agora_local.logs import log_names
 
 _ERRORS = frozenset({"error", "critical"})
 _SHOWN_FRAMES = 4
+_VALUE_CHARS = 300
 
 
 class Verdict(msgspec.Struct):
@@ -59,7 +60,9 @@ def _error(line: str) -> tuple[str, str] | None:
         return None
     moment, causes = entry.pop("timestamp", ""), entry.pop("exception", None) or []
     entry = {name: value for name, value in entry.items() if name not in ("level", "service")}
-    text = " ".join([str(entry.pop("event", "")), *(f"{name}={value!r}" for name, value in entry.items())])
+    text = " ".join(
+        [str(entry.pop("event", "")), *(f"{name}={value!r}"[:_VALUE_CHARS] for name, value in entry.items())]
+    )
     if isinstance(causes, list):
         text += "".join(f"\n    {_cause(one)}" for one in causes)
     else:

@@ -245,10 +245,10 @@ def main(arguments: list[str]) -> int:
             found = outcome.accounts
             for difference in found.differences:
                 say(difference)
-            verdict.passed = good = found.clean and found.events >= plan.events
+            verdict.passed = found.clean and found.events >= plan.events
     line = {
         "faults": "money",
-        "passed": good,
+        "passed": verdict.passed,
         "events": found.events,
         "kills": outcome.kills,
         "postgres_stops": outcome.postgres_stops,
@@ -268,4 +268,4 @@ def main(arguments: list[str]) -> int:
         "seed": plan.seed,
     }
     print(msgspec.json.encode(line).decode(), flush=True)
-    return 0 if good else 1
+    return 0 if verdict.passed else 1

@@ -250,10 +250,15 @@ async def settled_findings(platform: Platform, runs: list[str], account: str) ->
     deadline = time.monotonic() + 150
     while True:
         findings = await examine(platform, runs, account)
-        clean = not (findings.lost or findings.doubled or findings.open_holds or findings.differences)
-        if clean or time.monotonic() > deadline:
+        if good(findings) or time.monotonic() > deadline:
             return findings
         await asyncio.sleep(2)
+
+
+def good(found: Findings) -> bool:
+    """Whether every run has ended as it should and was charged once."""
+    wrong = found.lost or found.doubled or found.open_holds or found.differences
+    return not wrong and found.accepted == found.ended == found.settled
 
 
 def main(arguments: list[str]) -> int:
@@ -273,12 +278,10 @@ def main(arguments: list[str]) -> int:
             found = outcome.findings
             for difference in found.differences:
                 say(difference)
-            verdict.passed = good = not (
-                found.lost or found.doubled or found.open_holds or found.differences
-            ) and (found.accepted == found.ended == found.settled)
+            verdict.passed = good(found)
     line = {
         "faults": "runs",
-        "passed": good,
+        "passed": verdict.passed,
         **msgspec.to_builtins(found),
         "kills": outcome.kills,
         "restarts": outcome.restarts,
@@ -289,4 +292,4 @@ def main(arguments: list[str]) -> int:
     }
     time.sleep(0.5)  # Temporal's client: its threads must let go before the interpreter ends.
     print(msgspec.json.encode(line).decode(), flush=True)
-    return 0 if good else 1
+    return 0 if verdict.passed else 1

@@ -10,6 +10,7 @@ from agora_local.settings import Ports
 from agora_local.testing import own_folder
 
 from tests.faults import money
+from tests.faults.last_words import told_on_failure
 
 
 @pytest.fixture
@@ -26,9 +27,15 @@ async def test_no_usage_is_lost_or_doubled_and_the_ledger_is_exact_through_kills
     While metering, billing, execution, NATS and Postgres are killed and JetStream loses its store, every usage event
     is counted once, and charges and ledger are what exact arithmetic makes of what was recorded.
     """
-    outcome = await money.run(own_platform, money.SHORT, lambda line: print(line, file=sys.stderr))
 
-    found = outcome.accounts
+    def say(line: str) -> None:
+        print(line, file=sys.stderr)
+
+    with told_on_failure(own_platform.logs_folder, say) as verdict:
+        outcome = await money.run(own_platform, money.SHORT, say)
+        found = outcome.accounts
+        verdict.passed = found.clean
+
     assert (money.SHORT.kills, money.SHORT.postgres_stops, money.SHORT.stream_losses) == (
         outcome.kills,
         outcome.postgres_stops,

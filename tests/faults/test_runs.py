@@ -6,6 +6,7 @@ import sys
 from agora_local.platform import Platform
 
 from tests.faults import runs
+from tests.faults.last_words import told_on_failure
 
 
 async def test_every_accepted_run_ends_and_is_charged_once_through_kills(platform: Platform):
@@ -13,9 +14,15 @@ async def test_every_accepted_run_ends_and_is_charged_once_through_kills(platfor
     While processes, NATS, Postgres and Temporal are killed and workflows terminated, every accepted run ends,
     is charged exactly once and what it is owed, and no hold stays open.
     """
-    outcome = await runs.run(platform, runs.SHORT, lambda line: print(line, file=sys.stderr))
 
-    found = outcome.findings
+    def say(line: str) -> None:
+        print(line, file=sys.stderr)
+
+    with told_on_failure(platform.logs_folder, say) as verdict:
+        outcome = await runs.run(platform, runs.SHORT, say)
+        found = outcome.findings
+        verdict.passed = runs.good(found)
+
     assert outcome.kills == runs.SHORT.kills
     assert [] == found.differences
     assert (0, 0, 0) == (found.lost, found.doubled, found.open_holds)
