@@ -1,6 +1,6 @@
 """Reconciliation on schedule, with those it asks on NATS; its rules by themselves."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from copy import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 from agora_contracts.billing import Quantity
+from agora_contracts.month_books import DescribeMonths, MonthBooks, MonthKey, MonthsDescribed
+from agora_contracts.periods import PeriodTotal
 from agora_contracts.problems import AgoraError
 from agora_contracts.reconciliation import (
     AuditBooks,
@@ -28,8 +30,9 @@ from agora_contracts.reconciliation import (
 from agora_kit.broker import Broker
 from agora_kit.database import Database
 from agora_kit.service import Service
-from agora_metering.reconciliation.model import CountedRun, compare_run
+from agora_metering.reconciliation.model import CountedRun, compare_month, compare_run
 from agora_metering.reconciliation.service import Reconciler
+from agora_metering.usage.service import take_in
 from sqlalchemy import text
 
 from .conftest import Told
@@ -74,6 +77,12 @@ class Others:
         """No charges."""
         return ChargesDescribed(items=[])
 
+    async def months(self, query: DescribeMonths) -> MonthsDescribed:
+        """Nothing was taken up."""
+        return MonthsDescribed(
+            items=[MonthBooks(month=one, revision=0, quantity=Decimal(0), rated=True) for one in query.months]
+        )
+
     async def audit(self, query: AuditBooks) -> BooksAudited:
         """What the test wants to be wrong."""
         return BooksAudited(postings=1, faults=self.faults)
@@ -88,6 +97,7 @@ async def others(metering: Service, nats_url: str) -> AsyncIterator[Others]:
     execution.answer(ListEndedRuns, others.ended)
     billing.answer(DescribeCharges, others.describe)
     billing.answer(AuditBooks, others.audit)
+    billing.answer(DescribeMonths, others.months)
     await execution.start()
     await billing.start()
     yield others
@@ -189,6 +199,55 @@ def test_each_difference_of_a_run_is_in_its_joint(
 
     assert joints == [one.joint for one in found]
     assert {"run_1"} == {one.subject for one in found}
+
+
+@pytest.mark.parametrize(
+    ("revision", "quantity", "rated", "differs"),
+    [
+        (2, "5.0", True, False),
+        (3, "9", True, False),
+        (0, "0", False, False),
+        (1, "5", True, True),
+        (0, "0", True, True),
+        (2, "4", True, True),
+    ],
+)
+def test_a_month_is_what_was_told_of_it(revision: int, quantity: str, rated: bool, differs: bool):
+    """
+    Billing has taken up the newest total, or a later one, or does not rate it; anything else is a difference.
+    """
+    start = datetime(2026, 3, 1, tzinfo=UTC)
+    told = PeriodTotal(
+        deployment="dep_1", meter="gb", period_start=start, period_end=start + timedelta(days=31),
+        revision=2, quantity=Decimal(5), events=3,
+    )  # fmt: skip
+    month = MonthKey(tenant="ten_1", deployment="dep_1", meter="gb", period_start=start)
+    books = MonthBooks(month=month, revision=revision, quantity=Decimal(quantity), rated=rated)
+
+    found = compare_month("ten_1", told, books)
+
+    assert [("months", "dep_1/gb/2026-03")] * differs == [(one.joint, one.subject) for one in found]
+
+
+async def test_months_that_billing_has_not_taken_up_are_named(
+    metering: Service, others: Others, messages: Callable[..., Any], told: Told
+):
+    """
+    What was told of a deployment's month, and billing has only an older total of, is named.
+    """
+    usage = messages().usage("evt_1", 5, "gb", run=None, time=datetime.now(UTC))
+    async with metering.database.system() as connection:
+        await take_in(connection, [usage])
+    (told_one,) = await told(PeriodTotal, 1)
+
+    # The window ends before what was told in this moment.
+    later = datetime.now(UTC) + timedelta(seconds=5)
+    done = await reconciler_of(metering).reconcile(
+        Reconcile(since=later - timedelta(hours=1), grace_seconds=1), later
+    )
+
+    named = [(one.subject, one.tenant) for one in done.differences if one.joint == "months"]
+    assert [(f"dep_1/gb/{told_one.data.period_start:%Y-%m}", "ten_1")] == named
 
 
 def test_a_run_that_is_not_known_is_said():

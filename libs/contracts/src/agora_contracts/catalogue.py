@@ -22,6 +22,7 @@ from agora_contracts import (
     metering,
     meters,
     models,
+    month_books,
     periods,
     platform,
     prices,
@@ -365,6 +366,7 @@ COMMANDS: dict[Struct, CommandSpec] = _each_once(
         _command(
             reconciliation.DescribeCharges, reconciliation.ChargesDescribed, "billing", ("metering",), 15
         ),
+        _command(month_books.DescribeMonths, month_books.MonthsDescribed, "billing", ("metering",), 15),
         _command(reconciliation.AuditBooks, reconciliation.BooksAudited, "billing", ("metering",), 60),
         _command(meters.CheckTotals, meters.TotalsCheck, "metering", deadline_seconds=60),
         _command(usage_ingest.IngestUsage, usage_ingest.IngestReport, "metering", deadline_seconds=15),

@@ -13,11 +13,12 @@ PAGE_MAX = 1000
 RUNS_MAX = 200
 DIFFERENCES_MAX = 1000
 
-Joint = Literal["outbox", "stream", "events", "totals", "runs", "charges", "holds", "ledger"]
+Joint = Literal["outbox", "stream", "events", "totals", "runs", "charges", "holds", "months", "ledger"]
 """Between which two the difference is: recorded usage and its outbox (`outbox`), the outbox and the stream
 (`stream`), recorded usage and what metering has stored (`events`), stored events and totals (`totals`), runs as
 recorded and as counted (`runs`), counted usage and what was charged for it (`charges`), ended runs and what is still
-set aside (`holds`), and billing's books by their own audit (`ledger`)."""
+set aside (`holds`), deployments' months as told and as taken up (`months`), and billing's books by their own audit
+(`ledger`)."""
 
 
 class Reconcile(msgspec.Struct, frozen=True, kw_only=True):

@@ -47,7 +47,7 @@ def build(settings: BillingSettings | None = None, clock: Clock = utc_now) -> Se
     period_handlers.register(broker, database, Periods(prices, clock), prices)
     refund_handlers.register(broker, database, prices, clock)
     ledger_handlers.register(broker, database)
-    reconciliation_handlers.register(broker, database)
+    reconciliation_handlers.register(broker, database, prices)
     seal_handlers.register(broker, database)
     service.every(settings.hold_sweep_seconds, "lapse holds", holds.sweep)
     service.every(

@@ -16,6 +16,7 @@ from agora_contracts.examples import (
     of_live,
     of_metering,
     of_models,
+    of_month_books,
     of_periods,
     of_platform,
     of_reconciliation,
@@ -44,6 +45,7 @@ for _example in (
     *of_refunds.EXAMPLES,
     *of_periods.EXAMPLES,
     *of_reconciliation.EXAMPLES,
+    *of_month_books.EXAMPLES,
     *of_platform.EXAMPLES,
 ):
     EXAMPLES.setdefault(type(_example), []).append(_example)

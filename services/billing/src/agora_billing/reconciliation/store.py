@@ -1,8 +1,10 @@
 """SQL for runs as the books have them. Never commits."""
 
 from collections.abc import Sequence
+from decimal import Decimal
 
 import msgspec
+from agora_contracts.month_books import MonthKey
 from agora_contracts.reconciliation import RunBooks
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -19,6 +21,33 @@ _BOOKS = text("""
     ORDER BY h.run
 """)
 _inputs = msgspec.json.Decoder(ChargeInputs)
+
+_MONTHS = text("""
+    SELECT p.tenant_id, p.deployment, p.meter, p.starts_at, p.revision, p.reported_quantity
+    FROM unnest(CAST(:deployments AS text[]), CAST(:meters AS text[]), CAST(:starts AS timestamptz[]))
+        AS i (deployment, meter, starts_at)
+    JOIN periods p ON p.deployment = i.deployment AND p.meter = i.meter AND p.starts_at = i.starts_at AND p.revision > 0
+""")
+
+
+async def reported_months(
+    connection: AsyncConnection, months: Sequence[MonthKey]
+) -> dict[MonthKey, tuple[int, Decimal]]:
+    """The revision and quantity of the newest total that was taken up for each month; those without are left out."""
+    rows = await connection.execute(
+        _MONTHS,
+        {
+            "deployments": [one.deployment for one in months],
+            "meters": [one.meter for one in months],
+            "starts": [one.period_start for one in months],
+        },
+    )
+    return {
+        MonthKey(
+            tenant=row.tenant_id, deployment=row.deployment, meter=row.meter, period_start=row.starts_at
+        ): (row.revision, row.reported_quantity)
+        for row in rows
+    }
 
 
 async def books_of(connection: AsyncConnection, runs: Sequence[str]) -> list[RunBooks]:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from agora_contracts.billing import Quantity
+from agora_contracts.month_books import MonthBooks
+from agora_contracts.periods import PeriodTotal
 from agora_contracts.reconciliation import Difference, EndedRunFacts, RecordedUsage, RunBooks
 
 
@@ -80,6 +82,19 @@ def compare_run(facts: EndedRunFacts, counted: CountedRun | None, books: RunBook
     if books.charged is not None and books.hold != "settled":
         differ("holds", f"has ended and is settled, and its hold is {books.hold}")
     return found
+
+
+def compare_month(tenant: str, told: PeriodTotal, books: MonthBooks) -> list[Difference]:
+    """Where the newest total that was told of a month is not what billing has taken up, or something later."""
+    if not books.rated or books.revision > told.revision:
+        return []
+    detail = ""
+    if books.revision < told.revision:
+        detail = f"revision {told.revision} was told, billing has taken up {books.revision}"
+    elif books.quantity != told.quantity:
+        detail = f"revision {told.revision} says {told.quantity:f}, billing has {books.quantity:f}"
+    subject = f"{told.deployment}/{told.meter}/{told.period_start:%Y-%m}"
+    return [Difference(joint="months", subject=subject, detail=detail, tenant=tenant)] if detail else []
 
 
 def _sums(usage: Sequence[Quantity]) -> dict[str, Decimal]:

@@ -2,12 +2,14 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
+from itertools import batched
 from typing import Any
 
 import msgspec
 import structlog
 from agora_contracts.ids import derived
 from agora_contracts.meters import CheckTotals
+from agora_contracts.month_books import MONTHS_MAX, DescribeMonths, MonthKey, MonthsDescribed
 from agora_contracts.problems import AgoraError
 from agora_contracts.reconciliation import (
     DIFFERENCES_MAX,
@@ -75,6 +77,7 @@ class Reconciler:
         events = await self._compare_events(command.tenant, since, until, differences)
         runs = await self._compare_runs(command.tenant, since, until, differences)
         totals = await self._compare_totals(command.tenant, since, until, differences)
+        await self._compare_months(command.tenant, since, until, differences)
         await self._audit(differences)
         return Reconciliation(
             since=since,
@@ -184,6 +187,21 @@ class Reconciler:
                 for one in check.differences
             ]
         return checked
+
+    async def _compare_months(
+        self, tenant: str | None, since: datetime, until: datetime, differences: list[Difference]
+    ) -> None:
+        """Months of deployments as they were told in the window, and as billing has taken them up."""
+        async with self._database.system() as connection:
+            told = await store.told_months(connection, tenant, since, until)
+        for some in batched(told, MONTHS_MAX, strict=False):
+            months = [
+                MonthKey(tenant=of, deployment=one.deployment, meter=one.meter, period_start=one.period_start)
+                for of, one in some
+            ]
+            books: MonthsDescribed = await self._ask(DescribeMonths(months=months))
+            for (of, one), known in zip(some, books.items, strict=True):
+                differences += model.compare_month(of, one, known)
 
     async def _audit(self, differences: list[Difference]) -> None:
         audited: BooksAudited = await self._ask(AuditBooks())

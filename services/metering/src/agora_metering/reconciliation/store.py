@@ -3,8 +3,11 @@
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
+import msgspec
 from agora_contracts.catalogue import EVENTS
+from agora_contracts.envelope import Envelope
 from agora_contracts.execution import UsageRecorded
+from agora_contracts.periods import PeriodTotal
 from agora_contracts.reconciliation import Reconciliation, RecordedUsage
 from sqlalchemy import Column, DateTime, Integer, PrimaryKeyConstraint, Table, text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -27,6 +30,16 @@ _KEPT_DAYS = 90
 _LOCK = 7_203_106
 RUN_SOURCE = f"agora/{EVENTS[UsageRecorded].producer}"
 """Whose events runs record."""
+
+_TOTALS = f"agora.evt.%.{EVENTS[PeriodTotal].path}"
+_told = msgspec.json.Decoder(Envelope[PeriodTotal])
+
+_TOLD = text("""
+    SELECT payload FROM outbox
+    WHERE created_at >= :since AND created_at < :until AND subject LIKE :subject
+        AND (CAST(:tenant AS text) IS NULL OR tenant_id = :tenant)
+    ORDER BY seq
+""")
 
 _STORED = text("""
     SELECT i.tenant_id, i.id FROM unnest(CAST(:tenants AS text[]), CAST(:ids AS text[])) AS i (tenant_id, id)
@@ -52,6 +65,22 @@ _COUNTED = text("""
         WHERE run = i.run AND tenant_id = i.tenant_id AND meter = e.meter
     ) AS v ON true
 """)
+
+
+async def told_months(
+    connection: AsyncConnection, tenant: str | None, since: datetime, until: datetime
+) -> list[tuple[str, PeriodTotal]]:
+    """The newest totals of deployments' months that were told in a window, each with its tenant."""
+    rows = await connection.execute(
+        _TOLD, {"tenant": tenant, "since": since, "until": until, "subject": _TOTALS}
+    )
+    newest: dict[tuple[str, str, str, datetime], PeriodTotal] = {}
+    for payload in rows.scalars():
+        told = _told.decode(payload)
+        total = told.data
+        # In the order in which they were told, so that the last one is the newest.
+        newest[told.tenant, total.deployment, total.meter, total.period_start] = total
+    return [(tenant, total) for (tenant, *_), total in newest.items()]
 
 
 async def stored(connection: AsyncConnection, events: Sequence[RecordedUsage]) -> set[tuple[str, str]]:
