@@ -1,5 +1,8 @@
 """Text as it is written: told by a step, and put together by who follows the run."""
 
+import re
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -85,6 +88,25 @@ def test_a_step_writes_to_whoever_watches() -> None:
     context.write("hm", "thinking")
 
     assert [TextWritten(text="Hello"), TextWritten(text="hm", stream="thinking")] == written
+
+
+async def test_the_guides_step_writes() -> None:
+    """
+    The step in the guide on streaming shows its words and what it thought, and returns the whole.
+    """
+    guide = (Path(__file__).parents[3] / "docs" / "guides" / "streaming.md").read_text(encoding="utf-8")
+    (code,) = [one for one in re.findall(r"```python\n(.*?)```", guide, re.DOTALL) if "context.write" in one]
+    names: dict[str, Any] = {"agora": SimpleNamespace(step=lambda title: lambda step: step), "Output": dict}
+    exec(code, names)
+    written: list[TextWritten] = []
+    context = SimpleNamespace(
+        write=lambda text, stream="answer": written.append(TextWritten(text=text, stream=stream))
+    )
+    returned = await names["answer"](None, context)
+
+    assert {"output": {"text": "Hello, world"}} == returned
+    assert "Hello, world" == "".join(one.text for one in written if one.stream == "answer")
+    assert ["that was easy"] == [one.text for one in written if one.stream == "thinking"]
 
 
 async def test_live_events_stand_between_the_durable_ones(platform: Platform) -> None:

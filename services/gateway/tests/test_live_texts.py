@@ -8,6 +8,7 @@ from agora_contracts.live import TextDelta, TextSnapshot, ToolFinished, ToolStar
 from agora_contracts.subjects import live_subject
 from agora_gateway.app import Gateway
 from agora_gateway.runs.model import ASK_SECONDS, PATIENCE_SECONDS, Tracks
+from agora_gateway.runs.routes import RESPONSE_BYTES_MAX
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -294,6 +295,28 @@ async def test_a_restarted_gateway_goes_on_with_the_text(
 
     assert "Hello, there" == msgspec.json.decode(whole["data"])["content"]
     assert ["run.started", "run.finished", "run.charged"] == rest
+
+
+async def test_a_stream_ends_after_so_many_bytes_whether_they_are_read_or_not(
+    customer: Customer, journal: Journal, writer: Writer, gateway: Gateway, others: Others
+):
+    """
+    What waits for a reader who takes nothing is bounded: the stream ends, and the reader comes back to go on.
+    """
+    await journal.write(accepted())
+    async with customer.http.stream("GET", f"/runs/{RUN}/events") as response:
+        await until_followed(gateway)
+        while gateway.feeds.count:
+            await writer.write("x" * 20_000)
+            await others.flush()
+        told = b"".join([part async for part in response.aiter_raw()])
+    writer.again()
+    await writer.write("the rest")
+    async with customer.http.stream("GET", f"/runs/{RUN}/events", headers={"Last-Event-ID": "1"}) as response:
+        again = await anext(read_events(response))
+
+    assert RESPONSE_BYTES_MAX <= len(told) < RESPONSE_BYTES_MAX + 100_000
+    assert "the rest" == msgspec.json.decode(again["data"])["content"]
 
 
 async def test_tools_are_seen_as_they_are_used(

@@ -57,6 +57,7 @@ async def echo(state: State, context: agora.Context) -> dict[str, object]:
         if not decision.approved:
             raise agora.InputRejected("not_approved", "The echo was not approved.")
     context.usage("tasks", 1)
+    context.write(state.input.text)
     return {"visits": visits, "output": Output(text=state.input.text)}
 
 
