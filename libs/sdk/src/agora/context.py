@@ -284,7 +284,8 @@ def _deadline(seconds: int) -> int:
 class PrepareContext:
     """What `prepare` may use while it writes a deployment's artifact.
 
-    `artifact_id` names the result (a content hash): a good name for a collection in `knowledge`.
+    `artifact_id` names the result (a content hash): the name for a collection in `knowledge`, which is
+    removed with the artifact when nothing needs it any more.
     """
 
     artifact_id: str
