@@ -21,6 +21,7 @@ from agora_local.testing import own_folder
 
 from tests.faults import runs as run_faults
 from tests.faults.account import Findings, admin_url, unsettled
+from tests.faults.last_words import told_on_failure
 from tests.support.tenancy import new_customer, operator, until_executable, until_offered
 
 RESTARTED = ("nats", "postgres")
@@ -271,16 +272,17 @@ def main(arguments: list[str]) -> int:
         print(f"{time.monotonic() - started:6.1f} s  {line}", file=sys.stderr, flush=True)
 
     with own_folder() as folder, Platform(folder / "home", Ports.free(), say=lambda line: None) as platform:
-        platform.wait_ready()
+        platform.wait_ready(run_faults.START_SECONDS)
         publish_installed(folder / "published", platform.api_url, platform.operator_token, say)
-        outcome = asyncio.run(run(platform, plan, say))
-    found = outcome.findings
-    for difference in found.differences:
-        say(difference)
-    good = is_good(outcome)
+        with told_on_failure(platform.logs_folder, say) as verdict:
+            outcome = asyncio.run(run(platform, plan, say))
+            found = outcome.findings
+            for difference in found.differences:
+                say(difference)
+            verdict.passed = is_good(outcome)
     line = {
         "faults": "engine",
-        "passed": good,
+        "passed": verdict.passed,
         **msgspec.to_builtins(found),
         "swarms": outcome.swarms,
         "called": outcome.called,
@@ -292,7 +294,7 @@ def main(arguments: list[str]) -> int:
         "seed": plan.seed,
     }
     print(msgspec.json.encode(line).decode(), flush=True)
-    return 0 if good else 1
+    return 0 if verdict.passed else 1
 
 
 def is_good(outcome: Outcome) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from agora_local.logs import log_names
+from agora_local.logs import last_lines, log_names
 
 _ERRORS = frozenset({"error", "critical"})
 _SHOWN_FRAMES = 4
@@ -22,7 +22,7 @@ class Verdict(msgspec.Struct):
 
 @contextmanager
 def told_on_failure(logs_folder: Path, say: Callable[[str], None], *, of_each: int = 10) -> Iterator[Verdict]:
-    """Say the last errors of each process unless the block ends with a verdict of `passed`."""
+    """Say the last errors and the last line of each process unless the block ends with a verdict of `passed`."""
     verdict = Verdict()
     try:
         yield verdict
@@ -30,6 +30,8 @@ def told_on_failure(logs_folder: Path, say: Callable[[str], None], *, of_each: i
         if not verdict.passed:
             for line in last_errors(logs_folder, of_each):
                 say(line)
+            for name, line in last_lines(logs_folder, log_names(logs_folder), 1):
+                say(f"{name} at last: {line[:_VALUE_CHARS]}")
 
 
 def last_errors(logs_folder: Path, of_each: int) -> list[str]:

@@ -39,11 +39,15 @@ KILLED = (
 )
 RESTARTED = ("nats", "postgres", "execution", "worker", "billing", "metering")
 _SUBMIT_SECONDS = 120.0
-_START_SECONDS = 300.0
+START_SECONDS = 300.0
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """How much of everything. `seconds_between` faults are drawn from this range."""
+    """How much of everything. `seconds_between` faults are drawn from this range.
+
+    `ahead` is how far the share of faults may be before that of accepted runs: faults wait for a platform that is slow
+    to come up, which would otherwise see most of them idle.
+    """
 
     runs: int
     kills: int
@@ -52,6 +56,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     concurrency: int
     seconds_between: tuple[float, float]
     recovery_seconds: float
+    ahead: float
     seed: int
 
 
@@ -63,6 +68,7 @@ FULL = Plan(
     concurrency=10,
     seconds_between=(0.5, 2.5),
     recovery_seconds=240,
+    ahead=0.1,
     seed=1,
 )
 SHORT = Plan(
@@ -73,6 +79,7 @@ SHORT = Plan(
     concurrency=8,
     seconds_between=(0.3, 1.0),
     recovery_seconds=150,
+    ahead=0.3,
     seed=1,
 )
 
@@ -101,10 +108,10 @@ async def run(platform: Platform, plan: Plan, say: Callable[[str], None]) -> Out
         customer = await new_customer(staff, platform.api_url)
     async with customer.client() as client:
         await until_executable(client, "echo", {"text": "ready?"})
-        done = asyncio.Event()
-        faults = asyncio.create_task(_disturb(platform, plan, dice, done, say))
+        done, runs = asyncio.Event(), list[str]()
+        faults = asyncio.create_task(_disturb(platform, plan, dice, done, say, lambda: len(runs) / plan.runs))
         try:
-            runs = await _submit_all(client, customer, plan, dice, say)
+            await _submit_all(client, customer, plan, dice, say, runs)
             done.set()
             kills, restarts, terminated = await faults
         finally:
@@ -126,10 +133,14 @@ async def run(platform: Platform, plan: Plan, say: Callable[[str], None]) -> Out
 
 
 async def _submit_all(
-    client: httpx.AsyncClient, customer: Customer, plan: Plan, dice: random.Random, say: Callable[[str], None]
-) -> list[str]:
+    client: httpx.AsyncClient,
+    customer: Customer,
+    plan: Plan,
+    dice: random.Random,
+    say: Callable[[str], None],
+    accepted: list[str],
+) -> None:
     slots = asyncio.Semaphore(plan.concurrency)
-    accepted: list[str] = []
     inputs = [_an_input(dice, number) for number in range(plan.runs)]
     cancelled = set(dice.sample(range(plan.runs), plan.runs // 20))
 
@@ -145,7 +156,6 @@ async def _submit_all(
             await asyncio.sleep(inputs[number]["steps"] * 0.1)
 
     await asyncio.gather(*(one(number) for number in range(plan.runs)))
-    return accepted
 
 
 def _an_input(dice: random.Random, number: int) -> dict[str, Any]:
@@ -197,13 +207,20 @@ async def attempt(request: Any) -> httpx.Response | httpx.TransportError:
 
 
 async def _disturb(
-    platform: Platform, plan: Plan, dice: random.Random, done: asyncio.Event, say: Callable[[str], None]
+    platform: Platform,
+    plan: Plan,
+    dice: random.Random,
+    done: asyncio.Event,
+    say: Callable[[str], None],
+    share_accepted: Callable[[], float],
 ) -> tuple[int, int, int]:
     deeds = ["kill"] * plan.kills + ["restart"] * plan.restarts + ["terminate"] * plan.terminations
     dice.shuffle(deeds)
     counts = {"kill": 0, "restart": 0, "terminate": 0}
-    for deed in deeds:
+    for number, deed in enumerate(deeds):
         await asyncio.sleep(dice.uniform(*plan.seconds_between))
+        while number / len(deeds) > share_accepted() + plan.ahead:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
         if done.is_set() and deed == "terminate":
             continue
         if deed == "terminate":
@@ -272,7 +289,7 @@ def main(arguments: list[str]) -> int:
         print(f"{time.monotonic() - started:6.1f} s  {line}", file=sys.stderr, flush=True)
 
     with own_folder() as folder, Platform(folder / "home", Ports.free(), say=lambda line: None) as platform:
-        platform.wait_ready(_START_SECONDS)
+        platform.wait_ready(START_SECONDS)
         with told_on_failure(platform.logs_folder, say) as verdict:
             outcome = asyncio.run(run(platform, plan, say))
             found = outcome.findings

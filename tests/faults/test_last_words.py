@@ -21,7 +21,8 @@ def _error(event: str, at: int) -> dict[str, object]:
 
 def test_the_last_errors_of_each_process_are_told_when_the_block_fails(tmp_path: Path) -> None:
     """
-    Of each log the last errors with where they came from, the same one once; no warnings, and nothing unreadable.
+    Of each log the last errors with where they came from, the same one once, no warnings, and nothing unreadable;
+    and how each log ends.
     """
     _log(
         tmp_path,
@@ -45,10 +46,12 @@ def test_the_last_errors_of_each_process_are_told_when_the_block_fails(tmp_path:
     assert [
         f"billing: 12:00:03 relay failed{where}",
         f"billing: 12:00:04 command failed{where}",
+        'catalog at last: {"event": "ready", "level": "info"}',
+        f"billing at last: {json.dumps(_error('command failed', 4))}",
     ] == told
 
 
-@pytest.mark.parametrize(("passed", "expected"), [(True, 0), (False, 1)])
+@pytest.mark.parametrize(("passed", "expected"), [(True, 0), (False, 2)])
 def test_nothing_is_told_of_a_test_that_has_passed(tmp_path: Path, passed: bool, expected: int) -> None:
     """
     The verdict decides, however many errors there were on the way.
