@@ -74,14 +74,15 @@ async def test_a_conversation_on_the_playground_is_charged_as_its_runs(
     headers = {"X-API-Key": customer.key}
     async with connect(address(customer, "/playground/echo"), proxy=None, additional_headers=headers) as one:
         await until_frame(one, "agent_loaded")
-        await one.send('{"type": "user_message", "content": "hello"}')
+        await one.send('{"type": "user_message", "content": "hello", "input": {"delay_ms": 300}}')
         first = (await until_frame(one, "message_complete"))[-1]
-        body = {"type": "user_message", "content": "again", "input": {"delay_ms": 300}}
-        await one.send(msgspec.json.encode(body).decode())
+        await one.send('{"type": "user_message", "content": "again"}')
         begun = (await until_frame(one, "message_started"))[-1]
     second = await settled(http, begun["run_id"])
+    said = (await http.get(f"/conversations/{begun['conversation_id']}/messages")).json()["items"]
 
     assert ("succeeded", "hello") == (first["status"], first["content"])
     assert first["conversation_id"] == begun["conversation_id"]
+    assert ["hello", "hello", "again", "again"] == [one["content"] for one in said]
     assert ("succeeded", "again") == (second["status"], second["output"]["text"])
     assert second["cost"]["amount"] == (await settled(http, first["run_id"]))["cost"]["amount"]

@@ -71,13 +71,13 @@ class RunAnswers:
         """Any name of a conversation will do, as only this socket knows it."""
         asked = frame.conversation_id or current
         if asked is None:
-            return _conversation_id(self._tenant, frame)
+            return conversation_id(self._tenant, frame)
         return _existing(asked)
 
     async def ask(self, conversation: str, frame: UserMessage) -> Asked:
         """Start the run."""
         tenant = self._tenant
-        rented = _is_rental(self._target)
+        rented = is_rental(self._target)
         key = None if frame.message_id is None else f"{conversation}:{frame.message_id}"
         command = StartRun(
             run_id=requested_id("run", tenant.id, key),
@@ -99,11 +99,12 @@ class RunAnswers:
         return Reply(message=asked.message, content=answer_text(run.output), run=run)
 
 
-def _is_rental(target: str) -> bool:
+def is_rental(target: str) -> bool:
+    """Whether a target is a deployment, and not a package."""
     return target.startswith("dep_")
 
 
-def _conversation_id(tenant: Tenant, frame: UserMessage) -> str:
+def conversation_id(tenant: Tenant, frame: UserMessage) -> str:
     """The id of the conversation that a message begins: the same when the message is sent again."""
     key = None if frame.message_id is None else f"conversation:{frame.message_id}"
     return requested_id("conv", tenant.id, key)

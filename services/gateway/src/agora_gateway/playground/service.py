@@ -14,6 +14,7 @@ from agora_gateway.edge import bodies, problems
 from agora_gateway.edge.routing import existing, existing_package
 from agora_gateway.edge.sockets import Gone, Session, error_frame
 from agora_gateway.playground.answers import Answers, Asked, RunAnswers
+from agora_gateway.playground.conversation_answers import ConversationAnswers
 from agora_gateway.playground.model import (
     CLIENT_FRAME,
     AgentLoaded,
@@ -98,6 +99,8 @@ class Talk:
 
     def _answers_of(self, detail: PackageDetail) -> Answers:
         tenant = self._session.tenant
+        if detail.manifest.conversation is not None:
+            return ConversationAnswers(self._broker, tenant, self._target)
         field = message_field(detail.schemas.input)
         if field is None:
             package = detail.summary.id
