@@ -20,8 +20,8 @@ from .driving import Platform
 
 @pytest.fixture
 def calls(database: Database, wire: Wire) -> ModelCalls:
-    """Calls of OpenAI, at the wire."""
-    return ModelCalls(database, wire.environment("openai"))
+    """Calls of OpenAI, at the wire, that have all the time they need."""
+    return ModelCalls(database, wire.environment("openai"), timeout_seconds=600, wait_seconds=600)
 
 
 async def test_a_call_is_reserved_and_settled(calls: ModelCalls, database: Database) -> None:
@@ -78,7 +78,7 @@ async def test_of_a_thousand_calls_at_once_exactly_those_fit_that_the_hold_pays(
     not fit, and not one unit more is spent than is there.
     """
     run = await a_run(database, 100 * SPENT + WORST)
-    other = ModelCalls(database, wire.environment("openai"))
+    other = ModelCalls(database, wire.environment("openai"), timeout_seconds=600, wait_seconds=600)
     answers = await asyncio.gather(
         *(chat(calls if number % 2 else other, run) for number in range(1000)), return_exceptions=True
     )

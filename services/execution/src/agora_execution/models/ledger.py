@@ -8,7 +8,7 @@ refused: it waits its turn until enough of them have settled.
 import asyncio
 import math
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import stamina
@@ -25,11 +25,19 @@ _LOOK_SECONDS = 0.25
 _PATIENCE_SECONDS = 20.0
 
 
-def patience() -> AsyncIterator[stamina.Attempt]:
-    """Tries again while the database is away, for a while."""
-    return stamina.retry_context(
+async def patiently[R](call: Callable[[], Awaitable[R]]) -> R:
+    """Make a call again while the database is away, for a while."""
+    try:
+        return await call()
+    except Exception as error:
+        if not is_transient(error):
+            raise
+    async for attempt in stamina.retry_context(
         on=is_transient, attempts=None, timeout=_PATIENCE_SECONDS, wait_initial=0.1, wait_max=2.0
-    ).__aiter__()
+    ):
+        with attempt:
+            return await call()
+    raise AssertionError("a retry ends by returning or raising")
 
 
 @dataclass(slots=True)
@@ -45,7 +53,7 @@ class CallLedger:
         wait_seconds: the longest that a call waits for room.
     """
 
-    def __init__(self, database: Database, *, wait_seconds: float = 60.0) -> None:
+    def __init__(self, database: Database, *, wait_seconds: float) -> None:
         self._open_at_once = GroupCommit(database, _open_at_once, autocommit=True)
         self._open_in_turn = GroupCommit(database, _open_in_turn)
         self._settle = GroupCommit(database, _settle, autocommit=True)
@@ -71,9 +79,7 @@ class CallLedger:
 
         A database that is away is waited for: what has been paid must not be lost. Settling again changes nothing.
         """
-        async for attempt in patience():
-            with attempt:
-                await self._settle.submit(settlement)
+        await patiently(lambda: self._settle.submit(settlement))
         self._let_in(run, reserved - settlement.spent)
 
     async def _wait(self, opening: Opening) -> Opened:

@@ -30,7 +30,7 @@ from agora_execution.database import json_text
 from agora_execution.models import store
 from agora_execution.models.access import Access, Accesses
 from agora_execution.models.cache import ResponseCache
-from agora_execution.models.ledger import CallLedger, patience
+from agora_execution.models.ledger import CallLedger, patiently
 from agora_execution.models.model import REPLY_BYTES_MAX, CallPlace, Opened, Opening, Settlement, digest_of
 from agora_execution.models.trying import Tries
 from agora_execution.provider_keys.sealing import KeyRing
@@ -38,6 +38,7 @@ from agora_execution.provider_keys.sealing import KeyRing
 log = structlog.get_logger()
 
 TIMEOUT_SECONDS = 60.0
+WAIT_SECONDS = 60.0
 LOST_SECONDS = 180.0
 """What is not settled after so long never will be: who made the call has died."""
 REPLIES_KEPT_DAYS = 1
@@ -69,6 +70,7 @@ class ModelCalls:
         environment: keys, addresses and overrides by name; the process's own by default.
         ring: opens the keys that are stored.
         timeout_seconds: the most that one try may take.
+        wait_seconds: the longest that a call waits for room that others of its run will leave.
     """
 
     def __init__(
@@ -78,12 +80,13 @@ class ModelCalls:
         *,
         ring: KeyRing | None = None,
         timeout_seconds: float = TIMEOUT_SECONDS,
+        wait_seconds: float = WAIT_SECONDS,
         cache: ResponseCache | None = None,
     ) -> None:
         self._database = database
         self._accesses = Accesses(database, ring or KeyRing({}), environment)
         self._timeout_seconds = timeout_seconds
-        self._ledger = CallLedger(database)
+        self._ledger = CallLedger(database, wait_seconds=wait_seconds)
         self._cache = cache or ResponseCache(database)
         self._clients = Clients()
         self._breakers = Breakers(time.monotonic)
@@ -139,10 +142,11 @@ class ModelCalls:
         }  # fmt: skip
         place = caller.place(digest_of("chat", asked))
         models, prices = _priced(models, access)
+        worst = {one: question.worst_case(prices[one]) for one in models}
         models = routing.ordered(
             models,
             policy or _default_policy(access),
-            worst_case=lambda one: question.worst_case(prices[one]).amount,
+            worst_case=lambda one: worst[one].amount,
             latencies=self._latencies,
         )
 
@@ -158,9 +162,7 @@ class ModelCalls:
             )
 
         async def call() -> ModelReply:
-            return await self._call(
-                place, models, access, lambda one: question.worst_case(prices[one]), ask, ModelReply, on_text
-            )
+            return await self._call(place, models, access, worst, ask, ModelReply, on_text)
 
         if not cache:
             return asking.read(await call(), question)
@@ -190,10 +192,8 @@ class ModelCalls:
                 timeout_seconds=self._timeout_seconds,
             )
 
-        def worst_case(one: str) -> Money:
-            return embedding.worst_case(prices[one], texts)
-
-        return await self._call(place, models, access, worst_case, ask, Embedded)
+        worst = {one: embedding.worst_case(prices[one], texts) for one in models}
+        return await self._call(place, models, access, worst, ask, Embedded)
 
     async def sweep(self) -> None:
         """Settle what nobody will settle any more, at its worst case; drop replies and cached answers that are old."""
@@ -218,7 +218,7 @@ class ModelCalls:
         place: CallPlace,
         models: Sequence[str],
         access: Access,
-        worst_case: Callable[[str], Money],
+        worst: Mapping[str, Money],
         ask: Callable[[str], Awaitable[R]],
         kind: type[R],
         on_text: OnText | None = None,
@@ -229,20 +229,8 @@ class ModelCalls:
         note = ""
         short: ModelBudgetSpent | None = None
         async for model in tries:
-            opening = Opening(
-                id=new_event_id(),
-                place=place,
-                model=model,
-                amount=0 if access.is_own(model) else worst_case(model).amount,
-                own_key=access.is_own(model),
-                retry=retry,
-            )
             try:
-                async for attempt in patience():
-                    with attempt:
-                        # Under a new id each time: of one whose COMMIT was cut off it is not known what came.
-                        opening = msgspec.structs.replace(opening, id=new_event_id())
-                        opened = await self._ledger.open(opening)
+                opening, opened = await self._reserve(place, model, access, worst[model], retry)
             except BaseException:
                 tries.withdrew(model)
                 raise
@@ -264,21 +252,38 @@ class ModelCalls:
             try:
                 reply = await ask(model)
             except VendorFault as fault:
-                await self._settle_fault(opening, worst_case(model), fault)
                 tries.failed(model, fault)
+                await self._settle_fault(opening, worst[model], fault)
                 retry = True
                 continue
             except BaseException as error:
                 # Cut off in the middle: the vendor may have worked and charged, and the worst case is what is known.
                 tries.withdrew(model)
-                await self._settle_unknown(opening, worst_case(model), error)
+                await self._settle_unknown(opening, worst[model], error)
                 raise
             tries.succeeded(model)
             self._latencies.took(model, time.monotonic() - started)
-            return await self._settle_reply(opening, worst_case(model), reply)
-        if short is not None:
+            return await self._settle_reply(opening, worst[model], reply)
+        if short is not None and not retry:
             raise short
-        raise tries.failure(note)
+        raise tries.failure(note or (str(short) if short else ""))
+
+    async def _reserve(
+        self, place: CallPlace, model: str, access: Access, worst: Money, retry: bool
+    ) -> tuple[Opening, Opened]:
+        async def reserve() -> tuple[Opening, Opened]:
+            # Under a new id each time: of one whose COMMIT was cut off it is not known what came of it.
+            opening = Opening(
+                id=new_event_id(),
+                place=place,
+                model=model,
+                amount=0 if access.is_own(model) else worst.amount,
+                own_key=access.is_own(model),
+                retry=retry,
+            )
+            return opening, await self._ledger.open(opening)
+
+        return await patiently(reserve)
 
     async def _cached(
         self,
