@@ -14,6 +14,7 @@ NAMES = (
     "footprint",
     "llm",
     "fairness",
+    "swarm",
 )
 
 

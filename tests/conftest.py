@@ -26,5 +26,5 @@ async def _known(platform: Platform) -> None:
         customer = await new_customer(staff, platform.api_url)
     async with customer.client() as client:
         await until_executable(client, "echo", {"text": "ready?"})
-        for package in ("knowledge-base", "data-processor", "ticket-resolver"):
+        for package in ("knowledge-base", "data-processor", "ticket-resolver", "swarm", "swarm-worker"):
             await until_offered(client, package)

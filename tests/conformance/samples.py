@@ -14,6 +14,9 @@ from agora.file_refs import file_refs
 REPOSITORY = Path(__file__).resolve().parents[2]
 CASES_MAX = 2
 
+CALLED: dict[str, list[str]] = {"swarm": ["swarm-worker", "echo"]}
+"""Agents that others call in their cases: they are listed as well."""
+
 WITHOUT_EVALS: dict[str, list[dict[str, Any]]] = {
     "echo": [{"text": "hello"}, {"text": "hello again", "steps": 3, "fail": "retry_once"}]
 }

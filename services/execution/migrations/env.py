@@ -1,6 +1,7 @@
 """Alembic's environment: the metadata of every store of execution."""
 
 import agora_execution.approvals.store
+import agora_execution.blackboard.store
 import agora_execution.conversations.store
 import agora_execution.deployments.artifact_store
 import agora_execution.deployments.store

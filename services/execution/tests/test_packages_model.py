@@ -145,6 +145,35 @@ def test_what_called_runs_may_cost_is_estimated() -> None:
     assert "agents.cost" not in [one.meter for one in estimate(package(), "task", {}, models=True)]
 
 
+def test_the_input_says_what_called_agents_may_cost_where_the_manifest_lets_it() -> None:
+    """
+    Its amount is set aside in the place of the manifest's; without a pointer, or an amount, that one stands.
+    """
+
+    def set_aside(document: dict[str, Any], **limits: Any) -> list[tuple[str, Decimal]]:
+        listed = package(limits=Limits(calls_cost_max=Decimal("0.50"), **limits))
+        found = estimate(listed, "task", document, models=False)
+        return [(one.meter, one.quantity) for one in found if one.meter == "agents.cost"]
+
+    half, two = [("agents.cost", Decimal("0.50"))], [("agents.cost", Decimal("2.00"))]
+    assert half == set_aside({"budget": "2.00"})
+    assert two == set_aside({"budget": "2.00"}, calls_cost_of="/budget")
+    assert half == set_aside({}, calls_cost_of="/budget")
+    assert [] == set_aside({"budget": "0"}, calls_cost_of="/budget")
+
+
+@pytest.mark.parametrize("said", ["much", "-1", "1000.01", "NaN", 2.5, True, []])
+def test_an_amount_that_is_none_is_refused(said: Any) -> None:
+    """
+    No number, negative, too large, or no string: the field is named.
+    """
+    listed = package(limits=Limits(calls_cost_of="/budget"))
+    with pytest.raises(AgoraError) as caught:
+        estimate(listed, "task", {"budget": said}, models=False)
+
+    assert ["/budget"] == [error.field for error in caught.value.problem.errors]
+
+
 def test_a_one_shot_run_pays_by_the_unit() -> None:
     """
     The first per-unit price is taken; a package without one cannot be run in one shot.

@@ -26,10 +26,20 @@ def _ticket_resolver(folder: Path, scratch: Path) -> list[list[str]]:
     return [[sys.executable, str(folder / "evals" / "score_ticket_resolver.py"), "report"]]
 
 
+def _swarm_worker(folder: Path, scratch: Path) -> list[list[str]]:
+    evals, answers = folder / "evals", scratch / "answers.jsonl"
+    evaluate = [sys.executable, "-m", "agora.cli", "eval", str(folder), "--cases", str(evals / "cases.jsonl")]
+    return [
+        [*evaluate, "--out", str(answers)],
+        [sys.executable, str(evals / "score_swarm_worker.py"), str(answers)],
+    ]
+
+
 EVALUATIONS: dict[str, Callable[[Path, Path], list[list[str]]]] = {
     "knowledge-base": _knowledge_base,
     "data-processor": _data_processor,
     "ticket-resolver": _ticket_resolver,
+    "swarm-worker": _swarm_worker,
 }
 
 

@@ -55,6 +55,9 @@ AGENTS_COST_METER = "agents.cost"
 """Meter of what the runs that a run calls may cost, in whole currency units as a decimal. Quoted and set aside with the
 run; charged by those runs themselves, each from the part of it that it was given."""
 
+CALLS_COST_MOST = 1000
+"""The most USD that the runs which one run calls may cost."""
+
 
 class Permissions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What an agent may touch; anything not granted is refused at run time.
@@ -79,6 +82,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     `class` says which places of the workers its runs take: those of `standard` packages if not given, or those of
     `heavy` ones, whose steps need much memory or computing, so that neither wait for the other.
+
+    `calls_cost_of` is a JSON pointer to where the input may say another amount than `calls_cost_max`, as a decimal
+    string, at most `CALLS_COST_MOST`.
     """
 
     timeout_seconds: Annotated[int, Meta(ge=1, le=86_400)] = 300
@@ -87,10 +93,11 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     calls_cost_max: Decimal = Decimal(0)
     # Unset rather than "standard": what was published before there were classes must stay what it is.
     package_class: PackageClass | UnsetType = msgspec.field(default=UNSET, name="class")
+    calls_cost_of: Annotated[str, Meta(pattern=r"^/", max_length=200)] | None = None
 
     def __post_init__(self) -> None:
         check_range("model_cost", self.model_cost, most=1000)
-        check_range("calls_cost_max", self.calls_cost_max, most=1000)
+        check_range("calls_cost_max", self.calls_cost_max, most=CALLS_COST_MOST)
 
     @property
     def served_as(self) -> PackageClass:

@@ -33,6 +33,7 @@ from agora_contracts import (
     schedules,
     spending,
     steering,
+    swarms,
     usage_ingest,
 )
 from agora_contracts.subjects import (
@@ -300,6 +301,7 @@ COMMANDS: dict[Struct, CommandSpec] = _each_once(
         _command(execution.CancelRun, execution.Run, "execution", deadline_seconds=10),
         _command(execution.ListSteps, execution.StepList, "execution"),
         _command(execution.ListRunEvents, execution.RunEventList, "execution"),
+        _command(swarms.ListFindings, swarms.FindingPage, "execution"),
         _command(execution.EstimateRun, execution.RunEstimate, "execution", deadline_seconds=10),
         _command(execution.ListRunUsage, execution.RunUsageIds, "execution", ("metering",)),
         _command(execution.ReplayRunUsage, execution.Replayed, "execution"),

@@ -7,6 +7,8 @@ does not pay for it.
 
 from typing import TYPE_CHECKING, Any
 
+from agora_contracts.money import Money
+
 from agora.agent import Agent
 from agora.context import Context, HealthContext, PrepareContext, Progress, Usage
 from agora.conversation import Conversation
@@ -74,6 +76,7 @@ __all__ = [
     "ModelReply",
     "ModelUnavailable",
     "Models",
+    "Money",
     "Output",
     "Passage",
     "PermissionNotGranted",

@@ -17,6 +17,7 @@ from typing import Any, cast
 from agora import answering, graph_runner, loading, prepared, state_codec
 from agora.agent import Agent
 from agora.answering import Answers
+from agora.blackboard import LocalBlackboard
 from agora.context import Context, HealthContext, PrepareContext, Progress, Usage
 from agora.conversation import GivenConversation
 from agora.errors import AgentDefinitionError, InputRejected, PermissionNotGranted, Retryable, RunFailed
@@ -58,6 +59,7 @@ class AloneResult:
 
     output: Any
     steps: list[StepTaken]
+    run: str = ""
 
     @property
     def usage(self) -> list[Usage]:
@@ -89,12 +91,13 @@ class Deployment:
         answers: Answers | None = None,
         path: tuple[str, ...] = (),
         conversation: Sequence[Message] = (),
+        blackboard: LocalBlackboard | None = None,
     ) -> AloneResult:
         """Run one input, typed or of plain JSON types.
 
         Its FileRefs start from `base`; files that it delivers go to `subfolder` in `out`. `answers` decides what a
         step asks people for; without it nobody is there. `path` names the agents that called this one;
-        `conversation` is what was said before, oldest first.
+        `conversation` is what was said before, oldest first, `blackboard` the one of the run at their top.
 
         Raises:
             RunFailed: the input was rejected, a step failed for good, or the run took too long.
@@ -118,6 +121,7 @@ class Deployment:
                 out=out,
                 path=(*path, self.agent.id),
                 conversation=conversation,
+                blackboard=blackboard or LocalBlackboard(),
             )
             async with asyncio.timeout(limits.timeout_seconds):
                 output = await one.execute(typed)
@@ -127,7 +131,7 @@ class Deployment:
             raise RunFailed(
                 "timed_out", f"The run took longer than {limits.timeout_seconds} seconds."
             ) from error
-        return AloneResult(output=output, steps=one.steps)
+        return AloneResult(output=output, steps=one.steps, run=one.id)
 
 
 async def deploy(
@@ -190,6 +194,7 @@ async def run(
     sleep: Sleep = asyncio.sleep,
     answers: Answers | None = None,
     path: tuple[str, ...] = (),
+    blackboard: LocalBlackboard | None = None,
 ) -> AloneResult:
     """Prepare (or find prepared) and run one input.
 
@@ -206,6 +211,7 @@ async def run(
         sleep: How to wait between attempts; a test may pass one that does not.
         answers: What people answer to what steps ask; nobody is there by default.
         path: The agents that called this one, outermost first.
+        blackboard: That of the run at their top; a new one by default.
 
     Raises:
         RunFailed: the config or input was rejected, a step failed for good, or the run took too long.
@@ -213,7 +219,14 @@ async def run(
     """
     deployment = await deploy(agent, config, base=base, cache=cache, memory=memory, sleep=sleep)
     return await deployment.run(
-        input, base=base, out=out, models=models, answers=answers, path=path, conversation=conversation
+        input,
+        base=base,
+        out=out,
+        models=models,
+        answers=answers,
+        path=path,
+        conversation=conversation,
+        blackboard=blackboard,
     )
 
 
@@ -237,6 +250,7 @@ class _Run:
     out: Path
     path: tuple[str, ...]
     conversation: Sequence[Message] = ()
+    blackboard: LocalBlackboard = field(default_factory=LocalBlackboard)
     id: str = field(default_factory=lambda: f"run_{uuid.uuid4().hex}")
     steps: list[StepTaken] = field(default_factory=list)
 
@@ -265,7 +279,7 @@ class _Run:
                 await self.deployment.sleep(policy.delay_seconds(attempt) if asked is None else asked)
             attempt += 1
 
-    async def _run_agent(self, call: AgentCall) -> Any:
+    async def _run_agent(self, call: AgentCall) -> AloneResult:
         package = call.package
         agent = None if package is None else loading.installed(package)
         if agent is None:
@@ -276,7 +290,7 @@ class _Run:
             )
         if len(self.path) > answering.DEPTH_MAX:
             raise RunFailed("call_too_deep", f"Agents may call each other {answering.DEPTH_MAX} deep.")
-        done = await run(
+        return await run(
             agent,
             call.input,
             base=self.base,
@@ -285,8 +299,8 @@ class _Run:
             sleep=self.deployment.sleep,
             answers=self.answers,
             path=self.path,
+            blackboard=self.blackboard,
         )
-        return done.output
 
     async def _attempt(
         self, call: NodeCall, definition: StepDefinition, state: Any, attempt: int, given: list[Answer]
@@ -297,6 +311,7 @@ class _Run:
         context = self._context(call, definition, attempt)
         context.answers = given
         context.callable_agents = agent.manifest.permissions.agents
+        context.blackboard = self.blackboard.of(self.id, context.step_id)
         try:
             async with asyncio.timeout(definition.timeout_seconds):
                 returned = await definition.function(own, context)

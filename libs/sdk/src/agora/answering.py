@@ -24,7 +24,7 @@ DEPTH_MAX = 3
 """How deep agents may call each other, as on the platform."""
 
 type RunAgent = Callable[[AgentCall], Awaitable[Any]]
-"""Runs the agent of a call and returns its output, or raises `RunFailed`."""
+"""Runs the agent of a call and returns what it gave (its `output`, and the `run`), or raises `RunFailed`."""
 type Answers = Callable[[Request], Answer | None]
 """What a test or an author answers; None leaves the request to `unattended`."""
 
@@ -67,11 +67,15 @@ async def _call_all(request: CallRequest, run_agent: RunAgent) -> CallsEnded:
 async def _result(call: AgentCall, run_agent: RunAgent) -> CallResult:
     package = call.package or ""
     try:
-        output = await run_agent(call)
+        done = await run_agent(call)
     except RunFailed as error:
         return CallResult(run="", package=package, outcome="failed", code=error.code, detail=error.detail)
     return CallResult(
-        run="", package=package, outcome="succeeded", deliverable=output.deliverable, output=_plain(output)
+        run=done.run,
+        package=package,
+        outcome="succeeded",
+        deliverable=done.output.deliverable,
+        output=_plain(done.output),
     )
 
 

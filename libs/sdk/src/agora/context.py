@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from agora.blackboard import Blackboard, LocalBlackboard
 from agora.conversation import Conversation, GivenConversation
 from agora.errors import AgentDefinitionError, InputRejected, PermissionNotGranted
 from agora.live import ANSWER, OnText, TextWritten, ignore_text
@@ -79,7 +80,8 @@ class Context:
     `step_id` is the same for every attempt; `attempt` counts from 1. `prepared` is what the agent's `load`
     made, shared by all runs of a process: read it only. `recorded` is the usage of this attempt; it counts
     only if the attempt succeeds, and so does what it writes into `memory`. `answers` are those to what the step asked
-    for when it was called before; `callable_agents` which packages the manifest lets it call.
+    for when it was called before; `callable_agents` which packages the manifest lets it call; `blackboard` is that of
+    the root run.
     """
 
     run_id: str
@@ -98,6 +100,7 @@ class Context:
     recorded: list[Usage] = field(default_factory=list)
     answers: Sequence[Answer] = ()
     callable_agents: Sequence[str] = ()
+    blackboard: Blackboard = field(default_factory=LocalBlackboard)
     _asked: Iterator[int] = field(default_factory=itertools.count)
     _used: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 

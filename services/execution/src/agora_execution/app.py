@@ -8,6 +8,8 @@ from temporalio.client import Client
 from agora_execution import temporal
 from agora_execution.approvals import handlers as approval_handlers
 from agora_execution.approvals.service import Approvals
+from agora_execution.blackboard import handlers as blackboard_handlers
+from agora_execution.blackboard.service import Blackboards
 from agora_execution.conversations import handlers as conversation_handlers
 from agora_execution.conversations.service import Conversations
 from agora_execution.deployments import handlers as deployment_handlers
@@ -89,6 +91,7 @@ def wire(service: Service, settings: ExecutionSettings, client: Client) -> None:
     )
     sweep = RunSweep(database, recorder, starter)
     artifacts = ArtifactSweep(database, broker, objects)
+    blackboards = Blackboards(database, retention_days=settings.finding_retention_days)
     package_handlers.register(service, packages)
     deployment_handlers.register(service, deployments)
     file_handlers.register(service, files)
@@ -102,6 +105,7 @@ def wire(service: Service, settings: ExecutionSettings, client: Client) -> None:
     schedules = Schedules(database, admission, clock)
     firing = Firing(database, admission, schedules, clock)
     schedule_handlers.register(service, schedules, firing)
+    blackboard_handlers.register(service, blackboards)
     reconciliation_handlers.register(service)
     healths = PackageHealths(database, packages, client, settings.task_queues, model_calls)
     health_handlers.register(service, healths)
@@ -132,6 +136,7 @@ def wire(service: Service, settings: ExecutionSettings, client: Client) -> None:
     service.every(600, "files", files.expire)
     service.every(3600, "artifacts", sweep_artifacts)
     service.every(3600, "unfinished uploads", drop_unfinished)
+    service.every(3600, "findings", blackboards.forget)
 
 
 async def main() -> None:

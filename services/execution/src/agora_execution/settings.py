@@ -28,6 +28,7 @@ class ExecutionSettings(ServiceSettings, frozen=True, kw_only=True):
     file_retention_days: int = 30
     memory_retention_days: int = 365
     """How long an agent's memory is kept since it was last written."""
+    finding_retention_days: int = 90
     sweep_seconds: float = 2.0
     key_encryption_keys: str = ""
     """What vendors' keys are encrypted under: `name:base64` of 32 bytes each, the current one first; none, no keys."""

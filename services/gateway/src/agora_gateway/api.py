@@ -36,6 +36,7 @@ from agora_gateway.playground import routes as playground
 from agora_gateway.runs import routes as runs
 from agora_gateway.runs.feeds import RunFeeds
 from agora_gateway.schedules import routes as schedules
+from agora_gateway.swarms import routes as swarms
 from agora_gateway.usage import export_routes, meter_routes, report_routes
 from agora_gateway.usage import routes as usage
 
@@ -71,6 +72,7 @@ def create_api(
             memory.router,
             schedules.router,
             playground.router,
+            swarms.router,
             files_routes.router,
             usage.router,
             report_routes.router,

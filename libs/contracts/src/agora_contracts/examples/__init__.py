@@ -22,6 +22,7 @@ from agora_contracts.examples import (
     of_reconciliation,
     of_refunds,
     of_schedules,
+    of_swarms,
     of_usage_ingest,
     of_vectors,
 )
@@ -38,6 +39,7 @@ for _example in (
     *of_vectors.EXAMPLES,
     *of_approvals.EXAMPLES,
     *of_models.EXAMPLES,
+    *of_swarms.EXAMPLES,
     *of_metering.EXAMPLES,
     *of_usage_ingest.EXAMPLES,
     *of_billing.EXAMPLES,

@@ -26,6 +26,7 @@ MANIFEST = catalog.Manifest(
         model_cost=Decimal("0.05"),
         calls_cost_max=Decimal("0.50"),
         package_class="heavy",
+        calls_cost_of="/budget",
     ),
     prices=[
         catalog.OfferedPrice(basis="job", unit_price=Decimal("0.50"), meter="jobs"),

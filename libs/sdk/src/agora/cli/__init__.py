@@ -11,7 +11,18 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import typer
 
-from agora.cli import approvals, author, budgets, conversations, customer, ledger, months, schedules, usage
+from agora.cli import (
+    approvals,
+    author,
+    budgets,
+    conversations,
+    customer,
+    ledger,
+    months,
+    schedules,
+    swarms,
+    usage,
+)
 
 app = typer.Typer(
     name="agora",
@@ -44,6 +55,7 @@ app.command("resume")(customer.resume)
 app.add_typer(conversations.chat_app, name="chat")
 app.add_typer(conversations.memory_app, name="memory")
 app.add_typer(schedules.app, name="schedules")
+app.add_typer(swarms.app, name="swarm")
 
 
 def main() -> None:

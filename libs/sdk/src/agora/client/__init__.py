@@ -20,6 +20,7 @@ from agora.client.memory import Memory
 from agora.client.resources import Account, ApiKeys, Deployments, Files, Operator, Packages
 from agora.client.runs import Run, Runs
 from agora.client.schedules import Schedules
+from agora.client.swarms import Swarms
 from agora.client.transport import Transport, new_key, segment
 from agora.client.types import PublicMoney, RunState
 from agora.client.usage import Usage, UsageEvent
@@ -66,6 +67,7 @@ class Client:
         self.memory = Memory(self._transport)
         self.schedules = Schedules(self._transport)
         self.usage = Usage(self._transport, self.files)
+        self.swarms = Swarms(self._transport)
         self.api_keys = ApiKeys(self._transport)
         self.operator = Operator(self._transport)
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from itertools import chain
 from typing import Any
 
 from agora_contracts.billing import Quantity
 from agora_contracts.catalog import (
     AGENTS_COST_METER,
+    CALLS_COST_MOST,
     MODEL_COST_METER,
     PER_UNIT_BASES,
     Estimate,
@@ -113,8 +114,7 @@ def estimate(
     """The most that a run on this input uses, by meter, as the manifest describes it.
 
     `models` adds the most that model calls may cost, where models can be asked at all; what the runs that it calls may
-    cost is added always. `weights` tells the
-    bytes of the files at each pointer of the input that the manifest weighs.
+    cost is added always. `weights` tells the bytes of the files at each pointer of the input that the manifest weighs.
 
     Raises:
         AgoraError: `invalid_input`, when the list that is counted is not in the input, or no file that is
@@ -125,9 +125,32 @@ def estimate(
     quantities = [_estimated(manifest, meter, run_input, weights or {}) for meter in meters]
     if models and manifest.permissions.models and manifest.limits.model_cost > 0:
         quantities.append(Quantity(meter=MODEL_COST_METER, quantity=manifest.limits.model_cost))
-    if manifest.limits.calls_cost_max > 0:
-        quantities.append(Quantity(meter=AGENTS_COST_METER, quantity=manifest.limits.calls_cost_max))
+    if (calls := _calls_cost(manifest, run_input)) > 0:
+        quantities.append(Quantity(meter=AGENTS_COST_METER, quantity=calls))
     return quantities
+
+
+def _calls_cost(manifest: Manifest, run_input: Mapping[str, Any]) -> Decimal:
+    """What is set aside for the runs that a run calls: as the input says, where the manifest lets it."""
+    limits = manifest.limits
+    said = None if limits.calls_cost_of is None else at(limits.calls_cost_of, run_input)
+    if said is None:
+        return limits.calls_cost_max
+    try:
+        amount = Decimal(said) if isinstance(said, str) else Decimal(-1)
+    except InvalidOperation:
+        amount = Decimal(-1)
+    if not amount.is_finite() or not 0 <= amount <= CALLS_COST_MOST:
+        raise AgoraError(
+            "invalid_input",
+            f"the input does not say what the called agents may cost at {limits.calls_cost_of}",
+            errors=[
+                FieldError(
+                    field=limits.calls_cost_of or "/", detail=f"0 to {CALLS_COST_MOST} USD, as a string"
+                )
+            ],
+        )
+    return amount
 
 
 def _estimated(

@@ -11,6 +11,7 @@ from agora_kit.broker import Broker
 from agora_kit.database import Database
 from agora_kit.objects import ObjectStore
 
+from agora_execution.blackboard.service import RunBlackboard
 from agora_execution.conversations.port import RunConversation
 from agora_execution.deployments.artifacts import Artifacts
 from agora_execution.files.port import RunFiles
@@ -97,6 +98,7 @@ class StepPorts:
             callable_agents=agent.manifest.permissions.agents,
             memory=StepMemory(memory, step.step) if agent.manifest.permissions.memory else NoMemory(),
             conversation=RunConversation(self._database, task.tenant, task.run),
+            blackboard=RunBlackboard(self._database, task.tenant, task.run, step.step),
         )
         if isinstance(models, RunModels):
             models.report_to(context)

@@ -1,0 +1,196 @@
+"""The goal as items, and a plan for it."""
+
+from collections.abc import Sequence
+from decimal import ROUND_DOWN, Decimal
+from typing import Any
+
+import agora
+import msgspec
+from agora.blackboard import Finding
+
+from agora_swarm.plans import (
+    LENSES,
+    Plan,
+    Sizes,
+    TooLarge,
+    audit_sizes,
+    balanced,
+    question_agents,
+    require_agents,
+    split,
+    tasks_for,
+    with_shares,
+    with_tasks,
+)
+from agora_swarm.types import Audit, GivenUp, Input, Map, Questions
+
+WEIGHT_UNKNOWN = 100
+"""What a file counts that no researcher has looked at, in lines."""
+
+
+def item_ids(goal: Audit | Questions | Map) -> list[str]:
+    """The ids of the goal's items: `f1` for the first file, `q1` for a question, `i1` for an input."""
+    match goal:
+        case Audit():
+            return [f"f{number}" for number in range(1, len(goal.files) + 1)]
+        case Questions():
+            return [f"q{number}" for number in range(1, len(goal.questions) + 1)]
+        case Map():
+            return [f"i{number}" for number in range(1, len(goal.inputs) + 1)]
+
+
+def place_of(item: str) -> int:
+    """Where in the goal's list an item stands, from 0."""
+    return int(item[1:]) - 1
+
+
+def names_of(goal: Audit | Questions | Map) -> dict[str, str]:
+    """What people know the items by, where the goal says it."""
+    match goal:
+        case Audit():
+            names = [source.path or source.file for source in goal.files]
+        case Questions():
+            names = [question[:200] for question in goal.questions]
+        case Map():
+            names = [f"input {number}" for number in range(1, len(goal.inputs) + 1)]
+    return dict(zip(item_ids(goal), names, strict=True))
+
+
+def first_plan(given: Input, wanted: Sizes | None = None) -> Plan:
+    """The plan that a goal begins with. Of an audit, what engineers do is planned after the research.
+
+    Raises:
+        InputRejected: `swarm_too_large`, or a goal that names no agent to do it.
+    """
+    goal = given.goal
+    items = item_ids(goal)
+    plan = Plan(kind=_kind(goal), tasks=[])
+    try:
+        if isinstance(goal, Audit):
+            sizes = audit_sizes(len(items), given.agents_max, remedies=given.remedies, wanted=wanted)
+            tasks = tasks_for(plan, "research", "researcher", split(items, sizes.researcher))
+            tasks += tasks_for(plan, "research", "analyst", [[]])
+            return with_shares(with_tasks(plan, tasks), _research_budget(given.budget))
+        _require_target(goal)
+        unique = (
+            list(_first_of_each(goal, items)) if isinstance(goal, Questions) else _heaviest_first(goal, items)
+        )
+        needed = question_agents(len(unique)) if isinstance(goal, Questions) else len(unique)
+        require_agents(needed, given.agents_max)
+    except TooLarge as error:
+        raise agora.InputRejected(
+            "swarm_too_large",
+            f"{error}: send fewer items, several swarms, or raise agents_max (at most 200).",
+            "$.goal",
+        ) from error
+    plan = with_tasks(plan, tasks_for(plan, "engineering", "executor", [[item] for item in unique]))
+    return with_shares(plan, given.budget)
+
+
+def _kind(goal: Audit | Questions | Map) -> Any:
+    return {Audit: "audit", Questions: "questions", Map: "map"}[type(goal)]
+
+
+def _research_budget(budget: str | None) -> str | None:
+    # A tenth: the larger part of the work comes after it, and is planned by what research finds.
+    return None if budget is None else str((Decimal(budget) / 10).quantize(Decimal("0.000001"), ROUND_DOWN))
+
+
+def _require_target(goal: Questions | Map) -> None:
+    if (goal.package is None) == (goal.deployment is None):
+        raise agora.InputRejected(
+            "no_target", "The goal names exactly one of package and deployment to do it.", "$.goal"
+        )
+    if goal.package == "swarm":
+        raise agora.InputRejected(
+            "no_target", "A swarm cannot work for itself: name another package.", "$.goal.package"
+        )
+
+
+def _heaviest_first(goal: Map, items: Sequence[str]) -> list[str]:
+    if not goal.weights:
+        return list(items)
+    if len(goal.weights) != len(items):
+        raise agora.InputRejected(
+            "invalid_weights",
+            f"There are {len(items)} inputs and {len(goal.weights)} weights.",
+            "$.goal.weights",
+        )
+    weights = dict(zip(items, goal.weights, strict=True))
+    return sorted(items, key=lambda item: -weights[item])
+
+
+def _first_of_each(goal: Questions, items: Sequence[str]) -> dict[str, str]:
+    first: dict[str, str] = {}
+    for item, question in zip(items, goal.questions, strict=True):
+        first.setdefault(" ".join(question.split()).lower(), item)
+    return {item: question for question, item in first.items()}
+
+
+def same_questions(goal: Questions) -> dict[str, str]:
+    """For each question that stands in the list before already, the item that is asked for it."""
+    first: dict[str, str] = {}
+    same = {}
+    for item, question in zip(item_ids(goal), goal.questions, strict=True):
+        asked = first.setdefault(" ".join(question.split()).lower(), item)
+        if asked != item:
+            same[item] = asked
+    return same
+
+
+def after_research(
+    plan: Plan, given: Input, assessed: Sequence[Finding], names: dict[str, str], wanted: Sizes | None = None
+) -> Plan:
+    """The plan with engineers for what is worth the work: by weight, so that none gets all the large files."""
+    goal = given.goal
+    if not isinstance(goal, Audit):
+        return plan
+    decided = {str(one.data["item"]): one for one in assessed}
+    weights = {}
+    given_up = list(plan.given_up)
+    known = {one.item for one in given_up}
+    for item in item_ids(goal):
+        one = decided.get(item)
+        if one is None or one.data["decision"] == "work":
+            if item not in known:
+                weights[item] = WEIGHT_UNKNOWN if one is None else int(one.data["weight"])
+        elif not one.data.get("same_as"):
+            given_up.append(GivenUp(item=item, name=names[item], reason=one.claim, code="unread"))
+    same = sum(bool(one.data.get("same_as")) for one in assessed)
+    plan = msgspec.structs.replace(plan, given_up=given_up)
+    room = given.agents_max - len(plan.tasks)
+    if not weights:
+        return with_tasks(plan, [], note="no file is worth an engineer's work")
+    sizes = audit_sizes(len(weights), given.agents_max, remedies=given.remedies, wanted=wanted)
+    rest = len(split(list(weights), sizes.reviewer)) * len(LENSES["audit"]) + 1
+    rest += len(split(list(weights), sizes.executor)) if given.remedies else 0
+    engineers = max(1, min(len(split(list(weights), sizes.engineer)), room - rest))
+    tasks = tasks_for(plan, "engineering", "engineer", balanced(weights, engineers))
+    note = f"{len(weights)} files for {len(tasks)} engineers; {same} are copies, {len(given_up)} given up"
+    return with_tasks(plan, tasks, note=note)
+
+
+def after_engineering(plan: Plan, given: Input, with_findings: Sequence[str]) -> Plan:
+    """The plan with executors who try remedies, for the files in which something was found."""
+    if plan.kind != "audit" or not given.remedies or not with_findings:
+        return plan
+    sizes = _sizes(len(with_findings), given)
+    return with_tasks(plan, tasks_for(plan, "engineering", "executor", split(with_findings, sizes.executor)))
+
+
+def for_review(plan: Plan, given: Input, with_findings: Sequence[str]) -> Plan:
+    """The plan with reviewers, one for each lens and share of the items, and the validator after them."""
+    lenses = LENSES.get(plan.kind, ())
+    if not with_findings or not lenses:
+        return plan
+    sizes = _sizes(len(with_findings), given) if plan.kind == "audit" else Sizes(reviewer=200)
+    tasks = list(plan.tasks)
+    for lens in lenses:
+        so_far = msgspec.structs.replace(plan, tasks=tasks)
+        tasks += tasks_for(so_far, "review", "reviewer", split(with_findings, sizes.reviewer), lens=lens)
+    reviewed = msgspec.structs.replace(plan, tasks=tasks)
+    return with_tasks(reviewed, tasks_for(reviewed, "review", "validator", [[]]))
+
+
+def _sizes(items: int, given: Input) -> Sizes:
+    return audit_sizes(items, given.agents_max, remedies=given.remedies)

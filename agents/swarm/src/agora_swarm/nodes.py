@@ -1,0 +1,291 @@
+"""The coordinator's steps. Each plans, lets agents work, and revises the plan by what came of it.
+
+What agents find stands on the blackboard and in their own runs; the state holds the plan alone.
+"""
+
+from dataclasses import dataclass, field
+from decimal import ROUND_DOWN, Decimal
+
+import agora
+import msgspec
+from agora.blackboard import Finding, Posted
+from agora.suspension import CallResult
+
+from agora_swarm import goals
+from agora_swarm.answers import answer_findings
+from agora_swarm.assisted import proposed_sizes, worded
+from agora_swarm.calling import work
+from agora_swarm.plans import Came, Plan, Sizes, Task, revised, with_shares
+from agora_swarm.synthesis import synthesise_answers, synthesise_audit, synthesise_map
+from agora_swarm.types import Audit, Input, Output, Questions, Result
+
+PLAN_TOPIC = "plan"
+OUTPUT_KEPT_MAX = 2_000
+"""Larger outputs of a map's agents are left in their runs."""
+OUTPUTS_KEPT_MAX = 200_000
+
+
+@dataclass(kw_only=True)
+class State:
+    """The goal, the plan as it stands, and what cannot be read again elsewhere."""
+
+    input: Input
+    output: Output | None = None
+    plan: Plan = field(default_factory=lambda: Plan(kind="audit", tasks=[]))
+    sizes: Sizes | None = None
+    results: list[Result] = field(default_factory=list)
+    with_findings: list[str] = field(default_factory=list)
+    assisted: bool = False
+
+
+@agora.step(title="Make the plan")
+async def plan(state: State, context: agora.Context) -> dict[str, object]:
+    """Take the goal apart, or refuse it before anything is spent."""
+    sizes = None
+    if isinstance(state.input.goal, Audit):
+        goals.first_plan(state.input)  # Whether it can be done at all, no model decides.
+        sizes = await proposed_sizes(state.input, context)
+    made = goals.first_plan(state.input, sizes)
+    await _show(made, state, context)
+    return {"plan": made, "sizes": sizes, "assisted": sizes is not None}
+
+
+@agora.step(title="Research: take stock", timeout_seconds=120)
+async def research(state: State, context: agora.Context) -> dict[str, object]:
+    """Researchers look at the files."""
+    return await _work(state, context, state.plan.pending("research", "researcher"))
+
+
+@agora.step(title="Research: weigh what was found", timeout_seconds=120)
+async def analyse(state: State, context: agora.Context) -> dict[str, object]:
+    """The analyst weighs it, and the plan of the engineering is made from that."""
+    tasks = state.plan.pending("research", "analyst")
+    came, _ = await work(state.plan, tasks, state.input, context)
+    made = _revised(state, state.plan, came)
+    if not made.pending("research"):
+        assessed = await _read(context, "assessment", made.runs("analyst"))
+        names = goals.names_of(state.input.goal)
+        made = goals.after_research(made, state.input, [one.finding for one in assessed], names, state.sizes)
+        made = with_shares(made, _left_for(state.input.budget, "0.65"))
+    await _show(made, state, context)
+    return {"plan": made}
+
+
+@agora.step(title="Engineering: do the work", timeout_seconds=120)
+async def engineer(state: State, context: agora.Context) -> dict[str, object]:
+    """Engineers audit, or the agent that the goal names does its part; what failed is planned anew."""
+    tasks = state.plan.pending("engineering")
+    came, results = await work(state.plan, tasks, state.input, context)
+    made = _revised(state, state.plan, came)
+    kept = list(state.results)
+    if isinstance(state.input.goal, Audit):
+        update: dict[str, object] = {}
+    else:
+        kept = _with_results(kept, tasks, results)
+        update = {"results": kept}
+    if isinstance(state.input.goal, Questions):
+        await context.blackboard.post("answer", answer_findings(state.input.goal, tasks, results))
+    if not made.pending("engineering"):
+        found = await _with_findings(state, made, context)
+        update["with_findings"] = found
+        made = goals.after_engineering(made, state.input, found)
+        made = with_shares(made, _left_for(state.input.budget, "0.80"))
+    await _show(made, state, context)
+    return {**update, "plan": made}
+
+
+@agora.step(title="Engineering: try remedies", timeout_seconds=120)
+async def remedy(state: State, context: agora.Context) -> dict[str, object]:
+    """Executors try remedies on copies; then the review is planned."""
+    tasks = state.plan.pending("engineering")
+    came, _ = await work(state.plan, tasks, state.input, context)
+    made = _revised(state, state.plan, came)
+    if not made.pending("engineering"):
+        made = goals.for_review(made, state.input, state.with_findings)
+        made = with_shares(made, state.input.budget)
+    await _show(made, state, context)
+    return {"plan": made}
+
+
+@agora.step(title="Review: vote on the findings", timeout_seconds=120)
+async def review(state: State, context: agora.Context) -> dict[str, object]:
+    """Reviewers vote."""
+    return await _work(state, context, state.plan.pending("review", "reviewer"))
+
+
+@agora.step(title="Review: settle disagreements", timeout_seconds=120)
+async def judge(state: State, context: agora.Context) -> dict[str, object]:
+    """The validator counts the votes and looks for contradictions."""
+    return await _work(state, context, state.plan.pending("review", "validator"))
+
+
+@agora.step(title="Synthesis: join what stands", timeout_seconds=300)
+async def synthesise(state: State, context: agora.Context) -> dict[str, object]:
+    """Join the claims that stand, with their provenance, and write the report."""
+    made = state.plan
+    match made.kind:
+        case "audit":
+            output = await synthesise_audit(
+                state.input,
+                made,
+                findings=await _read(context, "finding", made.runs("engineer")),
+                verdicts=await _read(context, "verdict", made.runs("validator")),
+                remedies=await _read(context, "remedy", made.runs("executor")),
+                assessed=await _read(context, "assessment", made.runs("analyst")),
+                context=context,
+            )
+        case "questions":
+            output = synthesise_answers(
+                state.input,
+                made,
+                answers=await _read(context, "answer", None),
+                verdicts=await _read(context, "verdict", made.runs("validator")),
+                results=state.results,
+            )
+        case _:
+            output = synthesise_map(made, state.results)
+    output = await worded(output, context)
+    if state.assisted and output.mode == "baseline":
+        output = msgspec.structs.replace(output, mode="assisted")
+    if output.deliverable != "empty":
+        context.usage("jobs", 1)
+    return {"output": output}
+
+
+# --- routers -------------------------------------------------------------------------------------
+
+
+async def after_plan(state: State) -> str:
+    """Only an audit is researched: questions and inputs are known as they stand."""
+    return "research" if state.plan.pending("research") else "engineer"
+
+
+async def after_research(state: State) -> str:
+    """Again while there is work that was planned anew."""
+    return "research" if state.plan.pending("research", "researcher") else "analyse"
+
+
+async def after_analysis(state: State) -> str:
+    """On to the engineering, unless nothing is worth it."""
+    if state.plan.pending("research"):
+        return "analyse"
+    return "engineer" if state.plan.pending("engineering") else "synthesise"
+
+
+async def after_engineering(state: State) -> str:
+    """Again while work was planned anew; remedies of an audit; then the review."""
+    if state.plan.pending("engineering", "engineer"):
+        return "engineer"
+    if state.plan.kind == "audit":
+        return "remedy"
+    return "engineer" if state.plan.pending("engineering") else "remedy"
+
+
+async def after_remedy(state: State) -> str:
+    """Again while work was planned anew."""
+    if state.plan.pending("engineering"):
+        return "remedy"
+    return "review" if state.plan.pending("review") else "synthesise"
+
+
+async def after_review(state: State) -> str:
+    """Again while votes are missing that were planned anew."""
+    return "review" if state.plan.pending("review", "reviewer") else "judge"
+
+
+async def after_judgement(state: State) -> str:
+    """Again if the validator failed and is tried once more."""
+    return "judge" if state.plan.pending("review") else "synthesise"
+
+
+ROUTES = {
+    "plan": (after_plan, ["research", "engineer"]),
+    "research": (after_research, ["research", "analyse"]),
+    "analyse": (after_analysis, ["analyse", "engineer", "synthesise"]),
+    "engineer": (after_engineering, ["engineer", "remedy"]),
+    "remedy": (after_remedy, ["remedy", "review", "synthesise"]),
+    "review": (after_review, ["review", "judge"]),
+    "judge": (after_judgement, ["judge", "synthesise"]),
+}
+
+# --- what the steps have in common ---------------------------------------------------------------
+
+
+async def _work(state: State, context: agora.Context, tasks: list[Task]) -> dict[str, object]:
+    came, _ = await work(state.plan, tasks, state.input, context)
+    made = _revised(state, state.plan, came)
+    await _show(made, state, context)
+    return {"plan": made}
+
+
+def _revised(state: State, plan: Plan, came: list[Came]) -> Plan:
+    return revised(plan, came, goals.names_of(state.input.goal), state.input.agents_max)
+
+
+async def _show(plan: Plan, state: State, context: agora.Context) -> None:
+    """Let whoever watches see the plan as it stands; the newest one counts."""
+    tasks = [
+        {
+            "id": task.id,
+            "phase": task.phase,
+            "role": task.role,
+            "items": len(task.items),
+            "status": task.status,
+            "run": task.run,
+            "why": task.why[:200],
+            "lens": task.lens,
+        }
+        for task in plan.tasks
+    ]
+    # In pieces, as a finding has a bounded size.
+    pieces = [tasks[at : at + 40] for at in range(0, len(tasks), 40)] or [[]]
+    head = {"kind": plan.kind, "revision": plan.revision, "notes": [note[:500] for note in plan.notes[-10:]]}
+    findings = [
+        Finding(id=f"plan:{number}", claim=f"revision {plan.revision}", data=head | {"tasks": piece})
+        for number, piece in enumerate(pieces)
+    ]
+    await context.blackboard.post(PLAN_TOPIC, findings)
+    done = sum(task.status == "done" for task in plan.tasks)
+    context.progress(f"{done} of {len(plan.tasks)} agents are done", done / max(len(plan.tasks), 1))
+
+
+async def _read(context: agora.Context, topic: str, runs: list[str] | None) -> list[Posted]:
+    if runs is not None and not runs:
+        return []
+    return await context.blackboard.read(topic, runs=runs)
+
+
+async def _with_findings(state: State, plan: Plan, context: agora.Context) -> list[str]:
+    """The items about which there is something to review, in the order of the goal."""
+    if isinstance(state.input.goal, Audit):
+        found = {
+            str(one.finding.data["item"]) for one in await _read(context, "finding", plan.runs("engineer"))
+        }
+        return [item for item in goals.item_ids(state.input.goal) if item in found]
+    return plan.done_items("executor") if isinstance(state.input.goal, Questions) else []
+
+
+def _left_for(budget: str | None, part: str) -> str | None:
+    """The part of the budget that may be given away by the end of a phase."""
+    if budget is None:
+        return None
+    return str((Decimal(budget) * Decimal(part)).quantize(Decimal("0.000001"), ROUND_DOWN))
+
+
+def _with_results(kept: list[Result], tasks: list[Task], results: list[CallResult]) -> list[Result]:
+    by_index = {one.index: one for one in kept}
+    room = OUTPUTS_KEPT_MAX - sum(len(msgspec.json.encode(one.output)) for one in kept if one.output)
+    for task, result in zip(tasks, results, strict=True):
+        size = len(msgspec.json.encode(result.output))
+        fits = result.output is not None and size <= min(OUTPUT_KEPT_MAX, room)
+        room -= size if fits else 0
+        by_index[goals.place_of(task.items[0])] = Result(
+            index=goals.place_of(task.items[0]),
+            run=result.run,
+            outcome=result.outcome,
+            deliverable=result.deliverable,
+            output=result.output if fits else None,
+            code=result.code,
+            detail=result.detail[:300],
+        )
+    return [by_index[index] for index in sorted(by_index)]
