@@ -190,9 +190,11 @@ async def test_usage_with_bad_parameters_is_refused(customer: Customer):
     """
     A time without zone, nonsense for a time, an unknown group: each is named.
     """
-    for name, value in (("from", "2026-01-05T10:00:00"), ("to", "yesterday"), ("group_by", "meter,colour")):
+    bad = (("from", "2026-01-05T10:00:00"), ("to", "yesterday"), ("to", ""), ("to", "2026-01-05T10:00:00"))
+    for name, value in (*bad, ("group_by", "meter,colour")):
         answer = await customer.http.get("/usage", params={name: value})
         assert (422, name) == (answer.status_code, answer.json()["errors"][0]["field"])
+        assert "end" not in answer.json()["detail"].split()
 
 
 async def test_the_account_is_shown_in_public_money(customer: Customer, others: Others):
