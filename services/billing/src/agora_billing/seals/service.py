@@ -56,9 +56,10 @@ class Sealer:
     def _since(self, now: datetime) -> datetime | None:
         """Since when postings are looked at; None for all accounts."""
         last, last_all = self._looked_at, self._looked_at_all
-        if last is None or last_all is None or not timedelta(0) <= now - last_all < _ALL_EVERY:
+        if last is None or last_all is None or now < last or now - last_all >= _ALL_EVERY:
+            # Also where the clock was set back: what was booked since then may be older than it looks.
             return None
-        return min(last, now) - _OVERLAP
+        return last - _OVERLAP
 
     async def _seal_some(self, connection: AsyncConnection, since: datetime | None) -> int:
         heads = {head.account: head for head in await store.lock_behind(connection, _ACCOUNTS_MAX, since)}
