@@ -120,6 +120,7 @@ ELSEWHERE = {
     *("ReplayRefusedUsage", "ReplayAllRefusedUsage", "ReplayDeadLetters"),
     *("RequestUsageExport", "CancelUsageExport", "exports", "expire exports", "expire refused usage"),
     *("usage partitions", "usage retention", "check totals", "incomplete runs", "reconcile"),
+    "tell ended windows",
 }
 KINDS = ("before", "after", "ack")
 _READING = ("Get", "List", "Query", "Check", "Quote", "Read", "Verify", "Reconcile", "Describe", "Audit")

@@ -329,7 +329,8 @@ async def test_a_package_from_elsewhere_is_listed_and_not_executed(
             lambda answer: answer.status_code != httpx.codes.NOT_FOUND,
         )
         retired = await staff.post(
-            "/operator/packages/from-elsewhere/versions/1.0.0/state", json={"state": "retired"}
+            f"/operator/packages/from-elsewhere/versions/{manifest['version']}/state",
+            json={"state": "retired"},
         )
 
     assert [201, 201] == [first.status_code, again.status_code], first.text

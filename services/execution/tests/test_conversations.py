@@ -310,7 +310,7 @@ async def test_a_message_whose_service_died_after_its_commit_is_answered(platfor
     """
 
     class Dead:
-        async def start(self, task: Any) -> None:
+        async def start(self, task: Any, order: Any = None) -> None:
             """The service is gone before this."""
 
     admission = Admission(

@@ -4,7 +4,7 @@ from typing import Any
 
 from agora_contracts.money import Money
 from agora_contracts.search_attributes import SEARCH_ATTRIBUTES
-from agora_execution import temporal
+from agora_execution import agents, temporal
 from agora_execution.runs import describing
 from agora_execution.runs.describing import Order
 from agora_execution.runs.tasks import RunTask
@@ -66,7 +66,8 @@ async def test_a_run_is_found_by_tenant_and_package(service_alone: Platform) -> 
 
     assert [run.id] == await service_alone.until(found)
     description = await service_alone.workflow(run.id).describe()
-    assert f"echo 1.0.0 for {tenant}" == await description.static_summary()
+    version = agents.get("echo").manifest.version
+    assert f"echo {version} for {tenant}" == await description.static_summary()
     assert f"/api/v1/runs/{run.id}" in (await description.static_details() or "")
     assert tenant == description.raw_info.priority.fairness_key
 

@@ -20,6 +20,7 @@ from agora_contracts.execution import (
     UsageRecorded,
 )
 from agora_contracts.platform import ListDeadLetters
+from agora_execution import agents
 from agora_execution.runs import store
 from agora_execution.runs.model import Ending, NewRun, StepResult, UsageItem, step_id, usage_id
 
@@ -32,7 +33,7 @@ def accepted(run: str, **changes: Any) -> NewRun:
     """An accepted run of the echo agent, as admission writes it."""
     values: dict[str, Any] = {
         "id": run, "tenant": TENANT, "account": ACCOUNT, "fingerprint": "f1", "requested_by": "key_one",
-        "input": {"text": "hello"}, "package": "echo", "version": "1.0.0", "price_version": "price",
+        "input": {"text": "hello"}, "package": "echo", "version": agents.get("echo").manifest.version, "price_version": "price",
         "basis": "task", "quoted": 10_000, "currency": "USD", "hold_epoch": 1, "timeout_seconds": 300,
         "model_cost": 0, "accepted_at": utc_now(),
     }  # fmt: skip
