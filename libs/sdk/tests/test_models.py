@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 
 import agora
@@ -227,20 +228,27 @@ async def test_a_policy_orders_the_models(policy: Any, first: str, wire: Wire) -
     assert first == (await models.chat(PROMPT, policy=policy, max_tokens=50)).model
 
 
-async def test_the_fastest_is_who_answered_fastest_of_late(wire: Wire) -> None:
+async def test_the_fastest_is_who_answered_fastest_of_late(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """
     By the policy `fastest` each model is tried once, and then the one that took the least time.
     """
+    clock = 0.0
 
     def answer(asked: Asked) -> Reply:
-        return Reply(delay_seconds=0.3 if asked.vendor == "openai" else 0.0)
+        nonlocal clock
+        clock += 0.3 if asked.vendor == "openai" else 0.1
+        return Reply()
 
     wire.answer = answer
+    # A clock that only answers move: a busy machine would make the fast one slow.
+    monkeypatch.setattr("agora.models.time", SimpleNamespace(monotonic=lambda: clock))
     models = LocalModels(wire.environment("openai", "groq"))
-    for _ in range(4):
-        last = await models.chat(PROMPT, policy="fastest", max_tokens=50)
+    asked = [(await models.chat(PROMPT, policy="fastest", max_tokens=50)).model for _ in range(4)]
 
-    assert "groq:llama-3.1-8b-instant" == last.model
+    assert {"openai:gpt-4o-mini", "groq:llama-3.1-8b-instant"} == set(asked[:2])
+    assert ["groq:llama-3.1-8b-instant"] * 2 == asked[2:]
 
 
 async def test_any_compatible_endpoint_is_asked_by_name(wire: Wire) -> None:

@@ -1,8 +1,14 @@
 """TCP ports of this machine: free ones, and who holds a taken one."""
 
+import errno
+import fcntl
+import functools
 import http.client
+import os
 import random
 import socket
+import tempfile
+from pathlib import Path
 
 import psutil
 
@@ -10,6 +16,7 @@ import psutil
 # free port is still free when its server starts.
 _LOWEST, _HIGHEST = 20_000, 31_999
 _random = random.SystemRandom()
+_reserved: set[int] = set()
 
 
 def is_free(port: int) -> bool:
@@ -25,7 +32,7 @@ def is_free(port: int) -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """`count` different ports on which nothing listens now.
+    """`count` different ports on which nothing listens now, and that no other process was given while this one lives.
 
     Raises:
         RuntimeError: a thousand tries found too few.
@@ -33,7 +40,7 @@ def free_ports(count: int) -> list[int]:
     found: set[int] = set()
     for _ in range(1000):
         port = _random.randint(_LOWEST, _HIGHEST)
-        if port not in found and is_free(port):
+        if port not in found and _reserve(port) and is_free(port):
             found.add(port)
         if len(found) == count:
             return list(found)
@@ -41,8 +48,33 @@ def free_ports(count: int) -> list[int]:
 
 
 def free_port() -> int:
-    """A port on which nothing listens now."""
+    """A port as `free_ports` finds them."""
     return free_ports(1)[0]
+
+
+def _reserve(port: int) -> bool:
+    """Take a port for this process; False where it, or another process that still lives, has taken it before.
+
+    Between looking for a port and listening on it is time enough for a second process to find the same one. A lock on
+    a byte of a shared file ends with the process that holds it, however it ends.
+    """
+    if port in _reserved:
+        return False
+    try:
+        fcntl.lockf(_reservations(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EAGAIN):
+            return False
+        raise
+    _reserved.add(port)
+    return True
+
+
+@functools.cache
+def _reservations() -> int:
+    # Open for as long as the process lives: closing any descriptor of the file would end all of its locks.
+    path = Path(tempfile.gettempdir()) / f"agora-ports-{os.getuid()}"
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
 def holder(port: int) -> str | None:
