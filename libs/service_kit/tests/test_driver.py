@@ -203,6 +203,22 @@ async def test_what_goes_on_in_a_transaction_that_has_lost_its_connection_passes
     assert is_transient(caught.value)
 
 
+async def test_a_value_that_the_driver_cannot_send_does_not_pass(
+    database_urls: Callable[[str], DatabaseUrls],
+) -> None:
+    """
+    A number that its column cannot take is found by the driver, which does not say so in the server's codes.
+    """
+    urls = database_urls("catalog")
+    database = Database(urls.app, urls.system)
+    with pytest.raises(DBAPIError) as caught:
+        async with database.system() as connection:
+            await connection.execute(text("SELECT CAST(:value AS int)"), {"value": 2**40})
+    await database.close()
+
+    assert not is_transient(caught.value)
+
+
 async def test_a_fault_of_our_own_that_the_driver_finds_does_not_pass(
     database_urls: Callable[[str], DatabaseUrls],
 ) -> None:

@@ -3,6 +3,7 @@
 from decimal import Decimal
 
 from agora_contracts.billing import (
+    CALLERS_ROOM,
     ConfirmHold,
     Hold,
     IncreaseHold,
@@ -13,7 +14,7 @@ from agora_contracts.billing import (
     QuoteRun,
 )
 from agora_contracts.money import Money, round_to_micro
-from agora_contracts.problems import AgoraError
+from agora_contracts.problems import AgoraError, FieldError
 from agora_contracts.rentals import CheckRental, RentalCheck
 from agora_kit.broker import Broker
 
@@ -23,7 +24,9 @@ UNIT_PRICE = Decimal("0.01")
 class Billing:
     """Billing as execution sees it: it prices, holds and confirms as it is told to.
 
-    `refuse_holds`, `refuse_confirmations` and `refuse_rentals` are raised in the answers while they are set.
+    `refuse_holds`, `refuse_confirmations` and `refuse_rentals` are raised in the answers while they are set. With
+    `calls_room`, called runs find so many micro-units in their caller's hold; of its next increase others take
+    `others_take`.
     """
 
     def __init__(self, url: str) -> None:
@@ -35,6 +38,9 @@ class Billing:
         self.refuse_increases: AgoraError | None = None
         self.placed: list[PlaceHold] = []
         self.increased: dict[str, IncreaseHold] = {}
+        self.called: set[str] = set()
+        self.calls_room: int | None = None
+        self.others_take = 0
         self.confirmed: list[str] = []
         self.broker.answer(PlaceHold, self._place)
         self.broker.answer(ConfirmHold, self._confirm)
@@ -47,7 +53,18 @@ class Billing:
         if self.refuse_holds is not None:
             raise self.refuse_holds
         quote = quoted(command.price_version, command.basis, command.estimates)
+        if command.parent is not None:
+            self.called.add(command.run)
+            self._take(quote.amount.amount)
         return Hold(run=command.run, epoch=1, state="tentative", amount=quote.amount, quote=quote)
+
+    def _take(self, amount: int) -> None:
+        if self.calls_room is None:
+            return
+        if self.calls_room < amount:
+            fault = FieldError(field=CALLERS_ROOM, detail=f"has {self.calls_room} left")
+            raise AgoraError("budget_exhausted", "too little is left for calls", errors=[fault])
+        self.calls_room -= amount
 
     async def _confirm(self, command: ConfirmHold) -> Hold:
         self.confirmed.append(command.run)
@@ -59,7 +76,12 @@ class Billing:
     async def _increase(self, command: IncreaseHold) -> Hold:
         if self.refuse_increases is not None:
             raise self.refuse_increases
-        self.increased[command.request] = command
+        if command.meter == "agents.cost" and self.calls_room is not None:
+            self.calls_room += command.by.amount - self.others_take
+            self.others_take = 0
+        elif command.run in self.called:
+            self._take(command.by.amount)
+        self.increased[command.run] = command
         quote = quoted("price", "task", [])
         return Hold(run=command.run, epoch=1, state="firm", amount=command.by, quote=quote)
 

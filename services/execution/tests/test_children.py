@@ -1,16 +1,24 @@
 """Runs that call other agents: as runs of their own, within bounds, counted once whatever dies."""
 
-import asyncio
 from typing import Any
 
+import pytest
+from agora import Agent
+from agora_contracts.approvals import ListApprovals
+from agora_contracts.catalog import Limits
 from agora_contracts.execution import CancelRun
-from agora_contracts.problems import AgoraError
 from agora_contracts.steering import ListChildren, PauseRun, ResumeRun
+from agora_execution.approvals.model import NewApproval
+from agora_execution.approvals.service import Approvals
 
-from .asking import TENANT
+from .asking import TENANT, new_id
+from .billing_stand_in import UNIT_PRICE
 from .conftest import Workers
 from .driving import Platform
-from .test_approvals import waiting
+from .test_approvals import decide, pending, waiting
+
+PRICE = int(UNIT_PRICE * 1_000_000)
+"""What a call of the echo agent costs, in micro-units."""
 
 
 def echo(text: str, **run_input: Any) -> dict[str, Any]:
@@ -141,16 +149,125 @@ async def test_a_called_run_may_wait_and_be_paused_with_its_caller(probe_platfor
     assert "succeeded one" == (await probe_platform.ended(run.id)).output["text"]
 
 
-async def test_a_call_without_room_in_the_hold_is_refused(probe_platform: Platform) -> None:
+@pytest.fixture
+async def short_of_room(probe: Agent, service_alone: Platform, workers: Workers) -> Platform:
+    """Execution with an agent that waits for budgets, in whose hold is room for one call."""
+    await service_alone.list_package("echo")
+    await service_alone.list_package("probe", limits=Limits(timeout_seconds=60, over_budget="pause"))
+    service_alone.billing.calls_room = PRICE
+    await workers.start()
+    return service_alone
+
+
+def calling(*texts: str) -> dict[str, Any]:
+    """An input whose run calls the echo agent with each of the texts, one after another."""
+    return {"text": "hello", "do": "call", "calls": [echo(text) for text in texts], "concurrency": 1}
+
+
+async def test_calls_without_room_in_the_hold_wait_for_a_budget(short_of_room: Platform) -> None:
     """
-    What billing refuses is the call's result, and the caller goes on.
+    The run waits and says how much its calls need; approved, they are made, and what was called before is kept.
+    """
+    run = await short_of_room.start(calling("one", "two", "three"), package="probe")
+    await waiting(short_of_room, run.id, "budget")
+    before = await children(short_of_room, run.id)
+    approval = await pending(short_of_room, run.id)
+    await decide(short_of_room, approval.id)
+    ended = await short_of_room.ended(run.id)
+
+    assert [("succeeded", "Say one")] == [(child.status, child.title) for child in before]
+    assert ("budget", "agents.cost", 2 * PRICE) == (
+        approval.kind, approval.needed_for, approval.needed.amount,
+    )  # fmt: skip
+    increase = short_of_room.billing.increased[run.id]
+    assert ("agents.cost", approval.needed, approval.needed) == (
+        increase.meter, increase.by, increase.raise_limit,
+    )  # fmt: skip
+    assert "succeeded one, succeeded two, succeeded three" == ended.output["text"]
+    assert 3 == len(await children(short_of_room, run.id))
+
+
+async def test_calls_whose_budget_is_not_raised_are_refused(short_of_room: Platform) -> None:
+    """
+    Rejected, the refusal is the call's result, and the caller goes on with what it has.
+    """
+    run = await short_of_room.start(calling("one", "two"), package="probe")
+    await waiting(short_of_room, run.id, "budget")
+    await decide(short_of_room, (await pending(short_of_room, run.id)).id, approve=False)
+    ended = await short_of_room.ended(run.id)
+
+    assert "succeeded one, refused budget_exhausted" == ended.output["text"]
+    assert {} == short_of_room.billing.increased
+
+
+async def test_calls_that_run_out_of_room_again_ask_again(short_of_room: Platform) -> None:
+    """
+    What was approved may be gone to others meanwhile: then another approval asks, and nobody is called twice.
+    """
+    run = await short_of_room.start(calling("one", "two"), package="probe")
+    await waiting(short_of_room, run.id, "budget")
+    first = await pending(short_of_room, run.id)
+    short_of_room.billing.others_take = PRICE
+    await decide(short_of_room, first.id)
+
+    async def asked_again() -> Any:
+        found = await short_of_room.ask(ListApprovals(tenant=TENANT, run=run.id, state="pending"))
+        return [one for one in found.items if one.id != first.id]
+
+    [second] = await short_of_room.until(asked_again)
+    await decide(short_of_room, second.id)
+
+    assert "succeeded one, succeeded two" == (await short_of_room.ended(run.id)).output["text"]
+    assert 2 == len(await children(short_of_room, run.id))
+
+
+async def test_a_killed_worker_keeps_what_calls_wait_for(short_of_room: Platform, workers: Workers) -> None:
+    """
+    The wait for a budget survives the worker; the calls go on on another one.
+    """
+    run = await short_of_room.start(calling("one", "two"), package="probe")
+    await waiting(short_of_room, run.id, "budget")
+    await workers.stop()
+    await decide(short_of_room, (await pending(short_of_room, run.id)).id)
+    await workers.start()
+
+    assert "succeeded one, succeeded two" == (await short_of_room.ended(run.id)).output["text"]
+    assert 2 == len(await children(short_of_room, run.id))
+
+
+async def test_an_agent_that_does_not_wait_has_its_calls_refused(probe_platform: Platform) -> None:
+    """
+    With `over_budget = "baseline"` what billing refuses is the call's result at once.
     """
     await probe_platform.list_package("echo")
-    run = await probe_platform.start(
-        {"text": "hello", "do": "call", "calls": [echo("one")], "parts": 0}, package="probe"
-    )
-    probe_platform.billing.refuse_holds = AgoraError("budget_exhausted", "nothing is left for calls")
-    ended = await probe_platform.ended(run.id)
-    await asyncio.sleep(0)
+    probe_platform.billing.calls_room = PRICE
+    ended = await probe_platform.run(calling("one", "two"), package="probe")
 
-    assert ended.output["text"] in ("refused budget_exhausted", "succeeded one")
+    assert "succeeded one, refused budget_exhausted" == ended.output["text"]
+
+
+async def test_a_budget_of_a_called_run_lets_its_callers_grow(short_of_room: Platform) -> None:
+    """
+    A called run takes more of its caller; where that has none left, approving it lets the caller's part grow first.
+    """
+    run = await short_of_room.start(
+        {"text": "hello", "do": "call", "calls": [echo("one", steps=3, delay_ms=1000)]}, package="probe"
+    )
+
+    async def called() -> Any:
+        return await children(short_of_room, run.id)
+
+    [child] = await short_of_room.until(called)
+    approvals = Approvals(short_of_room.service.database, short_of_room.service.broker)
+    more = NewApproval(
+        id=new_id("apr"), run=child.id, step=f"{child.id}/echo/1", kind="budget", action="more",
+        timeout_seconds=60, needed=7, needed_for="model.cost",
+    )  # fmt: skip
+    await approvals.open(more)
+    await decide(short_of_room, more.id)
+
+    increased = short_of_room.billing.increased
+    assert [(run.id, "agents.cost", 7), (child.id, "model.cost", 7)] == [
+        (one.run, one.meter, one.by.amount) for one in increased.values()
+    ]
+    assert "succeeded one" == (await short_of_room.ended(run.id)).output["text"]

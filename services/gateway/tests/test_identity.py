@@ -5,15 +5,19 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
 import httpx
+import msgspec
 import pytest
 from agora_contracts.billing import Balance, OpenAccount
+from agora_contracts.envelope import Envelope
+from agora_contracts.identity import KeyRevoked
 from agora_contracts.problems import AgoraError
 from agora_gateway.app import Gateway, build
 from agora_gateway.identity.key_cache import KeyCache
 from agora_gateway.identity.model import ApiKey, compose_key, prefix_of
 from agora_gateway.settings import GatewaySettings
+from nats.aio.msg import Msg
 
-from .conftest import Customer, Others, empty_account
+from .conftest import Customer, Others, empty_account, until
 
 type NewCustomer = Callable[..., Awaitable[Customer]]
 
@@ -63,6 +67,30 @@ async def test_without_a_key_nothing_but_the_public_pages_is_served(anyone: http
         assert (401, "unauthenticated") == (answer.status_code, slug(answer))
         assert "www-authenticate" in answer.headers
     assert 200 == (await anyone.get("/api/v1/health/live")).status_code
+
+
+@pytest.mark.emits.with_args(KeyRevoked)
+async def test_a_revoked_key_is_told_once(
+    customer: Customer, others: Others, operator: httpx.AsyncClient
+) -> None:
+    """
+    Whoever starts runs by itself under a key hears that it was revoked, once however often it is.
+    """
+    heard: list[KeyRevoked] = []
+
+    async def hear(message: Msg) -> None:
+        heard.append(msgspec.json.decode(message.data, type=Envelope[KeyRevoked]).data)
+
+    await others.client.subscribe(f"agora.evt.{customer.id}.gateway.>", cb=hear)
+    await others.flush()
+    for _ in range(2):
+        revoked = await operator.delete(f"/operator/tenants/{customer.id}/keys/{customer.key_id}")
+        assert revoked.status_code == 200, revoked.text
+    second = (await operator.post(f"/operator/tenants/{customer.id}/keys", json={"name": "next"})).json()
+    await operator.delete(f"/operator/tenants/{customer.id}/keys/{second['id']}")
+    await until(lambda: second["id"] in [one.key for one in heard])
+
+    assert [customer.key_id, second["id"]] == [one.key for one in heard]
 
 
 async def test_a_revoked_key_stops_within_a_second_on_every_replica(

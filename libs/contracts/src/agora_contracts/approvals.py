@@ -11,6 +11,8 @@ from agora_contracts.money import Money
 ApprovalKind = Literal["approval", "input", "budget"]
 ApprovalState = Literal["pending", "approved", "rejected", "expired", "cancelled"]
 DeciderRole = Literal["customer", "operator"]
+NeededFor = Literal["model.cost", "agents.cost"]
+"""What more money is for: a run's models, or the agents that it calls."""
 
 COMMENT_LENGTH_MAX = 2000
 
@@ -19,7 +21,7 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True):
     """Something a run waits for people to decide.
 
     `approval`: whether `action` may be done with `arguments`. `input`: something only a person knows, which must fit
-    `schema`. `budget`: whether the run may have `needed` more set aside. `decider` says who may decide, until `deadline`;
+    `schema`. `budget`: whether the run may have `needed` more set aside for `needed_for`. `decider` says who may decide, until `deadline`;
     then `on_deadline` is the decision. `cost_so_far` is what the run's models have cost when it was asked.
     """
 
@@ -40,6 +42,7 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True):
     cost_so_far: Money
     schema: dict[str, Any] | None = None
     needed: Money | None = None
+    needed_for: NeededFor | None = None
     value: Any = None
     decided_at: datetime | None = None
     decided_by: str = ""
@@ -122,6 +125,7 @@ class ApprovalRequested(msgspec.Struct, frozen=True, kw_only=True):
     deadline: datetime
     cost_so_far: Money
     needed: Money | None = None
+    needed_for: NeededFor | None = None
 
 
 class ApprovalDecided(msgspec.Struct, frozen=True, kw_only=True):

@@ -186,6 +186,13 @@ class ConfirmHold(msgspec.Struct, frozen=True, kw_only=True):
     tenant: str
 
 
+CALLERS_ROOM = "/parent"
+"""The field at fault where a called run's hold is refused because its caller has too little left for calls.
+
+Not where the caller's package sets nothing aside for calls at all: more money would not make it an agent that calls.
+"""
+
+
 class IncreaseHold(msgspec.Struct, frozen=True, kw_only=True):
     """Set more aside for a running run. `request` makes it happen once: asked again, it is answered as before.
 

@@ -16,6 +16,7 @@ from agora_contracts import (
     conversations,
     execution,
     exports,
+    identity,
     ledger,
     live,
     memory,
@@ -39,6 +40,7 @@ from agora_contracts import (
 from agora_contracts.subjects import (
     BILLING_STREAM,
     CATALOG_STREAM,
+    GATEWAY_STREAM,
     METERING_STREAM,
     RUNS_STREAM,
     USAGE_STREAM,
@@ -166,6 +168,13 @@ EVENTS: dict[Struct, EventSpec] = {
             "execution",
             ("metering", "billing", "integrators"),
             RUNS_STREAM,
+        ),
+        _event(
+            identity.KeyRevoked,
+            "gateway.key.revoked",
+            "gateway",
+            ("execution", "integrators"),
+            GATEWAY_STREAM,
         ),
         _event(
             schedules.SchedulePaused,

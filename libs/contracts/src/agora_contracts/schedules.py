@@ -124,10 +124,14 @@ class PauseSchedule(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ResumeSchedule(msgspec.Struct, frozen=True, kw_only=True):
-    """Let a paused schedule go on from its next time; its failures are counted anew."""
+    """Let a paused schedule go on from its next time; its failures are counted anew.
+
+    From now on its runs are asked for by the key `requested_by`, if there is one.
+    """
 
     schedule: str
     tenant: str
+    requested_by: str = ""
 
 
 class DeleteSchedule(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,7 +11,8 @@ STATUS = "AgoraStatus"
 """What the run does, in the words of its API: `running`, `waiting_approval` and the like, or how it ended."""
 
 COST_MICROS = "AgoraCostMicros"
-"""What the run has cost so far, in micro-units of its account's currency; brought up to date where a run waits."""
+"""What the run's models have cost so far, in micro-units; brought up to date after each long step, where the run waits,
+and at its end. What its other units cost is known when its charge is settled."""
 
 PARENT = "AgoraParent"
 """The run that called this one."""

@@ -38,6 +38,7 @@ RUNS_STREAM = Stream(name="RUNS", subjects=["agora.evt.*.execution.>"], retentio
 USAGE_STREAM = Stream(name="USAGE", subjects=["agora.evt.*.usage.>"], retention_days=14)
 METERING_STREAM = Stream(name="METERING", subjects=["agora.evt.*.metering.>"], retention_days=14)
 BILLING_STREAM = Stream(name="BILLING", subjects=["agora.evt.*.billing.>"], retention_days=14)
+GATEWAY_STREAM = Stream(name="GATEWAY", subjects=["agora.evt.*.gateway.>"], retention_days=14)
 
 INGEST_STREAM = Stream(
     name="INGEST",
@@ -54,7 +55,15 @@ INGEST_STREAM = Stream(
 
 STREAMS: dict[str, Stream] = {
     stream.name: stream
-    for stream in (CATALOG_STREAM, RUNS_STREAM, USAGE_STREAM, METERING_STREAM, BILLING_STREAM, INGEST_STREAM)
+    for stream in (
+        CATALOG_STREAM,
+        RUNS_STREAM,
+        USAGE_STREAM,
+        METERING_STREAM,
+        BILLING_STREAM,
+        GATEWAY_STREAM,
+        INGEST_STREAM,
+    )
 }
 
 

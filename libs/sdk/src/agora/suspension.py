@@ -66,10 +66,14 @@ class CallRequest(msgspec.Struct, frozen=True, kw_only=True, tag="calls"):
 
 
 class BudgetRequest(msgspec.Struct, frozen=True, kw_only=True, tag="budget"):
-    """More money (micro-units) than the run has set aside; asked by the platform, never by an agent."""
+    """More money (micro-units) than the run has set aside; asked by the platform, never by an agent.
+
+    `meter` says what for: the run's models, or the agents that it calls.
+    """
 
     amount: int
     reason: str
+    meter: Literal["model.cost", "agents.cost"] = "model.cost"
 
 
 type Request = ApprovalRequest | InputRequest | CallRequest | BudgetRequest

@@ -19,7 +19,6 @@ from sqlalchemy import MetaData, event, text
 from sqlalchemy.exc import (
     DBAPIError,
     DisconnectionError,
-    InterfaceError,
     InvalidRequestError,
     OperationalError,
     PendingRollbackError,
@@ -68,7 +67,8 @@ def is_transient(error: BaseException) -> bool:
             return True
         state = getattr(error.orig, "sqlstate", None)
         if state is None:
-            return isinstance(error, OperationalError | InterfaceError)
+            # What the driver itself refuses, such as a value that does not go into its column, it refuses for ever.
+            return isinstance(error, OperationalError)
         return str(state).startswith(_TRANSIENT_STATES)
     state = getattr(error, "sqlstate", None)
     return isinstance(error, OSError) or (state is not None and str(state).startswith(_TRANSIENT_STATES))

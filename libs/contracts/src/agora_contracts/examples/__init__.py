@@ -13,6 +13,7 @@ from agora_contracts.examples import (
     of_catalog,
     of_conversations,
     of_execution,
+    of_identity,
     of_live,
     of_metering,
     of_models,
@@ -48,6 +49,7 @@ for _example in (
     *of_periods.EXAMPLES,
     *of_reconciliation.EXAMPLES,
     *of_month_books.EXAMPLES,
+    *of_identity.EXAMPLES,
     *of_platform.EXAMPLES,
 ):
     EXAMPLES.setdefault(type(_example), []).append(_example)

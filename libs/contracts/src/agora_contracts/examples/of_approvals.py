@@ -68,6 +68,7 @@ _GIVEN = Approval(
     cost_so_far=Money(amount=12_000),
     schema={"type": "string"},
     needed=Money(amount=20_000),
+    needed_for="agents.cost",
     value="4711",
     decided_at=STARTED_AT,
     decided_by=KEY,
@@ -104,6 +105,7 @@ EXAMPLES = (
         deadline=_DEADLINE,
         cost_so_far=Money(amount=12_000),
         needed=Money(amount=20_000),
+        needed_for="model.cost",
     ),
     ApprovalDecided(
         run=RUN,

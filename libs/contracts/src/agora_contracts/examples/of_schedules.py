@@ -91,7 +91,7 @@ EXAMPLES: tuple[msgspec.Struct, ...] = (
         max_cost=Money(amount=700_000),
     ),
     schedules.PauseSchedule(schedule=SCHEDULE_ID, tenant=story.TENANT, reason="stocktaking"),
-    schedules.ResumeSchedule(schedule=SCHEDULE_ID, tenant=story.TENANT),
+    schedules.ResumeSchedule(schedule=SCHEDULE_ID, tenant=story.TENANT, requested_by=story.KEY),
     schedules.DeleteSchedule(schedule=SCHEDULE_ID, tenant=story.TENANT),
     schedules.TriggerSchedule(
         schedule=SCHEDULE_ID, tenant=story.TENANT, trigger=derived("fire", SCHEDULE_ID, "by-hand")

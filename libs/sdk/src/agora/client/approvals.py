@@ -32,6 +32,7 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True):
     cost_so_far: PublicMoney
     schema: dict[str, Any] | None = None
     needed: PublicMoney | None = None
+    needed_for: Literal["model.cost", "agents.cost"] | None = None
     value: Any = None
     decided_at: datetime | None = None
     decided_by: str = ""

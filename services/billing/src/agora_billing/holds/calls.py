@@ -13,7 +13,7 @@ not spend comes back to the hold of its parent while that is open, afterwards to
 from copy import replace
 from decimal import ROUND_FLOOR, Decimal
 
-from agora_contracts.billing import Quote
+from agora_contracts.billing import CALLERS_ROOM, Quote
 from agora_contracts.catalog import AGENTS_COST_METER
 from agora_contracts.money import MICRO, format_amount
 from agora_contracts.problems import AgoraError, FieldError
@@ -52,14 +52,15 @@ def require_caller(parent: RunHold | None, run: str, tenant: str, account: str) 
 def refusal(parent: RunHold, needed: int) -> AgoraError:
     """The answer when a called run needs more than its parent has left for calls."""
     has = format_amount(parent.calls_left)
-    remedy = "let it call less, or increase its hold"
+    field, remedy = CALLERS_ROOM, "let it call less, or increase its hold"
     if not parent.calls_max:
-        remedy = "nothing was set aside for any: let its package say limits.calls_cost_max"
+        # For its author to mend, and not for who pays.
+        field, remedy = "/package", "nothing was set aside for any: let its package say limits.calls_cost_max"
     return AgoraError(
         "budget_exhausted",
         f"{format_amount(needed)} {parent.currency} are needed and the calling run has {has} left of "
         f"{format_amount(parent.calls_max)} for calls; {remedy}",
-        errors=[FieldError(field="/parent", detail=f"has {has} left")],
+        errors=[FieldError(field=field, detail=f"has {has} left")],
     )
 
 

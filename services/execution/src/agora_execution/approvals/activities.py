@@ -11,7 +11,7 @@ from agora_kit.database import Database
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from agora_execution.approvals.model import NewApproval, approval_id
+from agora_execution.approvals.model import NewApproval, approval_id, budget_approval_id
 from agora_execution.approvals.service import Approvals, answer_of
 from agora_execution.runs import standing
 from agora_execution.runs.model import RUN_ENDED
@@ -19,6 +19,11 @@ from agora_execution.runs.tasks import AskedPeople, Standing
 
 BUDGET_SECONDS = 7 * 86_400
 """How long a run waits for more money before it goes on without."""
+
+_BUDGET_ACTIONS = {
+    "model.cost": "Set more aside for this run",
+    "agents.cost": "Set more aside for the agents that this run calls",
+}
 
 
 class ApprovalActivities:
@@ -97,12 +102,12 @@ def _new(asked: AskedPeople) -> NewApproval:
             )
         case BudgetRequest():
             return NewApproval(
-                # Of how much has been spent so far: a step may run out of money more than once.
-                id=approval_id(f"{asked.step}$", asked.number),
+                id=budget_approval_id(asked.step, asked.number, request.meter),
                 kind="budget",
-                action="Set more aside for this run",
+                action=_BUDGET_ACTIONS[request.meter],
                 reason=request.reason,
                 needed=request.amount,
+                needed_for=request.meter,
                 timeout_seconds=BUDGET_SECONDS,
                 **common,
             )

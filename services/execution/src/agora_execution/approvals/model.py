@@ -30,11 +30,20 @@ class NewApproval(msgspec.Struct, frozen=True, kw_only=True):
     on_deadline: str = "reject"
     schema: dict[str, Any] | None = None
     needed: int | None = None
+    needed_for: str | None = None
 
 
 def approval_id(step: str, number: int) -> str:
     """The id of the n-th thing that a step asks for: the same whichever attempt asks."""
     return derived("apr", f"{step}#{number}")
+
+
+def budget_approval_id(step: str, number: int, meter: str) -> str:
+    """The id of a step's request for more money: of what its models have spent so far, or of its n-th for calls.
+
+    A step may run out of money more than once.
+    """
+    return approval_id(f"{step}{'$' if meter == 'model.cost' else '&'}", number)
 
 
 def check_decider(approval: Approval, tenant: str | None) -> None:

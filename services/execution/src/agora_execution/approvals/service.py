@@ -39,7 +39,7 @@ from agora_execution.approvals import model, store
 from agora_execution.approvals.model import PLATFORM, NewApproval
 from agora_execution.models import store as models_store
 from agora_execution.runs import standing
-from agora_execution.runs.model import RUN_ENDED
+from agora_execution.runs.model import RUN_ENDED, lacks_callers_room
 from agora_execution.runs.standing import StandingRun
 from agora_execution.runs.starting import Starter
 
@@ -99,8 +99,7 @@ class Approvals:
             raise
         if wanted is not approval:
             if approval.needed is not None and command.approve:
-                # Who approves lets the run's own limit grow, too.
-                await self._increase(approval, raise_limit=approval.needed)
+                await self._increase_with_callers(approval)
             approval = await self._write(command)
         await self._wake(approval.run)
         return approval
@@ -139,15 +138,10 @@ class Approvals:
             AgoraError: `not_found`.
         """
         async with self._database.system() as connection:
-            known = await store.find(connection, approval_id)
-            if known is None:
-                raise AgoraError("not_found", f"no approval {approval_id}")
+            known = await _existing(connection, approval_id)
             if known.state != "pending" or known.deadline > utc_now():
                 return known
-            run = await standing.lock(connection, known.run)
-            known = await store.find(connection, approval_id)
-            if run is None or known is None:
-                raise AgoraError("not_found", f"no approval {approval_id}")
+            run, known = await _lock(connection, known)
             settled = model.expired(known, utc_now())
             if settled is not known:
                 await _settle(connection, run, settled, "expired")
@@ -207,32 +201,57 @@ class Approvals:
                 connection, approval, utc_now(), "refused", command.decided_by, f"{error.slug}: {error}"
             )
 
-    async def _increase(self, approval: Approval, raise_limit: Money | None = None) -> None:
+    async def _increase_with_callers(self, approval: Approval) -> None:
+        """Set aside what was approved: who approves lets the run's own limit grow, and what its callers set aside.
+
+        A run that was called takes what it needs of its caller's part for calls; where that has too little left, the
+        caller's grows first, and so on outwards. Each is asked under the approval's id, so that dying between two of
+        them and deciding again sets nothing aside twice.
+        """
+        async with self._database.system() as connection:
+            callers = await store.callers_of(connection, approval.run)
+        line = [(approval.run, approval.needed_for), *((caller, "agents.cost") for caller in callers)]
+        refused: AgoraError | None = None
+        for depth in range(len(line)):
+            try:
+                for run, meter in reversed(line[: depth + 1]):
+                    await self._increase(approval, run, meter, raise_limit=approval.needed)
+            except AgoraError as error:
+                if not lacks_callers_room(error):
+                    raise
+                refused = error
+            else:
+                return
+        assert refused is not None
+        raise refused
+
+    async def _increase(
+        self,
+        approval: Approval,
+        run: str | None = None,
+        meter: str | None = None,
+        raise_limit: Money | None = None,
+    ) -> None:
         assert approval.needed is not None
         await self._broker.ask(
             IncreaseHold(
-                run=approval.run,
+                run=run or approval.run,
                 tenant=approval.tenant,
                 by=approval.needed,
                 request=approval.id,
                 raise_limit=raise_limit,
+                meter=meter or approval.needed_for,  # type: ignore[arg-type]
             )
         )
 
     async def _write(self, command: DecideApproval) -> Approval:
         async with self._database.system() as connection:
-            found = await store.find(connection, command.approval)
-            if found is None:
-                raise AgoraError("not_found", f"no approval {command.approval}")
-            run = await standing.lock(connection, found.run)
-            # Under the lock: somebody else may have decided meanwhile.
-            found = await store.find(connection, command.approval)
-            if run is None or found is None:
-                raise AgoraError("not_found", f"no approval {command.approval}")
+            run, found = await _lock(connection, await _existing(connection, command.approval))
             settled = model.decided(found, command, utc_now())
             if settled is not found:
                 await _settle(connection, run, settled, settled.state)
-                if settled.needed is not None and settled.state == "approved":
+                if settled.needed_for == "model.cost" and settled.state == "approved":
+                    assert settled.needed is not None
                     await models_store.raise_limit(connection, run.id, settled.needed.amount)
             return settled
 
@@ -263,6 +282,21 @@ def answer_of(approval: Approval) -> Decision | InputGiven | BudgetDecided | Non
         decided_by=approval.decided_by,
         expired=approval.state == "expired",
     )
+
+
+async def _existing(connection: AsyncConnection, approval: str) -> Approval:
+    found = await store.find(connection, approval)
+    if found is None:
+        raise AgoraError("not_found", f"no approval {approval}")
+    return found
+
+
+async def _lock(connection: AsyncConnection, approval: Approval) -> tuple[StandingRun, Approval]:
+    """Lock an approval's run, and read it again: somebody else may have decided meanwhile."""
+    run = await standing.lock(connection, approval.run)
+    if run is None:
+        raise AgoraError("not_found", f"no approval {approval.id}")
+    return run, await _existing(connection, approval.id)
 
 
 async def _settle(connection: AsyncConnection, run: StandingRun, settled: Approval, what: str) -> None:
@@ -313,6 +347,7 @@ def _opened(new: NewApproval, run: StandingRun) -> Approval:
         cost_so_far=Money(amount=run.model_spent, currency=run.currency),
         schema=new.schema,
         needed=None if new.needed is None else Money(amount=new.needed, currency=run.currency),
+        needed_for=new.needed_for,  # type: ignore[arg-type]
     )
 
 
@@ -330,6 +365,7 @@ def _requested(approval: Approval, seq: int) -> ApprovalRequested:
         deadline=approval.deadline,
         cost_so_far=approval.cost_so_far,
         needed=approval.needed,
+        needed_for=approval.needed_for,
     )
 
 

@@ -45,6 +45,7 @@ approvals = Table(
     Column("currency", Text, nullable=False),
     Column("schema", JSONB),
     Column("needed", BigInteger),
+    Column("needed_for", Text),
     Column("value", JSONB),
     Column("decided_at", DateTime(timezone=True)),
     Column("decided_by", Text, nullable=False, server_default=""),
@@ -73,7 +74,7 @@ approval_trail = Table(
 Index("ix_approval_trail_approval", approval_trail.c.approval_id, approval_trail.c.id)
 
 _COLUMNS = """id, tenant_id, run_id, step_id, package, kind, action, arguments, reason, decider, state, requested_at,
-    deadline, on_deadline, cost_so_far, currency, schema, needed, value, decided_at, decided_by, comment"""
+    deadline, on_deadline, cost_so_far, currency, schema, needed, needed_for, value, decided_at, decided_by, comment"""
 
 
 async def insert(connection: AsyncConnection, approval: Approval) -> None:
@@ -83,7 +84,7 @@ async def insert(connection: AsyncConnection, approval: Approval) -> None:
             INSERT INTO approvals ({_COLUMNS})
             VALUES (:id, :tenant, :run, :step, :package, :kind, :action, CAST(:arguments AS jsonb), :reason, :decider,
                 :state, :requested_at, :deadline, :on_deadline, :cost_so_far, :currency, CAST(:schema AS jsonb),
-                :needed, NULL, NULL, '', '')
+                :needed, :needed_for, NULL, NULL, '', '')
         """),
         {
             "id": approval.id,
@@ -104,6 +105,7 @@ async def insert(connection: AsyncConnection, approval: Approval) -> None:
             "currency": approval.cost_so_far.currency,
             "schema": None if approval.schema is None else json_text(approval.schema),
             "needed": None if approval.needed is None else approval.needed.amount,
+            "needed_for": approval.needed_for,
         },
     )
 
@@ -172,6 +174,22 @@ async def waiting_for_room(connection: AsyncConnection, accounts: Sequence[str])
             ORDER BY a.requested_at, a.id
         """),
         {"accounts": list(accounts)},
+    )
+    return list(rows.scalars())
+
+
+async def callers_of(connection: AsyncConnection, run: str) -> list[str]:
+    """The runs that called a run, innermost first."""
+    rows = await connection.execute(
+        text("""
+            WITH RECURSIVE line AS (
+                SELECT parent_id, 1 AS depth FROM runs WHERE id = :run AND parent_id IS NOT NULL
+                UNION ALL
+                SELECT r.parent_id, line.depth + 1 FROM runs r JOIN line ON r.id = line.parent_id
+                WHERE r.parent_id IS NOT NULL)
+            SELECT parent_id FROM line ORDER BY depth
+        """),
+        {"run": run},
     )
     return list(rows.scalars())
 
@@ -256,6 +274,7 @@ def _approval(row: Row[Any]) -> Approval:
             "cost_so_far": Money(amount=row.cost_so_far, currency=row.currency),
             "schema": row.schema,
             "needed": None if row.needed is None else Money(amount=row.needed, currency=row.currency),
+            "needed_for": row.needed_for,
             "value": row.value,
             "decided_at": row.decided_at,
             "decided_by": row.decided_by,

@@ -115,7 +115,11 @@ class RunActivities:
                 raise self._failure(definition, step, error) from error
             record = await _patiently(self._recorder.record, result)
             _require_open(record)
-            return StepReturn(update=msgspec.Raw(record.update), paused=record.pause_requested)
+            return StepReturn(
+                update=msgspec.Raw(record.update),
+                paused=record.pause_requested,
+                cost_micros=record.model_cost_micros,
+            )
 
     @activity.defn
     async def open_run(self, step: StepTask) -> Opening:
@@ -146,7 +150,12 @@ class RunActivities:
             if record.outcome is not None:
                 return Opening(outcome=record.outcome)
             _require_open(record)
-            return Opening(taken=True, update=msgspec.Raw(record.update), paused=record.pause_requested)
+            return Opening(
+                taken=True,
+                update=msgspec.Raw(record.update),
+                paused=record.pause_requested,
+                cost_micros=record.model_cost_micros,
+            )
 
     async def _prepare(self, step: StepTask) -> bytes | None:
         """Begin the run with its first step. Returns the step's update when it is recorded already, or taken over."""

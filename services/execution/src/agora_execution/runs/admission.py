@@ -31,7 +31,7 @@ from agora_execution.runs.describing import Order
 from agora_execution.runs.model import NewRun
 from agora_execution.runs.queries import Origin
 from agora_execution.runs.recording import Recorder
-from agora_execution.runs.starting import Starter
+from agora_execution.runs.starting import Starter, written_task
 from agora_execution.runs.tasks import RunTask
 
 INPUT_BYTES_MAX = 512 * 1024
@@ -131,12 +131,14 @@ class Admission:
         Raises:
             AgoraError: as for `start`; `forbidden`, `cyclic_call` or `call_too_deep`, when it may not be called.
         """
+        async with self._database.system() as connection:
+            known = await queries.run_with_fingerprint(connection, command.run_id)
+            written = None if known is None else await written_task(connection, command.run_id)
+        if known is not None and written is not None:
+            # As it was accepted: a new version may have been published since.
+            return written.task, _same(command, known)
         target = await self.target(command)
         _require_callable(caller, target.package.package)
-        async with self._database.autocommit() as connection:
-            known = await queries.run_with_fingerprint(connection, command.run_id)
-        if known is not None:
-            return _task(command, target, caller.path), _same(command, known)
         weights = await self._check_input(target, command.tenant, command.input)
         hold = await self._hold(command, target, weights, parent=caller.run)
         run = await self._recorder.accept(_new_run(command, target, hold, caller))

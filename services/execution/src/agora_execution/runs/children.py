@@ -3,7 +3,7 @@
 from typing import Any
 
 from agora_contracts.envelope import utc_now
-from agora_contracts.execution import ENDED, RunError, StartRun
+from agora_contracts.execution import ENDED, EstimateRun, RunError, StartRun
 from agora_contracts.problems import AgoraError
 from agora_kit.database import Database
 from sqlalchemy import text
@@ -11,7 +11,7 @@ from temporalio import activity
 
 from agora_execution import agents
 from agora_execution.runs.admission import Admission, Caller
-from agora_execution.runs.model import TERMINATED, Ending
+from agora_execution.runs.model import TERMINATED, Ending, lacks_callers_room
 from agora_execution.runs.recording import Recorder
 from agora_execution.runs.tasks import ChildAdmitted, ChildCall
 
@@ -46,6 +46,7 @@ class ChildActivities:
                 run=call.run,
                 package=call.call.package or "",
                 refused=RunError(code=error.slug, detail=detail),
+                missing=await self._missing(call, error),
             )
 
     @activity.defn
@@ -53,6 +54,28 @@ class ChildActivities:
         """End a called run whose workflow was closed from outside; one that has ended stays as it ended."""
         await self._recorder.end(Ending(run=run, outcome="failed", at=utc_now(), error=TERMINATED))
         return run
+
+    async def _missing(self, call: ChildCall, error: AgoraError) -> int | None:
+        """What a call would have to be given that its caller's hold has no room for; None for any other refusal."""
+        if not lacks_callers_room(error):
+            return None
+        estimate = await self._admission.estimate(
+            EstimateRun(
+                tenant=call.parent.tenant,
+                account=await self._account(call.parent.run),
+                input=call.call.input,
+                package=call.call.package,
+                deployment=call.call.deployment,
+            )
+        )
+        return estimate.quote.amount.amount
+
+    async def _account(self, run: str) -> str:
+        async with self._database.system() as connection:
+            account: str = (
+                await connection.execute(text("SELECT account_id FROM runs WHERE id = :id"), {"id": run})
+            ).scalar_one()
+        return account
 
     async def _admit(self, call: ChildCall) -> ChildAdmitted:
         parent = call.parent

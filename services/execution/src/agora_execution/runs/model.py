@@ -7,9 +7,11 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
-from agora_contracts.billing import Quantity
+from agora_contracts.billing import CALLERS_ROOM, Quantity
+from agora_contracts.catalog import MODEL_COST_METER
 from agora_contracts.execution import ENDED, Deliverable, Outcome, Run, RunError
-from agora_contracts.money import Money
+from agora_contracts.money import MICRO, Money
+from agora_contracts.problems import AgoraError
 
 from agora_execution.memory.model import StepWrite
 
@@ -95,6 +97,7 @@ class StepRecord(msgspec.Struct, frozen=True, kw_only=True):
     `state` is `recorded` for the attempt that counts, `known` for one that came second (then `update` is
     the first one's), and `ended` when the run was over: what it used is platform cost. `cancel_requested` says
     that no further step is wanted, `pause_requested` none for now. `outcome` is how the run ended, when it has.
+    `model_cost_micros` is what the models of the run's recorded steps have cost.
     """
 
     state: str
@@ -102,6 +105,7 @@ class StepRecord(msgspec.Struct, frozen=True, kw_only=True):
     cancel_requested: bool = False
     pause_requested: bool = False
     outcome: str | None = None
+    model_cost_micros: int = 0
 
 
 class Ending(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,6 +153,11 @@ class LockedRun:
         """Whether the run is over."""
         return self.status in ENDED
 
+    @property
+    def model_cost_micros(self) -> int:
+        """What the models of the recorded steps have cost, in micro-units."""
+        return int(self.usage.get(MODEL_COST_METER, Decimal(0)) * MICRO)
+
     def take_seq(self) -> int:
         """The next sequence number of this run's journal."""
         seq = self.next_seq
@@ -176,6 +185,11 @@ def accepted_run(new: NewRun) -> Run:
         deployment=new.deployment,
         requested_by=new.requested_by,
     )
+
+
+def lacks_callers_room(error: AgoraError) -> bool:
+    """Whether billing refused a called run's hold because its caller has too little left for calls."""
+    return error.slug == "budget_exhausted" and any(one.field == CALLERS_ROOM for one in error.problem.errors)
 
 
 def step_id(run: str, node: str, visit: int, branch: str) -> str:

@@ -211,6 +211,7 @@ async def record_steps(
                     cancel_requested=run.cancel_requested,
                     pause_requested=run.pause_requested,
                     outcome=run.status if run.ended else None,
+                    model_cost_micros=run.model_cost_micros,
                 )
             )
         elif run.ended:
@@ -229,6 +230,7 @@ async def record_steps(
                     update=result.update,
                     cancel_requested=run.cancel_requested,
                     pause_requested=run.pause_requested,
+                    model_cost_micros=run.model_cost_micros,
                 )
             )
     if recorded:

@@ -18,29 +18,31 @@ class Shown:
     def __init__(self) -> None:
         self._status = "running"
         self._cost_micros = 0
+        self._cost_known = 0
 
     @property
     def changed(self) -> bool:
         """Whether anything but the start was shown."""
         return self._status != "running" or self._cost_micros > 0
 
-    def show(
-        self, *, status: str | None = None, cost_micros: int | None = None, now: str | None = None
-    ) -> None:
+    def cost(self, micros: int) -> None:
+        """Note what the run has cost so far: shown with what is shown next, at the latest with its end."""
+        self._cost_known = max(self._cost_known, micros)
+
+    def show(self, *, status: str | None = None, now: str | None = None) -> None:
         """Show what is new; what is shown already costs nothing.
 
         Args:
             status: `running`, `waiting_approval` and the like, or how the run ended.
-            cost_micros: What it has cost so far.
             now: A line of Markdown on what it does, seen while it runs.
         """
         updates: list[SearchAttributeUpdate[Any]] = []
         if status is not None and status != self._status:
             self._status = status
             updates.append(STATUS.value_set(status))
-        if cost_micros is not None and cost_micros != self._cost_micros:
-            self._cost_micros = cost_micros
-            updates.append(COST_MICROS.value_set(cost_micros))
+        if self._cost_known != self._cost_micros:
+            self._cost_micros = self._cost_known
+            updates.append(COST_MICROS.value_set(self._cost_known))
         if updates:
             workflow.upsert_search_attributes(updates)
         if now is not None:

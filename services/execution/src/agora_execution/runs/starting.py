@@ -8,6 +8,7 @@ import structlog
 from agora_contracts.money import Money
 from agora_kit.database import Database
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
@@ -32,6 +33,60 @@ class WorkflowStanding:
     status: WorkflowExecutionStatus | None
     queue: str
     version: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrittenTask:
+    """What the workflow of an accepted run is started with, as its row says.
+
+    `startable` where that is execution's to do: the run goes on, and no other run called it.
+    """
+
+    task: RunTask
+    order: Order
+    startable: bool
+
+
+async def written_task(connection: AsyncConnection, run: str) -> WrittenTask | None:
+    """What the workflow of an accepted run is started with; None when there is no such run."""
+    row = (
+        await connection.execute(
+            text("""
+                SELECT id, tenant_id, runs.package, runs.version, input, timeout_seconds, config, artifact,
+                    deployment_id, origin_id, origin_seq, quoted, currency, requested_by, call_path,
+                    coalesce(manifest -> 'limits' ->> 'over_budget', 'pause') AS over_budget,
+                    coalesce(manifest -> 'limits' ->> 'class', 'standard') AS package_class,
+                    finished_at IS NULL AND parent_id IS NULL AS startable
+                FROM runs LEFT JOIN packages USING (package, version)
+                WHERE id = :id
+            """),
+            {"id": run},
+        )
+    ).first()
+    if row is None:
+        return None
+    task = RunTask(
+        run=row.id,
+        tenant=row.tenant_id,
+        package=row.package,
+        version=row.version,
+        input=row.input,
+        timeout_seconds=row.timeout_seconds,
+        config=row.config,
+        artifact=row.artifact,
+        deployment=row.deployment_id,
+        path=row.call_path or [],
+        over_budget=row.over_budget,
+        package_class=row.package_class,
+        origin=row.origin_id,
+        origin_seq=row.origin_seq or 0,
+    )
+    quoted = Money(amount=row.quoted, currency=row.currency)
+    return WrittenTask(
+        task=task,
+        order=Order(quoted=quoted, requested_by=row.requested_by),
+        startable=row.startable,
+    )
 
 
 class Starter:
@@ -67,38 +122,9 @@ class Starter:
             RPCError: Temporal does not answer.
         """
         async with self._database.system() as connection:
-            row = (
-                await connection.execute(
-                    text("""
-                        SELECT id, tenant_id, runs.package, runs.version, input, timeout_seconds, config, artifact,
-                            deployment_id, origin_id, origin_seq, quoted, currency, requested_by,
-                            coalesce(manifest -> 'limits' ->> 'over_budget', 'pause') AS over_budget,
-                            coalesce(manifest -> 'limits' ->> 'class', 'standard') AS package_class
-                        FROM runs LEFT JOIN packages USING (package, version)
-                        WHERE id = :id AND finished_at IS NULL AND parent_id IS NULL
-                    """),
-                    {"id": run},
-                )
-            ).first()
-        if row is not None:
-            await self._start(
-                RunTask(
-                    run=row.id,
-                    tenant=row.tenant_id,
-                    package=row.package,
-                    version=row.version,
-                    input=row.input,
-                    timeout_seconds=row.timeout_seconds,
-                    config=row.config,
-                    artifact=row.artifact,
-                    deployment=row.deployment_id,
-                    over_budget=row.over_budget,
-                    package_class=row.package_class,
-                    origin=row.origin_id,
-                    origin_seq=row.origin_seq or 0,
-                ),
-                Order(quoted=Money(amount=row.quoted, currency=row.currency), requested_by=row.requested_by),
-            )
+            written = await written_task(connection, run)
+        if written is not None and written.startable:
+            await self._start(written.task, written.order)
 
     async def _start(self, task: RunTask, order: Order) -> None:
         try:

@@ -40,11 +40,15 @@ class RunTask(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ChildEnded(msgspec.Struct, frozen=True, kw_only=True):
-    """A run that was called and has ended, or why there was none."""
+    """A run that was called and has ended, or why there was none.
+
+    `missing` are the micro-units that it would need of its caller, where that has too little left for calls.
+    """
 
     run: str
     package: str = ""
     refused: RunError | None = None
+    missing: int | None = None
 
 
 class ChildrenEnded(msgspec.Struct, frozen=True, kw_only=True, tag="children"):
@@ -84,18 +88,23 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StepReturn(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of an attempt: the step's update, or what it asks for first. `paused`: the run is to rest after it."""
+    """What came of an attempt: the step's update, or what it asks for first. `paused`: the run is to rest after it.
+
+    `cost_micros` is what the run's models have cost by then, where it is known.
+    """
 
     update: msgspec.Raw = msgspec.Raw(b"null")
     asked: Asked | None = None
     paused: bool = False
+    cost_micros: int = 0
 
 
 class Opening(msgspec.Struct, frozen=True, kw_only=True):
     """What came of a run's first step: `outcome`, how the run ended with it, or the step's update if it was `taken`,
     or what it asks for.
 
-    Neither, when the graph failed before the step: then the workflow meets the same failure.
+    Neither, when the graph failed before the step: then the workflow meets the same failure. `cost_micros` is what the
+    run's models have cost by then.
     """
 
     outcome: str | None = None
@@ -103,6 +112,7 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True):
     update: msgspec.Raw = msgspec.Raw(b"null")
     asked: Asked | None = None
     paused: bool = False
+    cost_micros: int = 0
 
 
 class RunEnding(msgspec.Struct, frozen=True, kw_only=True):
@@ -148,10 +158,14 @@ class ChildCall(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ChildAdmitted(msgspec.Struct, frozen=True, kw_only=True):
-    """The accepted child's task, or why it was refused. `ended`: it is over already."""
+    """The accepted child's task, or why it was refused. `ended`: it is over already.
+
+    `missing` are the micro-units that it would need of its caller, where that has too little left for calls.
+    """
 
     run: str
     task: RunTask | None = None
     refused: RunError | None = None
     package: str = ""
     ended: bool = False
+    missing: int | None = None

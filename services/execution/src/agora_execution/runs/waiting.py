@@ -5,14 +5,13 @@ and then in case a signal was lost. Time spent here is none of the run's own.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import partial
 from typing import Any
 
 from agora.suspension import (
-    AgentCall,
     ApprovalRequest,
     BudgetDecided,
     BudgetRequest,
@@ -47,6 +46,15 @@ _LOOK_SECONDS_FIRST, _LOOK_SECONDS_MAX = 60.0, 3600.0
 _KINDS: dict[type, str] = {ApprovalRequest: "approval", InputRequest: "input", BudgetRequest: "budget"}
 _PATIENT = RetryPolicy(initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=5))
 _ACT = timedelta(seconds=30)
+_SUMMARIES = {
+    "rest": "Look whether the run is paused",
+    "ask_people": "Ask people",
+    "look_at_approval": "Look whether it is decided",
+    "admit_child": "Admit the run that is called",
+    "close_child": "End a called run that was closed from outside",
+}
+_BUDGETS_OF_A_STEP = 100
+"""How often a step's calls may run out of room and be let go on, at most."""
 
 
 class Waiting:
@@ -88,9 +96,43 @@ class Waiting:
         """The answer to what a step asks for, whenever it comes."""
         request = asked.request
         if isinstance(request, CallRequest):
-            called: ChildrenEnded = await self._timed(lambda: _call_all(task, step, asked.number, request))
+            called: ChildrenEnded = await self._timed(
+                lambda: self._call_all(task, step, asked.number, request)
+            )
             return called
-        people = AskedPeople(run=task.run, step=step, number=asked.number, request=request)
+        return await self._decided(AskedPeople(run=task.run, step=step, number=asked.number, request=request))
+
+    async def _call_all(self, task: RunTask, step: str, number: int, request: CallRequest) -> ChildrenEnded:
+        """Have agents called, and again those that the run's hold had no room for, once there is more or none went on."""
+        calls = [
+            ChildCall(
+                run=derived("run", step, str(number), str(index)),
+                parent=task,
+                step=step,
+                call=call,
+                index=index,
+            )
+            for index, call in enumerate(request.calls)
+        ]
+        ended = dict(zip(map(_index, calls), await _call_each(calls, request.concurrency), strict=True))
+        for again in range(_BUDGETS_OF_A_STEP):
+            short = [call for call in calls if ended[call.index].missing is not None]
+            if not short or task.over_budget != "pause":
+                break
+            needed = sum(ended[call.index].missing or 0 for call in short)
+            more = BudgetRequest(amount=needed, reason=_reason(short, ended), meter="agents.cost")
+            people = AskedPeople(
+                run=task.run, step=step, number=number * _BUDGETS_OF_A_STEP + again, request=more
+            )
+            decided = await self._decided(people)
+            if not isinstance(decided, BudgetDecided) or not decided.raised:
+                break
+            ended |= zip(map(_index, short), await _call_each(short, request.concurrency), strict=True)
+        return ChildrenEnded(children=[ended[call.index] for call in calls])
+
+    async def _decided(self, people: AskedPeople) -> StepAnswer | BudgetDecided:
+        """What people decide, whenever they do."""
+        request = people.request
         opened: Standing = await _act("ask_people", people, Standing)
         if opened.answer is not None:
             return opened.answer
@@ -99,7 +141,7 @@ class Waiting:
             standing: Standing = await _act("look_at_approval", opened.approval, Standing)
             return standing.answer
 
-        self._shown.show(cost_micros=opened.cost_micros)
+        self._shown.cost(opened.cost_micros)
         with self._showing(_KINDS[type(request)], f"Waits for people: `/api/v1/approvals/{opened.approval}`"):
             answer: StepAnswer | BudgetDecided = await self._until(settled, opened.deadline)
         return answer
@@ -159,27 +201,30 @@ class Waiting:
             self._waited_seconds += workflow.time() - self._since
 
 
-async def _call_all(task: RunTask, step: str, number: int, request: CallRequest) -> ChildrenEnded:
-    free = asyncio.Semaphore(request.concurrency)
+def _index(call: ChildCall) -> int:
+    return call.index
 
-    async def one(index: int, call: AgentCall) -> ChildEnded:
+
+def _reason(short: Sequence[ChildCall], ended: Mapping[int, ChildEnded]) -> str:
+    first = ended[short[0].index].refused
+    several = f"{len(short)} calls of other agents have no room: " if len(short) > 1 else ""
+    return f"{several}{first.detail if first else ''}"
+
+
+async def _call_each(calls: Sequence[ChildCall], concurrency: int) -> list[ChildEnded]:
+    free = asyncio.Semaphore(concurrency)
+
+    async def one(call: ChildCall) -> ChildEnded:
         async with free:
-            child = ChildCall(
-                run=derived("run", step, str(number), str(index)),
-                parent=task,
-                step=step,
-                call=call,
-                index=index,
-            )
-            return await run_child(child)
+            return await run_child(call)
 
-    calls = [asyncio.ensure_future(one(index, call)) for index, call in enumerate(request.calls)]
+    calling = [asyncio.ensure_future(one(call)) for call in calls]
     try:
-        return ChildrenEnded(children=list(await asyncio.gather(*calls)))
+        return list(await asyncio.gather(*calling))
     except Exception:
         # When one fails for good, the others are none of anybody's business any more.
-        for calling in calls:
-            calling.cancel()
+        for left in calling:
+            left.cancel()
         raise
 
 
@@ -187,7 +232,9 @@ async def run_child(call: ChildCall) -> ChildEnded:
     """Run an agent as a child of this workflow, from its admission to its end."""
     admitted: ChildAdmitted = await _act("admit_child", call, ChildAdmitted)
     if admitted.refused is not None:
-        return ChildEnded(run="", package=admitted.package, refused=admitted.refused)
+        return ChildEnded(
+            run="", package=admitted.package, refused=admitted.refused, missing=admitted.missing
+        )
     assert admitted.task is not None
     child = admitted.task
     if not admitted.ended:
@@ -213,5 +260,10 @@ async def run_child(call: ChildCall) -> ChildEnded:
 
 async def _act(name: str, argument: Any, result: type) -> Any:
     return await workflow.execute_local_activity(
-        name, argument, result_type=result, start_to_close_timeout=_ACT, retry_policy=_PATIENT
+        name,
+        argument,
+        result_type=result,
+        start_to_close_timeout=_ACT,
+        retry_policy=_PATIENT,
+        summary=_SUMMARIES[name],
     )

@@ -116,6 +116,7 @@ class AgentRun:
             result_type=Opening,
             start_to_close_timeout=_limit(definition),
             retry_policy=_retry(definition),
+            summary=definition.title,
         )
         return opening
 
@@ -135,6 +136,7 @@ class AgentRun:
         if self._opened is not None:
             opened, self._opened = self._opened, None
             self._stepped = True
+            self._shown.cost(opened.cost_micros)
             if opened.asked is None:
                 await self._waiting.rest(asked=opened.paused)
                 return _update(state_type, call, opened.update)
@@ -157,6 +159,9 @@ class AgentRun:
                 step = await self._answered(task, step, asked)
             returned = await self._attempt(definition, step)
             self._stepped = True
+            self._shown.cost(returned.cost_micros)
+            if definition.long:
+                self._shown.show()
             if returned.asked is None:
                 await self._waiting.rest(asked=returned.paused)
                 return _update(state_type, call, returned.update)
@@ -194,7 +199,12 @@ class AgentRun:
         else:
             # Without `schedule_to_close_timeout`: a local activity that is tried again outlives it.
             returned = await workflow.execute_local_activity(
-                "run_step", step, result_type=StepReturn, start_to_close_timeout=limit, retry_policy=retry
+                "run_step",
+                step,
+                result_type=StepReturn,
+                start_to_close_timeout=limit,
+                retry_policy=retry,
+                summary=definition.title,
             )
         return returned
 
@@ -221,6 +231,7 @@ class AgentRun:
             result_type=str,
             start_to_close_timeout=timedelta(seconds=30),
             retry_policy=_RECORDING,
+            summary="Write the run's end",
         )
 
 

@@ -8,11 +8,13 @@ What dies between these is taken up by the sweep, which also starts what waited 
 schedules whose deployment has ended.
 """
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import structlog
-from agora_contracts.envelope import utc_now
+from agora_contracts.envelope import Envelope, utc_now
 from agora_contracts.execution import RunError, StartRun
+from agora_contracts.identity import KeyRevoked
 from agora_contracts.problems import AgoraError
 from agora_contracts.schedules import Fire, FireSchedule, SchedulePaused, TriggerSchedule
 from agora_kit.database import Database
@@ -31,6 +33,7 @@ from agora_execution.schedules.model import (
     deployment_ended,
     failures_in_row,
     fire_id,
+    key_revoked,
     run_of,
     too_many_failures,
 )
@@ -133,6 +136,20 @@ class Firing:
                 again = await store.read(connection, row.id)
             if again is not None:
                 await self._schedules.sync(again)
+
+    async def keys_revoked(
+        self, connection: AsyncConnection, envelopes: Sequence[Envelope[KeyRevoked]]
+    ) -> None:
+        """Pause the schedules that run under keys that were revoked; the sweep tells Temporal.
+
+        A time that comes before that starts nothing: the row of the schedule decides.
+        """
+        for envelope in envelopes:
+            key = envelope.data.key
+            for schedule in await store.of_key(connection, envelope.tenant, key):
+                row = await store.read(connection, schedule, lock=True)
+                if row is not None and row.state == "active":
+                    await self._pause_locked(connection, row, key_revoked(key))
 
     async def expire(self) -> None:
         """Forget what came of times long ago."""

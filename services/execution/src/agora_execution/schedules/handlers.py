@@ -1,5 +1,6 @@
 """NATS in: commands and queries of schedules, and their times."""
 
+from agora_contracts.identity import KeyRevoked
 from agora_contracts.schedules import (
     ChangeSchedule,
     CreateSchedule,
@@ -31,3 +32,4 @@ def register(service: Service, schedules: Schedules, firing: Firing) -> None:
     broker.answer(ListFires, schedules.fires)
     broker.answer(TriggerSchedule, firing.trigger)
     broker.answer(FireSchedule, firing.fire)
+    broker.consume("keys", [KeyRevoked], firing.keys_revoked)

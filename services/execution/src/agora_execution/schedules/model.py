@@ -109,6 +109,14 @@ def too_many_failures(failures: int, last: RunError | None) -> RunError:
     return RunError(code="failures_in_a_row", detail=f"{failures} failures in a row{told}"[:1000])
 
 
+def key_revoked(key: str) -> RunError:
+    """Why a schedule pauses itself whose runs a key asks for that was revoked."""
+    return RunError(
+        code="key_revoked",
+        detail=f"{key}, under which it runs, was revoked; resume it with another key, or delete it",
+    )
+
+
 def deployment_ended(deployment: str) -> RunError:
     """Why a schedule pauses itself that has nothing to run on any more."""
     return RunError(

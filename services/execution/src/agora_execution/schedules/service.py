@@ -168,6 +168,8 @@ class Schedules:
             row = await _existing(connection, command.schedule, lock=True)
             if row.state == "paused":
                 await store.set_state(connection, command.schedule, "active")
+                if command.requested_by:
+                    await store.ask_as(connection, command.schedule, command.requested_by)
         return await self._told(command.tenant, command.schedule)
 
     async def delete(self, command: DeleteSchedule) -> Schedule:

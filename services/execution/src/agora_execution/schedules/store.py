@@ -318,6 +318,24 @@ async def _looked_at(
     return [_read(row) for row in rows]
 
 
+async def of_key(connection: AsyncConnection, tenant: str, key: str) -> list[str]:
+    """A tenant's active schedules whose runs a key asks for."""
+    rows = await connection.execute(
+        text("""
+            SELECT id FROM schedules WHERE tenant_id = :tenant AND requested_by = :key AND state = 'active' ORDER BY id
+        """),
+        {"tenant": tenant, "key": key},
+    )
+    return list(rows.scalars())
+
+
+async def ask_as(connection: AsyncConnection, schedule: str, key: str) -> None:
+    """Let a locked schedule's runs be asked for by another key from now on."""
+    await connection.execute(
+        text("UPDATE schedules SET requested_by = :key WHERE id = :id"), {"id": schedule, "key": key}
+    )
+
+
 async def on_ended_deployments(connection: AsyncConnection, limit: int) -> list[tuple[str, str, str]]:
     """Active schedules whose deployment has ended: id, tenant and deployment."""
     rows = await connection.execute(

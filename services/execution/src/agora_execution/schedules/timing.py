@@ -23,9 +23,11 @@ from temporalio.client import (
     ScheduleUpdate,
     ScheduleUpdateInput,
 )
+from temporalio.common import SearchAttributePair, TypedSearchAttributes
 from temporalio.service import RPCError, RPCStatusCode
 
 from agora_execution.queues import queue_name
+from agora_execution.runs import describing
 from agora_execution.schedules.model import Timing, never_fires, unreadable
 from agora_execution.schedules.store import ScheduleRow
 from agora_execution.schedules.workflows import FireTask, ScheduledFire
@@ -147,6 +149,10 @@ class Clock:
             task_queue=queue_name(self._queues, "standard"),
             execution_timeout=_FIRE_TIMEOUT,
             static_summary=summary or None,
+            typed_search_attributes=TypedSearchAttributes(
+                [SearchAttributePair(describing.TENANT, tenant)] if tenant else []
+            ),
+            priority=describing.priority(tenant),
         )
 
 

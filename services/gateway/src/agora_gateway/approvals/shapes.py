@@ -12,6 +12,7 @@ from agora_contracts.approvals import (
     ApprovalState,
     ApprovalTrail,
     DeciderRole,
+    NeededFor,
     TrailEntry,
 )
 from agora_contracts.money import PublicMoney, to_public
@@ -35,7 +36,8 @@ class ApprovalShape(msgspec.Struct, frozen=True, kw_only=True):
     """Something a run waits for people to decide, or waited for.
 
     `kind` says what: whether `action` may be done with `arguments` (`approval`), something that fits `schema` (`input`),
-    or whether `needed` may be set aside on top (`budget`). After `deadline`, `on_deadline` is the decision.
+    or whether `needed` may be set aside on top (`budget`), for the run's models or for the agents that it calls
+    (`needed_for`). After `deadline`, `on_deadline` is the decision.
     """
 
     id: str
@@ -54,6 +56,7 @@ class ApprovalShape(msgspec.Struct, frozen=True, kw_only=True):
     cost_so_far: PublicMoney
     schema: dict[str, Any] | None
     needed: PublicMoney | None
+    needed_for: NeededFor | None
     value: Any
     decided_at: datetime | None
     decided_by: str
@@ -86,6 +89,7 @@ def approval_shape(approval: Approval) -> ApprovalShape:
         cost_so_far=to_public(approval.cost_so_far),
         schema=approval.schema,
         needed=None if approval.needed is None else to_public(approval.needed),
+        needed_for=approval.needed_for,
         value=approval.value,
         decided_at=approval.decided_at,
         decided_by=approval.decided_by,
@@ -115,6 +119,7 @@ AN_APPROVAL = ApprovalShape(
     cost_so_far=PublicMoney(amount="0.012000"),
     schema=None,
     needed=None,
+    needed_for=None,
     value=None,
     decided_at=None,
     decided_by="",

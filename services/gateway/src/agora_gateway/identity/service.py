@@ -8,9 +8,11 @@ import msgspec
 import uuid_utils
 from agora_contracts.billing import OpenAccount
 from agora_contracts.envelope import utc_now
+from agora_contracts.identity import KeyRevoked
 from agora_contracts.problems import AgoraError
 from agora_kit.cursor import decode_cursor, encode_cursor
 from agora_kit.database import Database
+from agora_kit.outbox import Event, emit
 
 from agora_gateway.identity import model, store
 from agora_gateway.identity.model import ApiKey, TenantRecord
@@ -116,13 +118,20 @@ class Identity:
         return page, encode_cursor(page[-1].created_at.isoformat(), page[-1].id) if more else None
 
     async def revoke_key(self, tenant: str, key: str) -> ApiKey:
-        """Revoke a key: it stops working within a second everywhere. Doing it again changes nothing.
+        """Revoke a key: it stops working within a second everywhere, and the schedules that run under it pause.
+
+        Doing it again changes nothing.
 
         Raises:
             AgoraError: `not_found`.
         """
+        now = utc_now()
         async with self._database.transaction(tenant) as connection:
-            return await store.revoke_key(connection, tenant, key, utc_now())
+            revoked, by_us = await store.revoke_key(connection, tenant, key, now)
+            if by_us:
+                fact = KeyRevoked(key=key, at=now)
+                await emit(connection, [Event(tenant=tenant, entity=key, data=fact, id=f"{key}.revoked")])
+            return revoked
 
     async def find_key(self, digest: bytes) -> ApiKey | None:
         """The key with this hash, whichever tenant's it is: how a request finds its tenant."""

@@ -139,14 +139,14 @@ async def list_keys(
     return [_key(row) for row in await connection.execute(query)]
 
 
-async def revoke_key(connection: AsyncConnection, tenant: str, key: str, at: datetime) -> ApiKey:
-    """Revoke a key; one that was revoked keeps its time.
+async def revoke_key(connection: AsyncConnection, tenant: str, key: str, at: datetime) -> tuple[ApiKey, bool]:
+    """Revoke a key; one that was revoked keeps its time. Returns the key, and whether it is revoked by this call.
 
     Raises:
         AgoraError: `not_found`, the tenant has no such key.
     """
     mine = (api_keys.c.tenant_id == tenant) & (api_keys.c.id == key)
-    await connection.execute(
+    revoked = await connection.execute(
         update(api_keys).where(mine, api_keys.c.revoked_at.is_(None)).values(revoked_at=at)
     )
     row = (
@@ -154,4 +154,4 @@ async def revoke_key(connection: AsyncConnection, tenant: str, key: str, at: dat
     ).one_or_none()
     if row is None:
         raise AgoraError("not_found", f"there is no API key {key[:80]}")
-    return _key(row)
+    return _key(row), revoked.rowcount == 1

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import msgspec
 from agora_contracts import approvals, execution, steering
-from agora_contracts.approvals import ApprovalKind, ApprovalState, DeciderRole
+from agora_contracts.approvals import ApprovalKind, ApprovalState, DeciderRole, NeededFor
 from agora_contracts.billing import Quantity, QuoteLine
 from agora_contracts.execution import Deliverable, Outcome, RunError
 from agora_contracts.money import PublicMoney, to_public
@@ -69,6 +69,7 @@ class ApprovalRequestedShape(msgspec.Struct, frozen=True, kw_only=True):
     deadline: datetime
     cost_so_far: PublicMoney
     needed: PublicMoney | None
+    needed_for: NeededFor | None
 
 
 class ApprovalDecidedShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,6 +147,7 @@ def _requested(fact: approvals.ApprovalRequested) -> ApprovalRequestedShape:
         deadline=fact.deadline,
         cost_so_far=to_public(fact.cost_so_far),
         needed=None if fact.needed is None else to_public(fact.needed),
+        needed_for=fact.needed_for,
     )
 
 

@@ -192,8 +192,11 @@ async def pause_schedule(
 async def resume_schedule(
     broker: NamedDependency[Broker], tenant: NamedDependency[Tenant], schedule: ScheduleId
 ) -> ScheduleShape:
-    """Let it go on from its next time, with its failures counted anew. What it missed is not made up for."""
-    command = ResumeSchedule(schedule=existing("sch", schedule), tenant=tenant.id)
+    """Let it go on from its next time, with its failures counted anew. What it missed is not made up for.
+
+    Its runs are asked for by your key from now on.
+    """
+    command = ResumeSchedule(schedule=existing("sch", schedule), tenant=tenant.id, requested_by=tenant.key)
     return schedule_shape(await broker.ask(command))
 
 
