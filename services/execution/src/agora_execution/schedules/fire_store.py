@@ -15,7 +15,8 @@ from agora_execution.database import json_text
 from agora_execution.schedules.model import Before, Outcome
 
 _RECENT = 20
-"""How many of the newest fires are looked at for a run that goes on: earlier ones are of schedules that allow it."""
+"""How many of the newest fires that started a run, by the clock and by hand, are looked at for one that goes on: where
+more are under way the schedule allows it."""
 
 _OUTCOMES_MAX = 120
 """How far back failures are counted: more than a schedule may bear, with room for runs that go on."""
@@ -77,11 +78,14 @@ async def read(connection: AsyncConnection, fire: str) -> FireRow | None:
 async def settle(
     connection: AsyncConnection, fire: str, state: str, *, run: str | None, reason: RunError | None
 ) -> bool:
-    """Write down what came of a fire that was being started. Returns whether nobody was faster."""
+    """Write down what came of a fire that was being started. Returns whether nobody was faster.
+
+    A run that was started is told also where a pause, which came meanwhile, had the fire left out.
+    """
     result = await connection.execute(
         text("""
             UPDATE schedule_fires SET state = :state, run_id = :run, reason = CAST(:reason AS jsonb)
-            WHERE id = :id AND state = 'starting'
+            WHERE id = :id AND (state = 'starting' OR (state = 'skipped' AND :state = 'started'))
         """),
         {
             "id": fire,
@@ -93,15 +97,22 @@ async def settle(
     return result.rowcount == 1
 
 
+async def has_run(connection: AsyncConnection, run: str) -> bool:
+    """Whether a run is there."""
+    query = text("SELECT EXISTS (SELECT FROM runs WHERE id = :run)")
+    return bool((await connection.execute(query, {"run": run})).scalar_one())
+
+
 async def before(connection: AsyncConnection, schedule: str) -> Before:
     """How the fires of a locked schedule stand."""
     row = (
         await connection.execute(
             text("""
-                SELECT EXISTS (SELECT FROM (
-                    SELECT state, run_id FROM schedule_fires
-                    WHERE schedule_id = :id AND state IN ('starting', 'started', 'refused')
-                    ORDER BY at DESC LIMIT :recent) f
+                SELECT EXISTS (SELECT FROM (VALUES (true), (false)) AS kind(manual)
+                    CROSS JOIN LATERAL (
+                        SELECT state, run_id FROM schedule_fires
+                        WHERE schedule_id = :id AND state IN ('starting', 'started') AND manual = kind.manual
+                        ORDER BY at DESC LIMIT :recent) f
                     LEFT JOIN runs r ON r.id = f.run_id
                     WHERE f.state = 'starting' OR (f.state = 'started' AND r.finished_at IS NULL)) AS unfinished,
                     EXISTS (SELECT FROM schedule_fires WHERE schedule_id = :id AND state = 'buffered') AS buffered

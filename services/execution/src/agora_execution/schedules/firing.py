@@ -4,8 +4,8 @@
 2. Admission starts the run, whose id comes from the schedule and the time: however often it is asked, it is one run.
 3. Another transaction writes down what came of it, and pauses a schedule that only fails.
 
-What dies between these is taken up by the sweep, which also starts what waited for the run before, and pauses
-schedules whose deployment has ended.
+What dies between these is taken up by the sweep, which also starts what waited for the run before and what Temporal
+never told, and pauses schedules whose deployment has ended.
 """
 
 from collections.abc import Sequence
@@ -28,13 +28,17 @@ from agora_execution.schedules import fire_store, store
 from agora_execution.schedules.fire_store import FireRow
 from agora_execution.schedules.model import (
     GIVE_UP_SECONDS,
+    LATE,
     SKIPPED,
     decide,
     deployment_ended,
     failures_in_row,
     fire_id,
     key_revoked,
+    missed,
     run_of,
+    stopped,
+    too_late,
     too_many_failures,
 )
 from agora_execution.schedules.service import Schedules
@@ -76,9 +80,14 @@ class Firing:
                 platform does not answer: the run is then started as soon as it does.
         """
         fire = fire_id(command.schedule, command.scheduled_for)
-        written = await self._write_down(
-            command.schedule, command.tenant, fire, command.scheduled_for, manual=False
-        )
+        try:
+            written = await self._write_down(
+                command.schedule, command.tenant, fire, command.scheduled_for, manual=False
+            )
+        except AgoraError as error:
+            if error.slug == "not_found":
+                await self._forget(command.schedule)
+            raise
         gone_on = await self._go_on(written)
         await self._refresh(command.schedule, command.tenant)
         return gone_on
@@ -103,11 +112,14 @@ class Firing:
         async with self._database.system() as connection:
             left = await fire_store.open_ones(connection, "starting", self._quiet_seconds, _BATCH)
             waiting = await fire_store.open_ones(connection, "buffered", self._quiet_seconds / 5, _BATCH)
+            overdue = await store.overdue(connection, self._quiet_seconds, _BATCH)
         for one in left:
             await self._look_after(one)
         for one in waiting:
             if (released := await self._released(one)) is not None:
                 await self._look_after(released)
+        for row in overdue:
+            await self._make_up_for(row)
         async with self._database.system() as connection:
             unsynced = await store.unsynced(connection, self._quiet_seconds, _BATCH)
         for row in unsynced:
@@ -200,6 +212,9 @@ class Firing:
         if not manual and (reason := await self._reason_to_pause(connection, row)) is not None:
             # The last of the failures were runs, which nobody waited for.
             return replace(due, state="refused", reason=reason)
+        if not manual and too_late(row.timing, scheduled_for, due.at):
+            reason = LATE if row.cron is not None else missed(scheduled_for)
+            return replace(due, state="skipped", reason=reason)
         state = decide(row.overlap, await fire_store.before(connection, row.id), manual=manual)  # type: ignore[arg-type]
         return replace(due, state=state, reason=SKIPPED if state == "skipped" else None)
 
@@ -218,9 +233,16 @@ class Firing:
         if fire.state != "starting":
             return fire
         async with self._database.transaction(written.tenant) as connection:
-            row = await store.read(connection, fire.schedule)
-        if row is None:
-            raise AgoraError("not_found", f"no schedule {fire.schedule}")
+            row = await store.read(connection, fire.schedule, lock=True)
+            if row is None:
+                raise AgoraError("not_found", f"no schedule {fire.schedule}")
+            held_back = not fire.manual and row.state in ("paused", "deleted")
+            # A run that is there already was started before, by one who died before writing so.
+            if held_back and not await fire_store.has_run(connection, run_of(fire.id)):
+                reason = stopped(row.state, row.paused_for)
+                await fire_store.settle(connection, fire.id, "skipped", run=None, reason=reason)
+                settled = await fire_store.read(connection, fire.id)
+                return fire if settled is None else settled.public
         try:
             run = await self._admission.start(_command(row, fire))
         except AgoraError as error:
@@ -283,6 +305,30 @@ class Firing:
         except Exception as error:
             # One that cannot be helped must not keep the others from being looked after.
             log.exception("a fire could not be looked after", fire=left.public.id, error=repr(error))
+
+    async def _make_up_for(self, row: ScheduleRow) -> None:
+        """Fire a schedule whose only moment went by untold: it was over when Temporal heard of it, or no worker came."""
+        assert row.at is not None, "only a schedule with one moment is overdue"
+        if too_late(row.timing, row.at, utc_now()):
+            await self._pause(row.id, row.tenant, missed(row.at))
+            return
+        command = FireSchedule(schedule=row.id, tenant=row.tenant, scheduled_for=row.at)
+        try:
+            await self.fire(command)
+        except AgoraError as error:
+            log.info("a moment waits to be made up for", schedule=row.id, error=repr(error))
+        except Exception as error:
+            log.exception("a moment could not be made up for", schedule=row.id, error=repr(error))
+
+    async def _forget(self, schedule: str) -> None:
+        """Stop Temporal's clock of a schedule that is gone, which a race with its deletion has made anew."""
+        async with self._database.system() as connection:
+            row = await store.read(connection, schedule)
+        if row is None:
+            try:
+                await self._clock.remove(schedule)
+            except (RPCError, RuntimeError) as error:
+                log.warning("the clock of a deleted schedule goes on", schedule=schedule, error=repr(error))
 
     async def _released(self, waiting: FireRow) -> FireRow | None:
         """The fire that waited, to be started now, when the run before has ended."""

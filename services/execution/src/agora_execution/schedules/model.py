@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 from agora_contracts.execution import RunError
@@ -16,6 +16,12 @@ _CRON = re.compile(r"[^\s@=]+(?: +[^\s@=]+){4}")
 
 GIVE_UP_SECONDS = 3600
 """How long a fire that the platform could not start is tried again."""
+
+CATCH_UP_SECONDS = 600
+"""How late a time of a cron expression still counts, when the platform was away."""
+
+CATCH_UP_ONCE_SECONDS = 30 * 86_400
+"""How late the only time of a schedule still counts."""
 
 Outcome = Literal["good", "bad", "open"]
 """What became of a fire: its run succeeded, it was refused or its run failed, or nobody can tell yet."""
@@ -83,6 +89,12 @@ def run_of(fire: str) -> str:
     return derived("run", fire)
 
 
+def too_late(timing: Timing, scheduled_for: datetime, now: datetime) -> bool:
+    """Whether a time is over for so long that nothing is started for it any more."""
+    seconds = CATCH_UP_SECONDS if timing.cron is not None else CATCH_UP_ONCE_SECONDS
+    return now - scheduled_for > timedelta(seconds=seconds)
+
+
 def decide(overlap: Overlap, before: Before, *, manual: bool) -> FireState:
     """What to do at a time: start the run, let it wait for the one before, or leave it out."""
     if manual or overlap == "allow" or not (before.unfinished or before.buffered):
@@ -101,6 +113,25 @@ def failures_in_row(outcomes: Iterable[Outcome]) -> int:
 
 
 SKIPPED = RunError(code="overlap", detail="the run before was still going on")
+
+LATE = RunError(
+    code="late",
+    detail=f"the platform was away; what is more than {CATCH_UP_SECONDS // 60} minutes late is left out",
+)
+
+
+def missed(at: datetime) -> RunError:
+    """Why a schedule pauses itself whose only moment was noticed too late."""
+    days = CATCH_UP_ONCE_SECONDS // 86_400
+    return RunError(
+        code="missed",
+        detail=f"{at:%Y-%m-%dT%H:%M:%SZ} went by more than {days} days before it was noticed; give it another moment",
+    )
+
+
+def stopped(state: str, paused_for: RunError | None) -> RunError:
+    """Why what was to be started is left out, of a schedule that was paused or deleted meanwhile."""
+    return paused_for or RunError(code=state, detail=f"the schedule is {state}")
 
 
 def too_many_failures(failures: int, last: RunError | None) -> RunError:

@@ -318,6 +318,19 @@ async def _looked_at(
     return [_read(row) for row in rows]
 
 
+async def overdue(connection: AsyncConnection, older_than_seconds: float, limit: int) -> list[ScheduleRow]:
+    """Active schedules whose only moment went by, and of which Temporal told nothing."""
+    rows = await connection.execute(
+        text(f"""
+            SELECT {_COLUMNS} FROM schedules s
+            WHERE s.state = 'active' AND s.fires_at < now() - make_interval(secs => :seconds)
+            ORDER BY s.fires_at LIMIT :limit
+        """),
+        {"seconds": older_than_seconds, "limit": limit},
+    )
+    return [_read(row) for row in rows]
+
+
 async def of_key(connection: AsyncConnection, tenant: str, key: str) -> list[str]:
     """A tenant's active schedules whose runs a key asks for."""
     rows = await connection.execute(

@@ -28,15 +28,15 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from agora_execution.queues import queue_name
 from agora_execution.runs import describing
-from agora_execution.schedules.model import Timing, never_fires, unreadable
+from agora_execution.schedules.model import (
+    CATCH_UP_ONCE_SECONDS,
+    CATCH_UP_SECONDS,
+    Timing,
+    never_fires,
+    unreadable,
+)
 from agora_execution.schedules.store import ScheduleRow
 from agora_execution.schedules.workflows import FireTask, ScheduledFire
-
-CATCH_UP_SECONDS = 600
-"""How late a time of a cron expression still counts, when Temporal was away."""
-
-CATCH_UP_ONCE_SECONDS = 30 * 86_400
-"""How late the only time of a schedule still counts."""
 
 _RPC_TIMEOUT = timedelta(seconds=3)
 _FIRE_TIMEOUT = timedelta(hours=1)
@@ -84,10 +84,10 @@ class Clock:
         Raises:
             RPCError: Temporal does not answer.
         """
-        handle = self._client.get_schedule_handle(row.id)
         if row.state in ("ended", "deleted"):
-            await self._remove(handle)
+            await self.remove(row.id)
             return []
+        handle = self._client.get_schedule_handle(row.id)
         wanted = self._wanted(row)
 
         async def update(current: ScheduleUpdateInput) -> ScheduleUpdate | None:
@@ -122,9 +122,14 @@ class Clock:
         same = _revision(state.note) == row.revision and state.paused == (row.state != "active")
         return same, list(found.info.next_action_times)
 
-    async def _remove(self, handle: ScheduleHandle) -> None:
+    async def remove(self, schedule: str) -> None:
+        """Have nothing of a schedule on Temporal.
+
+        Raises:
+            RPCError: Temporal does not answer.
+        """
         try:
-            await handle.delete(rpc_timeout=_RPC_TIMEOUT)
+            await self._client.get_schedule_handle(schedule).delete(rpc_timeout=_RPC_TIMEOUT)
         except RPCError as error:
             if error.status != RPCStatusCode.NOT_FOUND:
                 raise
