@@ -1,5 +1,6 @@
 """Runs that call other agents: as runs of their own, within bounds, counted once whatever dies."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -147,6 +148,52 @@ async def test_a_called_run_may_wait_and_be_paused_with_its_caller(probe_platfor
     await probe_platform.ask(ResumeRun(run=run.id, tenant=TENANT))
 
     assert "succeeded one" == (await probe_platform.ended(run.id)).output["text"]
+
+
+async def test_a_paused_run_calls_nobody_further(probe_platform: Platform) -> None:
+    """
+    What was called before rests or ends; the calls that are left are made when the run is resumed, each once.
+    """
+    await probe_platform.list_package("echo")
+    calls = [echo(str(number), delay_ms=300) for number in range(6)]
+    run = await probe_platform.start(
+        {"text": "hello", "do": "call", "calls": calls, "concurrency": 2}, package="probe"
+    )
+
+    async def called() -> Any:
+        return await children(probe_platform, run.id)
+
+    await probe_platform.until(called)
+    await probe_platform.ask(PauseRun(run=run.id, tenant=TENANT))
+    await waiting(probe_platform, run.id, "pause")
+
+    async def at_rest() -> bool:
+        return all(child.finished_at for child in await children(probe_platform, run.id))
+
+    await probe_platform.until(at_rest)
+    before = await children(probe_platform, run.id)
+    # Long enough for the next two calls, had they been made.
+    await asyncio.sleep(1)
+    after = await children(probe_platform, run.id)
+    await probe_platform.ask(ResumeRun(run=run.id, tenant=TENANT))
+    ended = await probe_platform.ended(run.id)
+
+    assert [child.id for child in before] == [child.id for child in after]
+    assert len(after) < 6
+    assert ", ".join(f"succeeded {number}" for number in range(6)) == ended.output["text"]
+    assert 6 == len(await children(probe_platform, run.id))
+
+
+async def test_a_budget_that_was_refused_is_not_asked_for_again(short_of_room: Platform) -> None:
+    """
+    Whoever said no to more money for calls has said so for the whole run.
+    """
+    run = await short_of_room.start(calling("one", "two") | {"do": "call_twice"}, package="probe")
+    await waiting(short_of_room, run.id, "budget")
+    await decide(short_of_room, (await pending(short_of_room, run.id)).id, approve=False)
+    ended = await short_of_room.ended(run.id)
+
+    assert "refused budget_exhausted, refused budget_exhausted" == ended.output["text"]
 
 
 @pytest.fixture

@@ -107,6 +107,29 @@ async def test_a_run_whose_version_is_gone_goes_on_at_the_current_one(
     assert ("succeeded", 40) == (found.status, found.steps)
 
 
+async def test_older_code_takes_over_once_the_newer_is_gone(
+    echo_listed: Platform, workers: Workers, monkeypatch: Any
+) -> None:
+    """
+    After going back to older code new runs are served, though the newer one was current.
+    """
+    monkeypatch.setattr(versions, "_GONE_SECONDS", 1.0)
+    monkeypatch.setattr(versions, "_WATCH_SECONDS", 0.2)
+    await workers.start(worker_build="one")
+    assert await take_over(echo_listed, "one")
+    await workers.start(worker_build="two")
+    assert await take_over(echo_listed, "two")
+    await workers.stop_all()
+    await workers.start(worker_build="one")
+    standing_by = asyncio.create_task(known(echo_listed).stand_by("one"))
+    try:
+        run = await echo_listed.run({"text": "still served"})
+    finally:
+        standing_by.cancel()
+
+    assert ("succeeded", "one") == (run.status, await version_of(echo_listed, run.id))
+
+
 async def test_an_operator_sees_versions_and_goes_back_to_one(
     echo_listed: Platform, workers: Workers
 ) -> None:

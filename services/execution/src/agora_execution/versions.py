@@ -41,8 +41,11 @@ log = structlog.get_logger()
 _OURS = ("agora", "agora_contracts", "agora_execution")
 _STANDS_ON = ("langgraph", "temporalio")
 _AGAIN_SECONDS = 0.2
-_GONE_SECONDS = 60.0
-"""How long no worker of a version has asked for work before it counts as gone; a poll lasts a minute at most."""
+_GONE_SECONDS = 100.0
+"""How long no worker of a version has asked for work before it counts as gone: a poll lasts a minute at most, and clocks
+differ."""
+
+_WATCH_SECONDS = 15.0
 
 
 @cache
@@ -78,6 +81,10 @@ def build_of(settings: ExecutionSettings) -> str:
     return settings.worker_build or build_id()
 
 
+class _NotKnownYet(Exception):
+    """Temporal does not list a version yet."""
+
+
 class Versions:
     """The versions of one worker deployment.
 
@@ -90,6 +97,24 @@ class Versions:
         self._client = client
         self._deployment = deployment
         self._queue = queue
+
+    async def stand_by(self, build: str) -> None:
+        """Take over now, or later when the workers of the version that is current are gone; until this is cancelled.
+
+        Later, newer code does not take over from older code at work: an operator may have gone back to that.
+        """
+        await self.take_over(build)
+        while True:
+            await asyncio.sleep(_WATCH_SECONDS)
+            try:
+                current, _ = await self.known()
+                if current != build and current not in await self.served(self._queue):
+                    log.warning(
+                        "nobody serves the current version, taking over", version=build, current=current
+                    )
+                    await self.use(build)
+            except RPCError as error:
+                log.debug("versions not known now", error=repr(error)[:200])
 
     async def take_over(self, build: str) -> bool:
         """Let new runs go to a version whose workers have begun to poll; waits until Temporal has heard of them.
@@ -105,8 +130,8 @@ class Versions:
                     log.info("a newer version is current", version=build)
                     return False
                 await self.use(build)
-            except RPCError as error:
-                # Temporal learns of a version by its workers' first polls.
+            except (RPCError, _NotKnownYet) as error:
+                # Temporal learns of a version by its workers' first polls, and lists it a little later.
                 log.debug("version not current yet", version=build, error=repr(error)[:200])
                 await asyncio.sleep(_AGAIN_SECONDS)
             else:
@@ -132,8 +157,10 @@ class Versions:
 
     async def _may_take_over(self, build: str) -> bool:
         current, created = await self.known()
-        if current in ("", build) or current not in created or build not in created:
+        if current in ("", build):
             return True
+        if current not in created or build not in created:
+            raise _NotKnownYet
         return created[build] > created[current] or current not in await self.served(self._queue)
 
     async def known(self) -> tuple[str, dict[str, datetime]]:

@@ -163,7 +163,7 @@ async def main() -> None:
 async def _take_over(client: Client, settings: ExecutionSettings) -> None:
     known = versions.versions_of(client, settings)
     if known is not None and settings.worker_takes_over:
-        await known.take_over(versions.build_of(settings))
+        await known.stand_by(versions.build_of(settings))
 
 
 async def _work(client: Client, service: Service, settings: ExecutionSettings) -> None:

@@ -45,14 +45,12 @@ class ApprovalActivities:
             approval = await self._approvals.open(_new(asked))
         except AgoraError as error:
             raise _ended(error) from error
-        if approval.needed is not None and approval.state == "pending" and await self._may_raise(approval):
-            approval = await self._approvals.find_room(approval.id)
-        return _standing(approval)
+        return _standing(await self._with_room(approval))
 
     @activity.defn
     async def look_at_approval(self, approval: str) -> Standing:
-        """How it stands now; a deadline that is over decides."""
-        return _standing(await self._approvals.outcome(approval))
+        """How it stands now; a deadline that is over decides, and so does room that there is by now."""
+        return _standing(await self._with_room(await self._approvals.outcome(approval)))
 
     @activity.defn
     async def rest(self, run: str) -> bool:
@@ -65,13 +63,18 @@ class ApprovalActivities:
                 await standing.wait(connection, locked, "pause", utc_now())
                 return True
             if locked.waiting_for == "pause":
-                await standing.go_on(connection, locked, utc_now())
+                await standing.let_go(connection, locked, utc_now())
             return False
 
-    async def _may_raise(self, approval: Approval) -> bool:
+    async def _with_room(self, approval: Approval) -> Approval:
+        """An approval of more money, given where the run's own limit has room for it and nobody has to be asked."""
+        if approval.needed is None or approval.state != "pending":
+            return approval
         async with self._database.system() as connection:
             run = await standing.lock(connection, approval.run)
-        return run is not None and run.max_cost is not None
+        if run is None or run.max_cost is None:
+            return approval
+        return await self._approvals.find_room(approval.id)
 
 
 def _new(asked: AskedPeople) -> NewApproval:
@@ -82,9 +85,9 @@ def _new(asked: AskedPeople) -> NewApproval:
             return NewApproval(
                 id=approval_id(asked.step, asked.number),
                 kind="approval",
-                action=request.action,
+                action=_storable(request.action),
                 arguments=request.arguments,
-                reason=request.reason,
+                reason=_storable(request.reason),
                 decider=request.decider,
                 timeout_seconds=request.timeout_seconds,
                 on_deadline=request.on_deadline,
@@ -94,7 +97,7 @@ def _new(asked: AskedPeople) -> NewApproval:
             return NewApproval(
                 id=approval_id(asked.step, asked.number),
                 kind="input",
-                action=request.question,
+                action=_storable(request.question),
                 schema=request.schema,
                 decider=request.decider,
                 timeout_seconds=request.timeout_seconds,
@@ -111,6 +114,11 @@ def _new(asked: AskedPeople) -> NewApproval:
                 timeout_seconds=BUDGET_SECONDS,
                 **common,
             )
+
+
+def _storable(text: str) -> str:
+    """A text, which may quote a document or a model, without what a database cannot store."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def _standing(approval: Approval) -> Standing:

@@ -26,7 +26,6 @@ from agora_contracts.approvals import (
 )
 from agora_contracts.billing import IncreaseHold
 from agora_contracts.envelope import Envelope, utc_now
-from agora_contracts.execution import WaitingFor
 from agora_contracts.money import Money
 from agora_contracts.problems import AgoraError, FieldError
 from agora_kit import deadlines
@@ -44,8 +43,6 @@ from agora_execution.runs.standing import StandingRun
 from agora_execution.runs.starting import Starter
 
 log = structlog.get_logger()
-
-_WAITING_FOR: dict[str, WaitingFor] = {"approval": "approval", "input": "input", "budget": "budget"}
 
 
 class Approvals:
@@ -128,7 +125,7 @@ class Approvals:
                 approval.requested_at,
                 ("approval.requested", lambda seq: _requested(approval, seq)),
             )
-            await standing.wait(connection, run, _WAITING_FOR[approval.kind], approval.requested_at)
+            await standing.wait(connection, run, standing.WAITING_FOR[approval.kind], approval.requested_at)
             return approval
 
     async def outcome(self, approval_id: str) -> Approval:
@@ -172,9 +169,9 @@ class Approvals:
             for approval in waiting:
                 try:
                     settled = await self.find_room(approval)
-                except AgoraError as error:
-                    # The run looks again by itself, and so does the next event.
-                    log.warning("no room found yet", approval=approval, reason=error.slug)
+                except Exception as error:
+                    # The run looks again by itself, and so does the next event; the others must hear all the same.
+                    log.warning("no room found yet", approval=approval, reason=repr(error))
                     continue
                 if settled.state != "pending":
                     await self._wake(settled.run)
@@ -249,6 +246,8 @@ class Approvals:
             run, found = await _lock(connection, await _existing(connection, command.approval))
             settled = model.decided(found, command, utc_now())
             if settled is not found:
+                if run.ended:
+                    raise AgoraError("run_ended", "the run has ended; there is nothing left to decide")
                 await _settle(connection, run, settled, settled.state)
                 if settled.needed_for == "model.cost" and settled.state == "approved":
                     assert settled.needed is not None
@@ -320,11 +319,8 @@ async def _settle(connection: AsyncConnection, run: StandingRun, settled: Approv
             ),
         ),
     )
-    pending = await store.pending_of(connection, [run.id])
-    if pending:
-        await standing.wait(connection, run, _WAITING_FOR[pending[0].kind], at)
-    elif run.waiting_for != "pause":
-        await standing.go_on(connection, run, at)
+    if run.waiting_for != "pause":
+        await standing.let_go(connection, run, at)
 
 
 def _opened(new: NewApproval, run: StandingRun) -> Approval:

@@ -82,12 +82,19 @@ class ChildActivities:
         async with self._database.system() as connection:
             row = (
                 await connection.execute(
-                    text("SELECT account_id, requested_by, finished_at FROM runs WHERE id = :id"),
-                    {"id": parent.run},
+                    text("""
+                        SELECT account_id, requested_by, finished_at, pause_requested_at,
+                            EXISTS (SELECT FROM runs c WHERE c.id = :child) AS known
+                        FROM runs WHERE id = :id
+                    """),
+                    {"id": parent.run, "child": call.run},
                 )
             ).one()
         if row.finished_at is not None:
             raise AgoraError("run_ended", "the run that calls has ended")
+        if row.pause_requested_at is not None and not row.known:
+            # What a paused run called before rests with it; nothing new begins.
+            return ChildAdmitted(run=call.run, paused=True)
         command = StartRun(
             run_id=call.run,
             tenant=parent.tenant,

@@ -234,18 +234,23 @@ async def unfinished(
     """Unfinished runs that nobody has looked at lately, and mark them as looked at."""
     rows = await connection.execute(
         text("""
-            UPDATE runs SET checked_at = now() WHERE id IN (
+            WITH quiet AS (
                 SELECT id FROM runs WHERE finished_at IS NULL
                     AND checked_at < now() - make_interval(secs => :seconds)
-                ORDER BY checked_at LIMIT :limit FOR UPDATE SKIP LOCKED)
-            RETURNING id, tenant_id, status, cancel_requested_at IS NOT NULL AS cancel_requested,
+                ORDER BY checked_at LIMIT :limit FOR UPDATE SKIP LOCKED),
+            -- The time of the runs that a run called is none of its own, however many went on at once.
+            calls AS (
+                SELECT q.id, coalesce((
+                    SELECT sum(upper(went_on) - lower(went_on)) FROM unnest((
+                        SELECT range_agg(tstzrange(c.accepted_at, greatest(coalesce(c.finished_at, now()), c.accepted_at)))
+                        FROM runs c WHERE c.parent_id = q.id)) went_on), interval '0') AS calls_took
+                FROM quiet q)
+            UPDATE runs SET checked_at = now() FROM calls WHERE runs.id = calls.id
+            RETURNING runs.id, tenant_id, status, cancel_requested_at IS NOT NULL AS cancel_requested,
                 parent_id IS NOT NULL AND EXISTS (
                     SELECT 1 FROM runs p WHERE p.id = runs.parent_id AND p.finished_at IS NOT NULL) AS orphaned,
                 status <> 'waiting' AND coalesce(started_at, accepted_at)
-                    + make_interval(secs => timeout_seconds + waited_seconds + :margin) < now()
-                    AND NOT EXISTS (
-                        SELECT 1 FROM runs c WHERE c.parent_id = runs.id
-                            AND (c.finished_at IS NULL OR c.finished_at > now() - make_interval(secs => :margin)))
+                    + make_interval(secs => timeout_seconds + waited_seconds + :margin) + calls_took < now()
                     AS overdue,
                 EXISTS (SELECT 1 FROM approvals a WHERE a.run_id = runs.id AND a.decided_at
                     > now() - make_interval(mins => 5)) AS decided

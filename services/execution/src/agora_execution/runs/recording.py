@@ -307,7 +307,6 @@ async def end_runs(connection: AsyncConnection, endings: Sequence[Ending]) -> li
     """End runs with `RunFinished`; one that has ended stays as it ended."""
     locked = await store.lock_runs(connection, (one.run for one in endings))
     ended: list[tuple[Ending, LockedRun]] = []
-    waiting: list[str] = []
     answers: list[bool | AgoraError] = []
     entries: list[JournalEntry] = []
     events: list[Event] = []
@@ -320,8 +319,6 @@ async def end_runs(connection: AsyncConnection, endings: Sequence[Ending]) -> li
             answers.append(False)
             continue
         fact = _finished(run, ending)
-        if run.status == "waiting":
-            waiting.append(run.id)
         run.status = ending.outcome
         ended.append((ending, run))
         entries.append(_entry(run.id, run.tenant, fact.seq, "run.finished", ending.at, fact))
@@ -330,8 +327,7 @@ async def end_runs(connection: AsyncConnection, endings: Sequence[Ending]) -> li
     if ended:
         await store.save_ended(connection, ended)
         await store.journal(connection, entries, events)
-    if waiting:
-        await approvals.cancel_pending(connection, waiting, utc_now(), "platform")
+        await approvals.cancel_pending(connection, [run.id for _, run in ended], utc_now(), "platform")
     return answers
 
 

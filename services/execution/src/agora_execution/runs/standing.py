@@ -4,19 +4,28 @@ What it waits for is decided elsewhere (an approval's row, the request to pause)
 While it waits its time does not go on: what it has waited is added up in its row.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import msgspec
+from agora_contracts.approvals import ApprovalKind
 from agora_contracts.execution import ENDED, WaitingFor
 from agora_contracts.steering import RunResumed, RunWaiting
 from agora_kit.outbox import Event
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from agora_execution.approvals import store as approvals
 from agora_execution.runs import store
 from agora_execution.runs.store import JournalEntry
+
+WAITING_FOR: Mapping[ApprovalKind, WaitingFor] = {
+    "approval": "approval",
+    "input": "input",
+    "budget": "budget",
+}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -105,6 +114,15 @@ async def wait(connection: AsyncConnection, run: StandingRun, waiting_for: Waiti
         at,
         ("run.waiting", lambda seq: RunWaiting(run=run.id, seq=seq, waiting_for=waiting_for)),
     )
+
+
+async def let_go(connection: AsyncConnection, run: StandingRun, at: datetime) -> None:
+    """Note that what a locked run waited for is over: it waits for what else people are to decide, or goes on."""
+    pending = await approvals.pending_of(connection, [run.id])
+    if pending:
+        await wait(connection, run, WAITING_FOR[pending[0].kind], at)
+    else:
+        await go_on(connection, run, at)
 
 
 async def go_on(connection: AsyncConnection, run: StandingRun, at: datetime) -> None:

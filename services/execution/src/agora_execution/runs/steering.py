@@ -32,7 +32,7 @@ class Steering:
         """
         run = await self._unfinished(command.run, command.tenant)
         async with self._database.system() as connection:
-            family = await _family(connection, run.id)
+            family = await _lock_family(connection, run.id)
             await connection.execute(
                 text("""
                     UPDATE runs SET pause_requested_at = coalesce(pause_requested_at, now())
@@ -50,7 +50,7 @@ class Steering:
         """
         run = await self._unfinished(command.run, command.tenant)
         async with self._database.system() as connection:
-            family = await _family(connection, run.id)
+            family = await _lock_family(connection, run.id)
             await connection.execute(
                 text("UPDATE runs SET pause_requested_at = NULL WHERE id = ANY(CAST(:ids AS text[]))"),
                 {"ids": family},
@@ -58,7 +58,7 @@ class Steering:
             for one in family:
                 locked = await standing.lock(connection, one)
                 if locked is not None and locked.waiting_for == "pause":
-                    await standing.go_on(connection, locked, utc_now())
+                    await standing.let_go(connection, locked, utc_now())
         return await self._told(command.run, command.tenant, family)
 
     async def children(self, query: ListChildren) -> ChildPage:
@@ -93,14 +93,14 @@ class Steering:
         return found[0]
 
 
-async def _family(connection: AsyncConnection, run: str) -> list[str]:
-    """A run and the unfinished runs that it called, and they in turn, in the order in which they are locked."""
+async def _lock_family(connection: AsyncConnection, run: str) -> list[str]:
+    """Lock a run and the unfinished runs that it called, and they in turn, in the order of their ids as everybody does."""
     rows = await connection.execute(
         text("""
             WITH RECURSIVE family AS (
                 SELECT id FROM runs WHERE id = :run
                 UNION SELECT r.id FROM runs r JOIN family f ON r.parent_id = f.id WHERE r.finished_at IS NULL)
-            SELECT id FROM family ORDER BY id
+            SELECT id FROM runs WHERE id IN (SELECT id FROM family) ORDER BY id FOR UPDATE
         """),
         {"run": run},
     )

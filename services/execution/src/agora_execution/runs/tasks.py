@@ -158,7 +158,8 @@ class ChildCall(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ChildAdmitted(msgspec.Struct, frozen=True, kw_only=True):
-    """The accepted child's task, or why it was refused. `ended`: it is over already.
+    """The accepted child's task, or why it was refused. `ended`: it is over already. `paused`: not before its caller,
+    which is paused, goes on.
 
     `missing` are the micro-units that it would need of its caller, where that has too little left for calls.
     """
@@ -169,3 +170,4 @@ class ChildAdmitted(msgspec.Struct, frozen=True, kw_only=True):
     package: str = ""
     ended: bool = False
     missing: int | None = None
+    paused: bool = False

@@ -64,6 +64,8 @@ class Waiting:
         self._run = run
         self._shown = shown
         self._for: list[str] = []
+        self._resting = asyncio.Lock()
+        self._refused_meters: set[str] = set()
         self._changes = 0
         self._seen = 0
         self._active = 0
@@ -81,16 +83,18 @@ class Waiting:
 
     async def rest(self, *, asked: bool) -> None:
         """Rest for as long as the run is paused; `asked` when a step's record says that it is to be."""
-        if not asked and self._seen == self._changes:
-            return
 
         async def resumed() -> bool | None:
             self._seen = self._changes
             return None if await _act("rest", self._run, bool) else True
 
-        if await self._timed(resumed) is None:
-            with self._showing("pause", "Is paused until somebody resumes it."):
-                await self._until(resumed)
+        # One looks and rests, and whoever else comes by rests with it.
+        async with self._resting:
+            if not asked and self._seen == self._changes:
+                return
+            if await self._timed(resumed) is None:
+                with self._showing("pause", "Is paused until somebody resumes it."):
+                    await self._until(resumed)
 
     async def answer(self, task: RunTask, step: str, asked: Asked) -> StepAnswer | BudgetDecided:
         """The answer to what a step asks for, whenever it comes."""
@@ -114,10 +118,10 @@ class Waiting:
             )
             for index, call in enumerate(request.calls)
         ]
-        ended = dict(zip(map(_index, calls), await _call_each(calls, request.concurrency), strict=True))
+        ended = dict(zip(map(_index, calls), await self._call_each(calls, request.concurrency), strict=True))
         for again in range(_BUDGETS_OF_A_STEP):
             short = [call for call in calls if ended[call.index].missing is not None]
-            if not short or task.over_budget != "pause":
+            if not short or task.over_budget != "pause" or self.is_refused("agents.cost"):
                 break
             needed = sum(ended[call.index].missing or 0 for call in short)
             more = BudgetRequest(amount=needed, reason=_reason(short, ended), meter="agents.cost")
@@ -127,7 +131,7 @@ class Waiting:
             decided = await self._decided(people)
             if not isinstance(decided, BudgetDecided) or not decided.raised:
                 break
-            ended |= zip(map(_index, short), await _call_each(short, request.concurrency), strict=True)
+            ended |= zip(map(_index, short), await self._call_each(short, request.concurrency), strict=True)
         return ChildrenEnded(children=[ended[call.index] for call in calls])
 
     async def _decided(self, people: AskedPeople) -> StepAnswer | BudgetDecided:
@@ -144,7 +148,38 @@ class Waiting:
         self._shown.cost(opened.cost_micros)
         with self._showing(_KINDS[type(request)], f"Waits for people: `/api/v1/approvals/{opened.approval}`"):
             answer: StepAnswer | BudgetDecided = await self._until(settled, opened.deadline)
+        if isinstance(request, BudgetRequest) and isinstance(answer, BudgetDecided) and not answer.raised:
+            self._refused_meters.add(request.meter)
         return answer
+
+    def is_refused(self, meter: str) -> bool:
+        """Whether people have said that this run gets no more money for a meter: they are not asked again."""
+        return meter in self._refused_meters
+
+    async def _call_each(self, calls: Sequence[ChildCall], concurrency: int) -> list[ChildEnded]:
+        free = asyncio.Semaphore(concurrency)
+
+        async def one(call: ChildCall) -> ChildEnded:
+            async with free:
+                return await self._call(call)
+
+        calling = [asyncio.ensure_future(one(call)) for call in calls]
+        try:
+            return list(await asyncio.gather(*calling))
+        except Exception:
+            # When one fails for good, the others are none of anybody's business any more.
+            for left in calling:
+                left.cancel()
+            raise
+
+    async def _call(self, call: ChildCall) -> ChildEnded:
+        """Run an agent as a child of this workflow, from its admission to its end; not while this run is paused."""
+        await self.rest(asked=False)
+        admitted: ChildAdmitted = await _act("admit_child", call, ChildAdmitted)
+        while admitted.paused:
+            await self.rest(asked=True)
+            admitted = await _act("admit_child", call, ChildAdmitted)
+        return await _follow_child(call, admitted)
 
     @contextmanager
     def _showing(self, kind: str, now: str) -> Iterator[None]:
@@ -211,26 +246,7 @@ def _reason(short: Sequence[ChildCall], ended: Mapping[int, ChildEnded]) -> str:
     return f"{several}{first.detail if first else ''}"
 
 
-async def _call_each(calls: Sequence[ChildCall], concurrency: int) -> list[ChildEnded]:
-    free = asyncio.Semaphore(concurrency)
-
-    async def one(call: ChildCall) -> ChildEnded:
-        async with free:
-            return await run_child(call)
-
-    calling = [asyncio.ensure_future(one(call)) for call in calls]
-    try:
-        return list(await asyncio.gather(*calling))
-    except Exception:
-        # When one fails for good, the others are none of anybody's business any more.
-        for left in calling:
-            left.cancel()
-        raise
-
-
-async def run_child(call: ChildCall) -> ChildEnded:
-    """Run an agent as a child of this workflow, from its admission to its end."""
-    admitted: ChildAdmitted = await _act("admit_child", call, ChildAdmitted)
+async def _follow_child(call: ChildCall, admitted: ChildAdmitted) -> ChildEnded:
     if admitted.refused is not None:
         return ChildEnded(
             run="", package=admitted.package, refused=admitted.refused, missing=admitted.missing

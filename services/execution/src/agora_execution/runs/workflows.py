@@ -153,6 +153,7 @@ class AgentRun:
             first=not self._stepped,
             deadline=self._deadline(task),
             state=msgspec.Raw(encoded),
+            budget_refused=self._waiting.is_refused("model.cost"),
         )
         while True:
             if asked is not None:
@@ -172,7 +173,7 @@ class AgentRun:
         answer = await self._waiting.answer(task, step.step, asked)
         changes: dict[str, Any] = {"first": False, "deadline": self._deadline(task)}
         if isinstance(answer, BudgetDecided):
-            changes["budget_refused"] = not answer.raised
+            changes["budget_refused"] = self._waiting.is_refused("model.cost")
         else:
             changes["answers"] = [*step.answers, answer]
         return msgspec.structs.replace(step, **changes)

@@ -16,7 +16,7 @@ from msgspec import Meta
 Deed = Literal[
     "nothing", "hang", "null_character", "large_update", "large_output", "unknown_field", "no_output",
     "broken_router", "ask", "ask_twice", "search", "save", "read", "dig_slowly", "approve", "approve_twice", "question",
-    "call", "call_itself", "call_unlisted", "use", "ask_then_approve", "look",
+    "call", "call_twice", "call_itself", "call_unlisted", "use", "ask_then_approve", "look",
 ]  # fmt: skip
 
 
@@ -141,9 +141,11 @@ async def work(state: State, context: agora.Context) -> dict[str, Any]:
         case "question":
             number = await context.ask("How many?", int, timeout_seconds=state.input.seconds)
             return {"said": f"{number + 1}"}
-        case "call":
+        case "call" | "call_twice":
             calls = [agora.AgentCall(**call) for call in state.input.calls]
             results = await context.call_all(calls, concurrency=state.input.concurrency)
+            if state.input.do == "call_twice":
+                results = await context.call_all(calls[1:] * 2)
             return {"said": ", ".join(_told(result) for result in results)}
         case "call_itself":
             result = await context.call("probe", {"text": "again", "do": "call_itself"})
