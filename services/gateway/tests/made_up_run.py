@@ -32,6 +32,7 @@ class Journal:
         self._others = others
         self._tenant = tenant
         self.entries: list[tuple[msgspec.Struct, str]] = []
+        self.page_max = 500
 
     async def read(self, query: ListRunEvents) -> RunEventList:
         if query.run != RUN or query.tenant != self._tenant:
@@ -41,8 +42,10 @@ class Journal:
             for seq, (fact, kind) in enumerate(self.entries, start=1)
             if seq > query.after
         ]
-        complete = bool(self.entries) and self.entries[-1][1] == "run.charged"
-        return RunEventList(items=found[: query.limit], complete=complete)
+        shown = found[: min(query.limit, self.page_max)]
+        more = len(shown) < len(found)
+        complete = bool(self.entries) and self.entries[-1][1] == "run.charged" and not more
+        return RunEventList(items=shown, complete=complete, more=more)
 
     async def write(self, fact: msgspec.Struct, *, lose: bool = False) -> None:
         spec = EVENTS[type(fact)]

@@ -61,6 +61,26 @@ async def test_a_finished_run_is_told_from_its_beginning(customer: Customer, jou
     assert "1.5" == msgspec.json.decode(events[2]["data"])["usage"][0]["quantity"]
 
 
+@pytest.mark.parametrize("finished_before", [True, False])
+async def test_a_journal_that_comes_in_small_pages_is_told_whole(
+    customer: Customer, journal: Journal, gateway: Gateway, finished_before: bool
+):
+    """
+    Large events come a few to a page: the stream reads on until there are no more, whether the run is over or not.
+    """
+    journal.page_max = 2
+    await journal.write_all(lose=True)
+    last = journal.entries.pop()
+    if finished_before:
+        journal.entries.append(last)
+    reading = asyncio.create_task(follow(customer))
+    if not finished_before:
+        await until_followed(gateway)
+        await journal.write(last[0])
+
+    assert ALL == [event["event"] for event in await reading]
+
+
 async def test_a_stream_resumes_where_the_reader_stopped(customer: Customer, journal: Journal):
     """
     Only what comes after the last event that arrived is told again, by the header or by `after`.

@@ -222,6 +222,36 @@ async def test_a_message_sent_again_is_the_same_message(customer: Customer, agen
     assert conversations[0] == conversations[1]
 
 
+@pytest.mark.parametrize("named", [True, False])
+async def test_a_later_message_sent_again_on_another_socket_is_the_same_run(
+    customer: Customer, agent: Agent, gateway: Gateway, named: bool
+):
+    """
+    The second message of a socket that broke is the same run on the next one, with its conversation named or without;
+    so is the first one with the name that it was told. Other content under the same id is another request.
+    """
+    async with opened(gateway, "/playground/echo", **with_key(customer)) as socket:
+        await say(socket, type="user_message", content="Hi", message_id="one")
+        known = (await until_frame(socket, "message_started"))[-1]["conversation_id"]
+        await until_followed(gateway)
+        await agent.journal.write(started(2))
+        await agent.journal.write(finished(3))
+        await until_frame(socket, "message_complete")
+        await say(socket, type="user_message", content="Again", message_id="two")
+        await until_frame(socket, "message_started")
+    name = {"conversation_id": known} if named else {}
+    for content, message in (("Hi", "one"), ("Again", "two"), ("Otherwise", "two")):
+        async with opened(gateway, "/playground/echo", **with_key(customer)) as socket:
+            await say(socket, type="user_message", content=content, message_id=message, **name)
+            await until_frame(socket, "message_started")
+
+    asked = [(one.run_id, one.fingerprint) for one in agent.started]
+    first, second, first_again, second_again, other = asked
+    assert (first, second) == (first_again, second_again)
+    assert (second[0], False) == (other[0], second[1] == other[1])
+    assert first[0] != second[0]
+
+
 @pytest.mark.parametrize(
     ("sent", "code"),
     [

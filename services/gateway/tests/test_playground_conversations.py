@@ -129,6 +129,24 @@ async def test_what_is_said_is_posted_and_its_reply_shown(
     }
 
 
+async def test_a_message_sent_again_into_its_conversation_is_the_same(
+    customer: Customer, converser: Converser, gateway: Gateway
+):
+    """
+    On a new socket a later message that names its conversation, and the first one with the name or without, are known.
+    """
+    name: dict[str, Any] = {}
+    sent: list[tuple[str, dict[str, Any]]] = [("one", {}), ("one", name), ("two", name), ("two", name)]
+    for message, fields in sent:
+        async with opened(gateway, "/playground/echo", **with_key(customer)) as socket:
+            await say(socket, type="user_message", content=message, message_id=message, **fields)
+            name["conversation_id"] = (await until_frame(socket, "message_started"))[-1]["conversation_id"]
+
+    asked = [(one.conversation, one.message, one.fingerprint) for one in converser.posted]
+    assert (asked[0], asked[2]) == (asked[1], asked[3])
+    assert 1 == len(converser.conversations)
+
+
 async def test_a_conversation_goes_on_over_another_socket(
     customer: Customer, converser: Converser, gateway: Gateway
 ):

@@ -89,10 +89,12 @@ class DecideApproval(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ListApprovalTrail(msgspec.Struct, frozen=True, kw_only=True):
-    """Read everything that happened to an approval."""
+    """Read what happened to an approval, in order."""
 
     approval: str
     tenant: str | None = None
+    cursor: str | None = None
+    limit: Annotated[int, Meta(ge=1, le=200)] = 200
 
 
 class TrailEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,9 +107,14 @@ class TrailEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ApprovalTrail(msgspec.Struct, frozen=True, kw_only=True):
-    """The trail in order; nothing is ever taken out of it."""
+    """A page of the trail, in order; nothing is ever taken out of it.
+
+    `refused` counts all decisions that were refused, of which the first hundred have an entry each.
+    """
 
     items: list[TrailEntry]
+    refused: int = 0
+    next_cursor: str | None = None
 
 
 class ApprovalRequested(msgspec.Struct, frozen=True, kw_only=True):

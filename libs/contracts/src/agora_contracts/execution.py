@@ -167,10 +167,14 @@ class RunEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunEventList(msgspec.Struct, frozen=True, kw_only=True):
-    """Entries in order; `complete` when the run has ended and its charge is journalled."""
+    """Entries in order, fewer than asked for where they are large; `more` when others come after them.
+
+    `complete` when the run has ended, its charge is journalled, and nothing comes after these entries.
+    """
 
     items: list[RunEvent]
     complete: bool
+    more: bool = False
 
 
 class EstimateRun(msgspec.Struct, frozen=True, kw_only=True):

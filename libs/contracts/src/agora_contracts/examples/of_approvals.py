@@ -90,8 +90,12 @@ EXAMPLES = (
         value="4711",
         comment="Less the discount.",
     ),
-    ListApprovalTrail(approval=APPROVAL, tenant=TENANT),
-    ApprovalTrail(items=[TrailEntry(at=STARTED_AT, what="requested", who=STEP, detail="")]),
+    ListApprovalTrail(approval=APPROVAL, tenant=TENANT, cursor=CURSOR, limit=50),
+    ApprovalTrail(
+        items=[TrailEntry(at=STARTED_AT, what="requested", who=STEP, detail="")],
+        refused=2,
+        next_cursor=CURSOR,
+    ),
     ApprovalRequested(
         run=RUN,
         approval=APPROVAL,

@@ -198,6 +198,7 @@ RUNS: tuple[msgspec.Struct, ...] = (
             )
         ],
         complete=False,
+        more=True,
     ),
     execution.RunEstimate(estimates=story.ESTIMATES, quote=story.QUOTE),
     execution.RunUsageIds(run=story.RUN, ids=[f"{story.STEP}1/jobs", f"{story.STEP}2/model.cost"]),

@@ -70,14 +70,14 @@ class Approvals:
             return await store.page(connection, query)
 
     async def trail(self, query: ListApprovalTrail) -> ApprovalTrail:
-        """Everything that happened to an approval.
+        """A page of what happened to an approval.
 
         Raises:
-            AgoraError: `not_found`.
+            AgoraError: `not_found`; `invalid_cursor`.
         """
         await self._visible(query.approval, query.tenant)
         async with self._database.system() as connection:
-            return ApprovalTrail(items=await store.trail(connection, query.approval))
+            return await store.trail(connection, query)
 
     async def decide(self, command: DecideApproval) -> Approval:
         """Decide, and let the run go on.
@@ -194,8 +194,8 @@ class Approvals:
 
     async def _refused(self, approval: Approval, command: DecideApproval, error: AgoraError) -> None:
         async with self._database.system() as connection:
-            await store.add_to_trail(
-                connection, approval, utc_now(), "refused", command.decided_by, f"{error.slug}: {error}"
+            await store.add_refused(
+                connection, approval, utc_now(), command.decided_by, f"{error.slug}: {error}"
             )
 
     async def _increase_with_callers(self, approval: Approval) -> None:

@@ -5,7 +5,14 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from agora_contracts.approvals import Approval, ApprovalPage, ListApprovals, TrailEntry
+from agora_contracts.approvals import (
+    Approval,
+    ApprovalPage,
+    ApprovalTrail,
+    ListApprovals,
+    ListApprovalTrail,
+    TrailEntry,
+)
 from agora_contracts.money import Money
 from agora_kit.cursor import decode_cursor, encode_cursor
 from sqlalchemy import (
@@ -14,6 +21,7 @@ from sqlalchemy import (
     DateTime,
     Identity,
     Index,
+    Integer,
     Row,
     Table,
     Text,
@@ -23,6 +31,10 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agora_execution.database import json_text, metadata
+from agora_execution.paging import that_fit
+
+REFUSED_NOTED_MAX = 100
+"""So many refused decisions of an approval are noted one by one; further ones are counted."""
 
 approvals = Table(
     "approvals",
@@ -50,6 +62,7 @@ approvals = Table(
     Column("decided_at", DateTime(timezone=True)),
     Column("decided_by", Text, nullable=False, server_default=""),
     Column("comment", Text, nullable=False, server_default=""),
+    Column("refused", Integer, nullable=False, server_default="0"),
 )
 Index("ix_approvals_tenant", approvals.c.tenant_id, approvals.c.requested_at, approvals.c.id)
 Index("ix_approvals_run", approvals.c.run_id)
@@ -195,7 +208,7 @@ async def callers_of(connection: AsyncConnection, run: str) -> list[str]:
 
 
 async def page(connection: AsyncConnection, query: ListApprovals) -> ApprovalPage:
-    """Approvals, newest first: a tenant's, or those that wait for the operator."""
+    """Approvals, newest first: a tenant's, or those that wait for the operator; fewer where their arguments are large."""
     before = decode_cursor(query.cursor, tuple[datetime, str]) if query.cursor else None
     rows = (
         await connection.execute(
@@ -217,10 +230,10 @@ async def page(connection: AsyncConnection, query: ListApprovals) -> ApprovalPag
             },
         )
     ).all()
-    shown = rows[: query.limit]
-    more = len(rows) > query.limit
+    shown = that_fit(_approval(row) for row in rows[: query.limit])
+    more = len(rows) > len(shown)
     return ApprovalPage(
-        items=[_approval(row) for row in shown],
+        items=shown,
         next_cursor=encode_cursor(shown[-1].requested_at.isoformat(), shown[-1].id) if more else None,
     )
 
@@ -245,13 +258,38 @@ async def add_to_trail(
     )
 
 
-async def trail(connection: AsyncConnection, approval: str) -> list[TrailEntry]:
-    """Everything that happened to an approval, in order."""
-    rows = await connection.execute(
-        text("SELECT at, what, who, detail FROM approval_trail WHERE approval_id = :id ORDER BY id"),
-        {"id": approval},
+async def add_refused(
+    connection: AsyncConnection, approval: Approval, at: datetime, who: str, detail: str
+) -> None:
+    """Count a decision that was refused, and note it unless there are many of them already."""
+    query = text("UPDATE approvals SET refused = refused + 1 WHERE id = :id RETURNING refused")
+    refused = (await connection.execute(query, {"id": approval.id})).scalar_one()
+    if refused <= REFUSED_NOTED_MAX:
+        await add_to_trail(connection, approval, at, "refused", who, detail)
+
+
+async def trail(connection: AsyncConnection, query: ListApprovalTrail) -> ApprovalTrail:
+    """What happened to an approval, in order; fewer entries than asked for where they are large."""
+    after = decode_cursor(query.cursor, tuple[int])[0] if query.cursor else 0
+    rows = (
+        await connection.execute(
+            text("""
+                SELECT id, at, what, who, detail, (SELECT refused FROM approvals a WHERE a.id = :approval) AS refused
+                FROM approval_trail
+                WHERE approval_id = :approval AND id > :after ORDER BY id LIMIT :limit
+            """),
+            {"approval": query.approval, "after": after, "limit": query.limit + 1},
+        )
+    ).all()
+    shown = that_fit(
+        TrailEntry(at=row.at, what=row.what, who=row.who, detail=row.detail) for row in rows[: query.limit]
     )
-    return [TrailEntry(at=row.at, what=row.what, who=row.who, detail=row.detail) for row in rows]
+    more = len(rows) > len(shown)
+    return ApprovalTrail(
+        items=shown,
+        refused=rows[0].refused if rows else 0,
+        next_cursor=encode_cursor(rows[len(shown) - 1].id) if more else None,
+    )
 
 
 def _approval(row: Row[Any]) -> Approval:

@@ -21,6 +21,8 @@ from agora_kit.cursor import decode_cursor, encode_cursor
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from agora_execution.paging import that_fit
+
 _COLUMNS = """
     id, tenant_id, status, waiting_for, package, version, basis, deployment_id, accepted_at, started_at, finished_at,
     output, deliverable, error, usage, steps, quoted, currency, cost, requested_by, fingerprint
@@ -105,10 +107,6 @@ async def page(connection: AsyncConnection, query: ListRuns) -> RunPage:
     )
 
 
-_STEPS_BYTES_MAX = 500_000
-"""Of steps in one page: it has to fit into a message, whatever was asked for."""
-
-
 async def steps_page(connection: AsyncConnection, query: ListSteps) -> StepList:
     """A run's steps in the order of its journal; fewer than asked for where they are large."""
     after = decode_cursor(query.cursor, tuple[int])[0] if query.cursor else 0
@@ -121,14 +119,7 @@ async def steps_page(connection: AsyncConnection, query: ListSteps) -> StepList:
             {"run": query.run, "after": after, "limit": query.limit + 1},
         )
     ).all()
-    shown: list[Step] = []
-    size = 0
-    for row in rows[: query.limit]:
-        step = _step(row)
-        size += len(msgspec.json.encode(step))
-        if shown and size > _STEPS_BYTES_MAX:
-            break
-        shown.append(step)
+    shown = that_fit(_step(row) for row in rows[: query.limit])
     more = len(rows) > len(shown)
     return StepList(items=shown, next_cursor=encode_cursor(shown[-1].seq) if more else None)
 
@@ -149,15 +140,21 @@ def _step(row: Row[Any]) -> Step:
     )
 
 
-async def events_after(connection: AsyncConnection, run: str, after: int, limit: int) -> list[RunEvent]:
-    """A run's journal after a sequence number."""
-    rows = await connection.execute(
-        text("""
-            SELECT seq, type, at, data FROM run_events WHERE run_id = :run AND seq > :after ORDER BY seq LIMIT :limit
-        """),
-        {"run": run, "after": after, "limit": limit},
-    )
-    return [RunEvent(seq=row.seq, type=row.type, time=row.at, data=row.data) for row in rows]
+async def events_after(
+    connection: AsyncConnection, run: str, after: int, limit: int
+) -> tuple[list[RunEvent], bool]:
+    """A run's journal after a sequence number, as much as fits into a page; and whether more comes after that."""
+    rows = (
+        await connection.execute(
+            text("""
+                SELECT seq, type, at, data FROM run_events
+                WHERE run_id = :run AND seq > :after ORDER BY seq LIMIT :limit
+            """),
+            {"run": run, "after": after, "limit": limit + 1},
+        )
+    ).all()
+    shown = that_fit(RunEvent(seq=row.seq, type=row.type, time=row.at, data=row.data) for row in rows[:limit])
+    return shown, len(rows) > len(shown)
 
 
 async def usage_ids(connection: AsyncConnection, run: str) -> list[str]:

@@ -87,8 +87,8 @@ class Runs:
         """A run's journal after a sequence number."""
         run = await self._read(query.run, query.tenant)
         async with self._database.transaction(query.tenant) as connection:
-            items = await queries.events_after(connection, query.run, query.after, query.limit)
-        return RunEventList(items=items, complete=_complete(run) and len(items) < query.limit)
+            items, more = await queries.events_after(connection, query.run, query.after, query.limit)
+        return RunEventList(items=items, complete=_complete(run) and not more, more=more)
 
     async def cancel(self, command: CancelRun) -> Run:
         """Ask a run to stop. It ends as cancelled once its workflow has taken note.

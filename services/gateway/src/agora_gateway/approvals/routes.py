@@ -111,13 +111,22 @@ async def decide_approval(
     guards=[requires("read")],
     summary="Read an approval's trail",
     operation_id="getApprovalTrail",
-    responses=answers(shapes.A_TRAIL, "not_found"),
+    responses=answers(shapes.A_TRAIL, "not_found", "invalid_input", "invalid_cursor"),
 )
 async def get_trail(
-    broker: NamedDependency[Broker], tenant: NamedDependency[Tenant], approval: ApprovalId
+    broker: NamedDependency[Broker],
+    tenant: NamedDependency[Tenant],
+    approval: ApprovalId,
+    cursor: Cursor = None,
+    limit: Limit = 200,
 ) -> ApprovalTrail:
-    """Everything that happened to an approval, refused decisions too."""
-    query = ListApprovalTrail(approval=existing("apr", approval), tenant=tenant.id)
+    """Everything that happened to an approval, in order, refused decisions too.
+
+    `refused` counts all of these; the first hundred have an entry each.
+    """
+    query = ListApprovalTrail(
+        approval=existing("apr", approval), tenant=tenant.id, cursor=cursor, limit=limit
+    )
     found: ApprovalTrail = await broker.ask(query)
     return found
 

@@ -68,7 +68,7 @@ class RunAnswers:
         self._field = field
 
     async def join(self, frame: UserMessage, current: str | None) -> str:
-        """Any name of a conversation will do, as only this socket knows it."""
+        """Any name of a conversation will do, as nothing is kept of it."""
         asked = frame.conversation_id or current
         if asked is None:
             return conversation_id(self._tenant, frame)
@@ -78,12 +78,13 @@ class RunAnswers:
         """Start the run."""
         tenant = self._tenant
         rented = is_rental(self._target)
-        key = None if frame.message_id is None else f"{conversation}:{frame.message_id}"
+        # A message is the same on every socket, whatever conversation it is said to be in: none is kept.
+        key = None if frame.message_id is None else f"playground:{self._target}:{frame.message_id}"
         command = StartRun(
             run_id=requested_id("run", tenant.id, key),
             tenant=tenant.id,
             account=tenant.account,
-            fingerprint=fingerprint("playground", self._target, [conversation, frame]),
+            fingerprint=fingerprint("playground", self._target, [frame.content, frame.input, frame.max_cost]),
             requested_by=tenant.key,
             package=None if rented else self._target,
             deployment=self._target if rented else None,

@@ -16,7 +16,8 @@ class UserMessage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """What the user says. The same `message_id` again, also on another socket, is the same message.
 
     Without a `conversation_id` it goes into the socket's conversation, or begins one, with `input` beside the message
-    in each of its runs.
+    in each of its runs. In conversations that are kept a message is known within its own, which another socket has to
+    name; the message that began one is found without.
     """
 
     content: Annotated[str, Meta(min_length=1, max_length=CONTENT_CHARACTERS_MAX)]

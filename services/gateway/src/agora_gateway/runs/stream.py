@@ -172,14 +172,14 @@ class RunStream:
                     raise
                 log.info("journal does not answer, the stream waits", run=self._run, reason=error.slug)
                 return
-            more = len(page.items) == PAGE
+            more = page.more
             for message in self._from_page(page):
                 yield message
 
     def _from_page(self, page: RunEventList) -> list[StreamEvent]:
         messages = [self._message(event.seq, event.type, event.data) for event in page.items]
         # A page that ends with a charge may have corrections of it behind it.
-        self._ended = page.complete and len(page.items) < PAGE
+        self._ended = page.complete and not page.more
         return messages
 
     def _message(self, seq: int, kind: str, data: dict[str, object]) -> StreamEvent:
