@@ -2,7 +2,8 @@
 
 import pytest
 from agora_contracts.problems import AgoraError
-from agora_execution.runs.activities import Absences, PlatformAway
+from agora_execution.patience import PlatformAway
+from agora_execution.runs.failures import Absences
 
 
 def _attempt(absences: Absences, error: Exception | None, cause: Exception | None = None) -> None:

@@ -17,6 +17,7 @@ Deed = Literal[
     "nothing", "hang", "null_character", "large_update", "large_output", "unknown_field", "no_output",
     "broken_router", "ask", "ask_twice", "search", "save", "read", "dig_slowly", "approve", "approve_twice", "question",
     "call", "call_twice", "call_itself", "call_unlisted", "use", "ask_then_approve", "look",
+    "fail_together", "reject_together", "blame_itself",
 ]  # fmt: skip
 
 
@@ -80,6 +81,12 @@ class Part:
 async def letter(to: str) -> str:
     """Send a letter."""
     return f"sent to {to}"
+
+
+async def _fails(error: Exception, *, itself: bool = False) -> None:
+    if itself:
+        raise error from error
+    raise error
 
 
 def _told(result: agora.CallResult) -> str:
@@ -154,6 +161,15 @@ async def work(state: State, context: agora.Context) -> dict[str, Any]:
             await context.call("knowledge-base", {"query": "?"})
         case "use":
             return {"said": await context.use(letter, to=state.input.text)}
+        case "fail_together":
+            async with asyncio.TaskGroup() as group:
+                for _ in range(2):
+                    group.create_task(_fails(ValueError("broken")))
+        case "reject_together":
+            async with asyncio.TaskGroup() as group:
+                group.create_task(_fails(agora.InputRejected("too_short", "Write more.")))
+        case "blame_itself":
+            await _fails(ValueError("broken"), itself=True)
         case "search":
             await context.knowledge.index("notes", [agora.Passage(id="1", text=state.input.text)])
             hits = await context.knowledge.search("notes", state.input.text, 3)
