@@ -1,6 +1,9 @@
 """How tests of model calls make them: a run with room for them, and steps that call."""
 
+import asyncio
+import inspect
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 from agora import Message
@@ -70,6 +73,15 @@ async def execute(database: Database, statement: str, **values: Any) -> None:
     """Change something behind everybody's back."""
     async with database.system() as connection:
         await connection.execute(text(statement), values)
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    """Wait for something, asked for or looked at, to become true."""
+    while True:
+        found = condition()
+        if await found if inspect.isawaitable(found) else found:
+            return
+        await asyncio.sleep(0.01)
 
 
 async def chat(calls: ModelCalls, run: str | Step, **other: Any) -> Any:

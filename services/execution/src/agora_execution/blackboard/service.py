@@ -1,14 +1,17 @@
 """Use cases of the blackboard: post, read, show to customers, forget."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 from agora.blackboard import ROOT_MAX, Posted, check_post, full
 from agora_contracts.problems import AgoraError
 from agora_contracts.swarms import Finding, FindingPage, ListFindings
 from agora_kit.database import Database
+from sqlalchemy import Row
 
 from agora_execution.blackboard import store
+from agora_execution.patience import patiently
 
 _FORGET_BATCH = 5_000
 
@@ -56,6 +59,9 @@ class RunBlackboard:
             InputRejected: `blackboard_full`, `finding_too_large` or `invalid_topic`.
         """
         check_post(topic, findings)
+        await patiently(self._post, topic, findings)
+
+    async def _post(self, topic: str, findings: Sequence[Finding]) -> None:
         async with self._database.transaction(self._tenant) as connection:
             boards = await store.boards_of(connection, self._run)
             fits = await store.replace(
@@ -73,9 +79,7 @@ class RunBlackboard:
 
     async def read(self, topic: str, *, runs: Sequence[str] | None = None) -> list[Posted]:
         """All findings under a topic, of these runs or of all."""
-        async with self._database.transaction(self._tenant) as connection:
-            boards = await store.boards_of(connection, self._run)
-            rows = await store.read(connection, boards, topic, runs)
+        rows = await patiently(self._rows, topic, runs)
         board_of: dict[str, str] = {}
         posted = []
         for row in rows:
@@ -84,3 +88,8 @@ class RunBlackboard:
             if board_of.setdefault(finding.id, row.root_id) == row.root_id:
                 posted.append(Posted(run=row.run_id, step=row.step_id, topic=topic, finding=finding))
         return posted
+
+    async def _rows(self, topic: str, runs: Sequence[str] | None) -> list[Row[Any]]:
+        async with self._database.transaction(self._tenant) as connection:
+            boards = await store.boards_of(connection, self._run)
+            return await store.read(connection, boards, topic, runs)

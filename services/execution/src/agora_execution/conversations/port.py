@@ -5,6 +5,8 @@ from agora.conversation import HISTORY_MESSAGES_MAX, newest
 from agora_kit.database import Database
 
 from agora_execution.conversations import store
+from agora_execution.conversations.model import Exchange
+from agora_execution.patience import patiently
 
 
 class RunConversation:
@@ -19,11 +21,13 @@ class RunConversation:
         """The newest messages, oldest first; see `agora.conversation.Conversation.messages`."""
         if limit < 1:
             return []
-        async with self._database.transaction(self._tenant) as connection:
-            before = await store.before_run(connection, self._run, HISTORY_MESSAGES_MAX)
         said: list[Message] = []
-        for one in reversed(before):
+        for one in reversed(await patiently(self._before)):
             said.append(Message(role="user", content=one.content))
             if one.status == "succeeded":
                 said.append(Message(role="assistant", content=one.answer or ""))
         return newest(said, limit)
+
+    async def _before(self) -> list[Exchange]:
+        async with self._database.transaction(self._tenant) as connection:
+            return await store.before_run(connection, self._run, HISTORY_MESSAGES_MAX)

@@ -12,6 +12,7 @@ from agora_contracts.problems import AgoraError
 from agora_kit.objects import ObjectStore
 
 from agora_execution.files.service import Files, object_key
+from agora_execution.patience import patiently
 
 FILE_BYTES_MAX = 2 << 30
 _CHUNK = 1 << 20
@@ -54,7 +55,7 @@ class RunFiles:
             content_type=content_type or mimetypes.guess_type(safe)[0] or "application/octet-stream",
         )
         try:
-            await self._files.register(command, run=self._run)
+            await patiently(self._files.register, command, run=self._run)
         except AgoraError:
             await self._drop_unregistered(file)
             raise
@@ -75,7 +76,7 @@ class RunFiles:
 
     async def _record(self, ref: str) -> File:
         try:
-            return await self._files.get(GetFile(file=ref, tenant=self._tenant))
+            return await patiently(self._files.get, GetFile(file=ref, tenant=self._tenant))
         except AgoraError as error:
             if error.slug == "not_found":
                 raise InputRejected("file_not_found", f"there is no file {ref[:80]!r}", ref[:80]) from error

@@ -21,6 +21,8 @@ from agora_execution.provider_keys.service import ProviderKeys
 
 KEPT_SECONDS = 5.0
 """How long a deleted key, or an old price, may still be used."""
+STALE_SECONDS_MAX = 300.0
+"""So old may be what was looked up while the database is away: a key that was deleted must not work for ever."""
 _TENANTS_MAX = 2_000
 
 
@@ -64,6 +66,7 @@ class Accesses:
         environment: Keys, addresses and overrides by name; the process's own by default.
         ring: opens the keys that are stored.
         kept_seconds: how long what was looked up is used.
+        stale_seconds: how long it is used while the database is away.
     """
 
     def __init__(
@@ -73,11 +76,13 @@ class Accesses:
         environment: Mapping[str, str] | None = None,
         *,
         kept_seconds: float = KEPT_SECONDS,
+        stale_seconds: float = STALE_SECONDS_MAX,
     ) -> None:
         self._environment = os.environ if environment is None else environment
         self._keys = ProviderKeys(database, ring)
         self._prices = ModelPrices(database)
         self._kept_seconds = kept_seconds
+        self._stale_seconds = stale_seconds
         self._kept: OrderedDict[str, tuple[float, Access]] = OrderedDict()
         self._looking: dict[str, asyncio.Task[Access]] = {}
         self._configured = any(is_configured(vendor, self._environment) for vendor in VENDORS.values())
@@ -88,7 +93,11 @@ class Accesses:
         return self._configured
 
     async def of(self, tenant: str) -> Access:
-        """What a tenant's runs may call."""
+        """What a tenant's runs may call.
+
+        Raises:
+            Exception: what the driver raises while the database is away, and nothing recent is known.
+        """
         kept = self._kept.get(tenant)
         if kept is not None and time.monotonic() - kept[0] < self._kept_seconds:
             return kept[1]
@@ -102,6 +111,8 @@ class Accesses:
             return await asyncio.shield(looking)
         except Exception as error:
             if kept is None or not is_transient(error):
+                raise
+            if time.monotonic() - kept[0] >= self._stale_seconds:
                 raise
             # The database is away: what was known a moment ago is better than none.
             return kept[1]

@@ -28,8 +28,14 @@ _CLAIM = text("""
     VALUES (:tenant, :digest, :claimer, now() + make_interval(secs => :seconds))
     ON CONFLICT (tenant_id, digest) DO UPDATE SET claimed_by = excluded.claimed_by,
         claimed_until = excluded.claimed_until, reply = NULL, expires_at = NULL
-    WHERE model_cache.claimed_until <= now() AND (model_cache.reply IS NULL OR model_cache.expires_at <= now())
+    WHERE (model_cache.claimed_until <= now() OR model_cache.claimed_by = excluded.claimed_by)
+        AND (model_cache.reply IS NULL OR model_cache.expires_at <= now())
     RETURNING claimed_by
+""")
+
+_RENEW = text("""
+    UPDATE model_cache SET claimed_until = now() + make_interval(secs => :seconds)
+    WHERE tenant_id = :tenant AND digest = :digest AND claimed_by = :claimer AND reply IS NULL
 """)
 
 _FIND = text("""
@@ -60,6 +66,13 @@ async def claim(connection: AsyncConnection, tenant: str, digest: str, claimer: 
     """Whether it is now the claimer's to ask; not while another does, nor while there is an answer."""
     values = {"tenant": tenant, "digest": digest, "claimer": claimer, "seconds": seconds}
     return (await connection.execute(_CLAIM, values)).scalar_one_or_none() is not None
+
+
+async def renew(connection: AsyncConnection, tenant: str, digest: str, claimer: str, seconds: float) -> None:
+    """Keep what the claimer still holds for so long again."""
+    await connection.execute(
+        _RENEW, {"tenant": tenant, "digest": digest, "claimer": claimer, "seconds": seconds}
+    )
 
 
 async def find(connection: AsyncConnection, tenant: str, digest: str) -> bytes | None:

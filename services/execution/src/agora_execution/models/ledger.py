@@ -11,33 +11,22 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-import stamina
+import structlog
 from agora_contracts.problems import AgoraError
-from agora_kit.database import Database, is_transient
+from agora_kit.database import Database
 from agora_kit.group_commit import GroupCommit
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agora_execution.models import store
-from agora_execution.models.model import Opened, Opening, Settlement, take_in_turn
+from agora_execution.models.model import CallPlace, Opened, Opening, Settlement, take_in_turn
+from agora_execution.patience import PlatformAway, patiently
+
+log = structlog.get_logger()
 
 _LOOK_SECONDS = 0.25
 """How often the first that waits looks by itself: room may come from another process."""
-_PATIENCE_SECONDS = 20.0
-
-
-async def patiently[R](call: Callable[[], Awaitable[R]]) -> R:
-    """Make a call again while the database is away, for a while."""
-    try:
-        return await call()
-    except Exception as error:
-        if not is_transient(error):
-            raise
-    async for attempt in stamina.retry_context(
-        on=is_transient, attempts=None, timeout=_PATIENCE_SECONDS, wait_initial=0.1, wait_max=2.0
-    ):
-        with attempt:
-            return await call()
-    raise AssertionError("a retry ends by returning or raising")
+_WITHDRAWING_SECONDS = 5.0
+"""The longest that a call which is cut off waits until what it has reserved is given back."""
 
 
 @dataclass(slots=True)
@@ -57,29 +46,83 @@ class CallLedger:
         self._open_at_once = GroupCommit(database, _open_at_once, autocommit=True)
         self._open_in_turn = GroupCommit(database, _open_in_turn)
         self._settle = GroupCommit(database, _settle, autocommit=True)
+        self._replies = GroupCommit(database, store.replies_at, autocommit=True)
         self._wait_seconds = wait_seconds
         self._waiting: dict[str, deque[_Waiter]] = {}
+        self._withdrawing: set[asyncio.Task[None]] = set()
+
+    def waiting(self, run: str) -> int:
+        """How many of a run's tries wait for room."""
+        return len(self._waiting.get(run, ()))
+
+    async def reply(self, place: CallPlace) -> bytes | None:
+        """The reply that an earlier attempt got at this place."""
+        return await self._replies.submit(place)
 
     async def open(self, opening: Opening) -> Opened:
         """Reserve what a try may cost, waiting for room where that can help.
 
-        What is answered is never "full", unless the time to wait is over.
+        What is answered is never "full", unless the time to wait is over. Whoever is cut off here has nothing
+        reserved.
         """
-        run = opening.place.run
-        if run not in self._waiting:
-            opened = await self._open_at_once.submit(opening)
-            if opened is None:
-                opened = await self._open_in_turn.submit(opening)
+        if opening.amount and opening.place.run in self._waiting:
+            # Behind others who wait for room; but a reply that is paid needs none.
+            reply = await self.reply(opening.place)
+            if reply is not None:
+                return Opened(reply=reply)
+        else:
+            opened = await self._taken(opening, self._now)
             if opened.refusal != "full":
                 return opened
         return await self._wait(opening)
+
+    async def _now(self, opening: Opening) -> Opened:
+        opened = await self._open_at_once.submit(opening)
+        return await self._open_in_turn.submit(opening) if opened is None else opened
+
+    async def _taken(self, opening: Opening, take: Callable[[Opening], Awaitable[Opened]]) -> Opened:
+        """Reserve; where whoever asked is cut off in the middle, what was reserved is given back."""
+        taking = asyncio.ensure_future(take(opening))
+        try:
+            return await asyncio.shield(taking)
+        except asyncio.CancelledError:
+            # Its item is with the writer, who may write it yet.
+            await asyncio.wait([self.withdraw(opening, after=taking)], timeout=_WITHDRAWING_SECONDS)
+            raise
+
+    def withdraw(
+        self, opening: Opening, *, after: asyncio.Future[Opened] | None = None
+    ) -> asyncio.Task[None]:
+        """Give back what a try has reserved that is not made after all, if it has; by a task of its own.
+
+        Args:
+            opening: the try.
+            after: what must be over first.
+        """
+        task = asyncio.create_task(self._withdrawn(opening, after))
+        self._withdrawing.add(task)
+        task.add_done_callback(self._withdrawing.discard)
+        return task
+
+    async def _withdrawn(self, opening: Opening, after: asyncio.Future[Opened] | None) -> None:
+        if after is not None:
+            await asyncio.wait([after])
+            failed = after.cancelled() or after.exception() is not None
+            if not failed and (after.result().refusal is not None or after.result().reply is not None):
+                return
+        # Of one that was never written this changes nothing.
+        settlement = Settlement(id=opening.id, spent=0, cost=0, failure="it was not made after all")
+        try:
+            await self.settle(settlement, run=opening.place.run, reserved=opening.amount)
+        except PlatformAway as error:
+            log.warning("a model call's reservation is left to the sweep", call=opening.id, error=repr(error))
 
     async def settle(self, settlement: Settlement, *, run: str, reserved: int) -> None:
         """Replace a try's reservation by what came of it, and let those go on that wait for what it leaves.
 
         A database that is away is waited for: what has been paid must not be lost. Settling again changes nothing.
         """
-        await patiently(lambda: self._settle.submit(settlement))
+        await patiently(self._settle.submit, settlement)
         self._let_in(run, reserved - settlement.spent)
 
     async def _wait(self, opening: Opening) -> Opened:
@@ -93,7 +136,7 @@ class CallLedger:
             # The deadline is looked at between two looks, and never cuts one off: what that has reserved would be lost.
             while opened.refusal == "full" and await self._turn(queue, waiter, deadline):
                 waiter.turn.clear()
-                opened = await self._open_in_turn.submit(opening)
+                opened = await self._taken(opening, self._open_in_turn.submit)
         finally:
             queue.remove(waiter)
             if not queue and self._waiting.get(run) is queue:

@@ -95,7 +95,8 @@ class Room:
         if opening.retry and self.retries + self.retried >= retries_max:
             return Opened(refusal="no_retries")
         free = self.limit - self.spent - self.reserved - self.taken
-        if opening.amount > free:
+        # What costs the hold nothing needs no room, and there is less than none where a vendor asked for too much.
+        if opening.amount > max(free, 0):
             missing = self.spent + opening.amount - self.limit
             return Opened(
                 refusal="never" if missing > 0 else "full",

@@ -30,9 +30,10 @@ from agora_execution.database import json_text
 from agora_execution.models import store
 from agora_execution.models.access import Access, Accesses
 from agora_execution.models.cache import ResponseCache
-from agora_execution.models.ledger import CallLedger, patiently
+from agora_execution.models.ledger import CallLedger
 from agora_execution.models.model import REPLY_BYTES_MAX, CallPlace, Opened, Opening, Settlement, digest_of
 from agora_execution.models.trying import Tries
+from agora_execution.patience import patiently
 from agora_execution.provider_keys.sealing import KeyRing
 
 log = structlog.get_logger()
@@ -101,6 +102,10 @@ class ModelCalls:
         """Look up whether keys have been stored or deleted since."""
         await self._accesses.refresh()
 
+    def waiting(self, run: str) -> int:
+        """How many of a run's calls wait for room, in this process."""
+        return self._ledger.waiting(run)
+
     async def access(self, tenant: str) -> Access:
         """What a tenant's runs may call."""
         return await self._accesses.of(tenant)
@@ -127,7 +132,7 @@ class ModelCalls:
             ModelUnavailable: no key, no price for the model, or no usable answer. What the vendor may have charged
                 is kept either way.
         """
-        access = await self._accesses.of(caller.tenant)
+        access = await patiently(self._accesses.of, caller.tenant)
         models = routing.taking(routing.eligible(capability, model, access.environment), messages)
         question = Question(
             messages=messages,
@@ -177,7 +182,7 @@ class ModelCalls:
             ModelBudgetSpent, ModelUnavailable: as `chat`.
         """
         embedding.require_texts(texts)
-        access = await self._accesses.of(caller.tenant)
+        access = await patiently(self._accesses.of, caller.tenant)
         # Vectors of different models cannot be compared: there is no failover to another.
         models, prices = _priced(routing.eligible("embed", model, access.environment)[:1], access)
         place = caller.place(digest_of("embed", {"texts": texts, "models": models}))
@@ -271,6 +276,8 @@ class ModelCalls:
     async def _reserve(
         self, place: CallPlace, model: str, access: Access, worst: Money, retry: bool
     ) -> tuple[Opening, Opened]:
+        unknown: list[Opening] = []
+
         async def reserve() -> tuple[Opening, Opened]:
             # Under a new id each time: of one whose COMMIT was cut off it is not known what came of it.
             opening = Opening(
@@ -281,9 +288,16 @@ class ModelCalls:
                 own_key=access.is_own(model),
                 retry=retry,
             )
-            return opening, await self._ledger.open(opening)
+            unknown.append(opening)
+            opened = await self._ledger.open(opening)
+            unknown.remove(opening)
+            return opening, opened
 
-        return await patiently(reserve)
+        try:
+            return await patiently(reserve)
+        finally:
+            for opening in unknown:
+                self._ledger.withdraw(opening)
 
     async def _cached(
         self,
@@ -294,8 +308,7 @@ class ModelCalls:
         on_text: OnText | None,
     ) -> ModelReply:
         """The reply that an earlier attempt got here, else the cache's, else a model's, which the cache then keeps."""
-        async with self._database.autocommit() as connection:
-            known = await store.reply_at(connection, place)
+        known = await patiently(self._ledger.reply, place)
         if known is not None:
             return _again(msgspec.json.decode(known, type=ModelReply, strict=False), on_text)
         digest = digest_of("cache", {"asked": place.digest, "models": models})

@@ -66,6 +66,15 @@ _KNOWN = """
         ORDER BY asked.id, m.at)
 """
 
+_REPLIES = text("""
+    SELECT DISTINCT ON (asked.place) asked.place, m.reply::text AS reply
+    FROM unnest(CAST(:runs AS text[]), CAST(:steps AS text[]), CAST(:digests AS text[]), CAST(:numbers AS int[]))
+        WITH ORDINALITY AS asked(run, step, digest, number, place)
+    JOIN model_calls m ON m.run_id = asked.run AND m.step_id = asked.step AND m.digest = asked.digest
+        AND m.number = asked.number AND m.reply IS NOT NULL
+    ORDER BY asked.place, m.at
+""")
+
 # A run's row is taken only where all of the batch's calls fit; the others are for `open_in_turn`, which looks at each.
 _OPEN = text(f"""
     WITH {_ASKED}, {_KNOWN},
@@ -73,14 +82,14 @@ _OPEN = text(f"""
     wanted AS (SELECT run, sum(amount)::bigint AS amount, sum(retry)::int AS retries FROM fresh GROUP BY run),
     ready AS (
         SELECT runs.id FROM runs JOIN wanted ON wanted.run = runs.id
-        WHERE finished_at IS NULL AND model_spent + model_reserved + wanted.amount <= model_cost
+        WHERE finished_at IS NULL AND (wanted.amount = 0 OR model_spent + model_reserved + wanted.amount <= model_cost)
             AND model_retries + wanted.retries <= {RETRIES_MAX}
         ORDER BY runs.id FOR NO KEY UPDATE OF runs),
     taken AS (
         UPDATE runs SET model_reserved = model_reserved + wanted.amount,
             model_retries = model_retries + wanted.retries
         FROM wanted JOIN ready ON ready.id = wanted.run WHERE runs.id = wanted.run AND finished_at IS NULL
-            AND model_spent + model_reserved + wanted.amount <= model_cost
+            AND (wanted.amount = 0 OR model_spent + model_reserved + wanted.amount <= model_cost)
             AND model_retries + wanted.retries <= {RETRIES_MAX}
         RETURNING runs.id),
     opened AS (
@@ -217,17 +226,19 @@ async def settle(connection: AsyncConnection, settlements: Sequence[Settlement])
     return set(rows.scalars())
 
 
-async def reply_at(connection: AsyncConnection, place: CallPlace) -> bytes | None:
-    """The reply that an earlier attempt got at this place."""
-    found = await connection.execute(
-        text("""
-            SELECT reply::text FROM model_calls WHERE run_id = :run AND step_id = :step AND digest = :digest
-                AND number = :number AND reply IS NOT NULL ORDER BY at LIMIT 1
-        """),
-        {"run": place.run, "step": place.step, "digest": place.digest, "number": place.number},
+async def replies_at(connection: AsyncConnection, places: Sequence[CallPlace]) -> list[bytes | None]:
+    """The replies that earlier attempts got at these places, in their order."""
+    rows = await connection.execute(
+        _REPLIES,
+        {
+            "runs": [place.run for place in places],
+            "steps": [place.step for place in places],
+            "digests": [place.digest for place in places],
+            "numbers": [place.number for place in places],
+        },
     )
-    reply = found.scalar_one_or_none()
-    return None if reply is None else reply.encode()
+    found = {row.place: row.reply.encode() for row in rows}
+    return [found.get(place) for place in range(1, len(places) + 1)]
 
 
 async def lost_calls(connection: AsyncConnection, seconds: float) -> list[tuple[str, int]]:

@@ -176,7 +176,7 @@ class RunActivities:
         context.on_progress, context.on_text, context.on_tool = told.progress, told.text, told.tool
         state = state_codec.decode_state(definition.state_type, bytes(step.state))
         started_at = utc_now()
-        returned = await _called(definition, state, context, step.deadline - time.time())
+        returned = await called(definition, state, context, step.deadline - time.time())
         update = state_codec.encode(returned, f"the step {step.node!r}")
         require_size(f"what the step {step.node!r} returned", update, UPDATE_BYTES_MAX)
         state_codec.decode_update(agent.state_type, update, f"the step {step.node!r}")
@@ -219,7 +219,7 @@ class RunActivities:
         return failure(definition, step, error, max(own, 1))
 
 
-async def _called(definition: StepDefinition, state: Any, context: Context, seconds_left: float) -> Any:
+async def called(definition: StepDefinition, state: Any, context: Context, seconds_left: float) -> Any:
     """Call a step's function, within its own limit and the run's.
 
     Raises:

@@ -1,0 +1,153 @@
+"""What a step reaches while the database is away: it waits, and its attempts are not used up."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+from agora import Context, InputRejected
+from agora.steps import StepDefinition
+from agora_contracts.swarms import Finding
+from agora_execution import patience
+from agora_execution.blackboard.service import RunBlackboard
+from agora_execution.conversations.port import RunConversation
+from agora_execution.files.port import RunFiles
+from agora_execution.files.service import Files
+from agora_execution.memory.port import TenantMemory
+from agora_execution.models.service import ModelCalls
+from agora_execution.patience import PlatformAway, noticing
+from agora_execution.runs.activities import called
+from agora_execution.runs.failures import failure_of
+from agora_kit.broker import Broker
+from agora_kit.database import Database
+from agora_kit.objects import FolderObjects
+from agora_kit.provision import DatabaseUrls
+
+from tests.support.llm_wire import Wire
+
+from .asking import TENANT
+from .calling import Step, a_run, chat
+from .gate import Gate, gated
+
+type Ports = dict[str, Callable[[], Awaitable[Any]]]
+
+
+@pytest.fixture
+async def behind_gate(
+    database_urls: Callable[[str], DatabaseUrls],
+) -> AsyncIterator[tuple[Gate, Database]]:
+    """Execution's database, and the gate before it."""
+    async with gated(database_urls("execution")) as both:
+        yield both
+
+
+@pytest.fixture
+async def ports(behind_gate: tuple[Gate, Database], wire: Wire, nats_url: str, tmp_path: Path) -> Ports:
+    """What a step may do with the platform, by name."""
+    _, database = behind_gate
+    run = await a_run(database, 10_000)
+    step = f"{run}/work/1"
+    board = RunBlackboard(database, TENANT, run, step)
+    memory = TenantMemory(database, Broker(nats_url, "worker"), TENANT, "probe")
+    objects = FolderObjects(tmp_path)
+    files = Files(database, objects, quota_bytes=1000, retention_days=1)
+    run_files = RunFiles(files, objects, TENANT, run=run, step=step)
+    saved = await run_files.save(b"12", name="a.txt", content_type="text/plain")
+    calls = ModelCalls(database, wire.environment("openai"))
+    return {
+        "conversation": lambda: RunConversation(database, TENANT, run).messages(),
+        "memory": lambda: memory.read("key"),
+        "memory in use": memory.in_use,
+        "post": lambda: board.post("facts", [Finding(id="1", claim="One")]),
+        "read": lambda: board.read("facts"),
+        "file": lambda: run_files.info(saved),
+        "save": lambda: run_files.save(b"123", name="b.txt", content_type="text/plain"),
+        "model": lambda: chat(calls, Step(run)),
+        "cache": lambda: chat(calls, Step(run), cache=True),
+    }
+
+
+PORTS = [
+    "conversation", "memory", "memory in use", "post", "read", "file", "save", "model", "cache",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("port", PORTS)
+async def test_a_port_waits_until_the_database_is_back(
+    port: str, ports: Ports, behind_gate: tuple[Gate, Database]
+) -> None:
+    """
+    What a step reads or writes while the database is away for a moment is done when it is back.
+    """
+    gate, _ = behind_gate
+    expected = type(await ports[port]())
+    gate.shut()
+    with noticing() as absence:
+        asking = asyncio.create_task(ports[port]())
+        await asyncio.sleep(0.3)
+        assert not asking.done()
+        await gate.open()
+
+        assert expected is type(await asking)
+    assert absence.noticed
+
+
+@pytest.mark.parametrize("port", PORTS)
+async def test_a_database_that_stays_away_is_not_the_agents_fault(
+    port: str, ports: Ports, behind_gate: tuple[Gate, Database], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    After its patience a port says that the platform is away, which uses no attempt of the step up.
+    """
+    monkeypatch.setattr(patience, "PATIENCE_SECONDS", 0.2)
+    gate, _ = behind_gate
+    gate.shut()
+
+    with pytest.raises(PlatformAway):
+        await ports[port]()
+
+
+async def test_a_step_that_is_too_late_as_it_waited_for_the_platform_is_not_at_fault(
+    ports: Ports, behind_gate: tuple[Gate, Database]
+) -> None:
+    """
+    The step's limit ends the waiting; what is blamed is the platform. Too late by itself, it is the step's own.
+    """
+    gate, _ = behind_gate
+    gate.shut()
+
+    async def waits(state: Any, context: Any) -> None:
+        await ports["conversation"]()
+
+    async def sleeps(state: Any, context: Any) -> None:
+        await asyncio.sleep(60)
+
+    for function, blamed in ((waits, PlatformAway), (sleeps, TimeoutError)):
+        definition = StepDefinition(
+            function=function, title="Slow", timeout_seconds=0.3, long=False, retry="none", state_type=dict
+        )
+        with pytest.raises(blamed):
+            await called(definition, None, _context(), 60)
+
+
+def _context() -> Context:
+    nothing: Any = None
+    return Context(
+        run_id="run", step_id="step", attempt=1, config=None, prepared=None, files=nothing, knowledge=nothing,
+        models=nothing,
+    )  # fmt: skip
+
+
+def test_of_several_errors_the_one_that_says_most_counts() -> None:
+    """
+    What rejects the input ends the run, whatever else failed beside it; a platform that is away is no fault of the
+    agent; and a group that says nothing stays as it is.
+    """
+    rejected, away, broken = InputRejected("bad", "No."), PlatformAway("db"), ValueError("broken")
+
+    assert rejected is failure_of(ExceptionGroup("g", [broken, ExceptionGroup("h", [away, rejected])]))
+    assert away is failure_of(ExceptionGroup("g", [broken, away]))
+    assert broken is failure_of(ExceptionGroup("g", [broken]))
+    both = ExceptionGroup("g", [broken, KeyError("k")])
+    assert both is failure_of(both)
