@@ -30,7 +30,7 @@ from .asking import TENANT
 from .calling import Step, a_run, chat
 from .gate import Gate, gated
 
-type Ports = dict[str, Callable[[], Awaitable[Any]]]
+type Ports = dict[str, Callable[[], Coroutine[Any, Any, Any]]]
 
 
 @pytest.fixture
