@@ -255,7 +255,8 @@ async def test_a_tenant_keeps_schedules(customer: Customer, others: Others):
     assert {"amount": "0.500000", "currency": "USD"} == answers[1].json()["max_cost"]
     assert ["2026-01-06T09:00:00Z"] == answers[0].json()["next_times"]
     assert ("started", RUN_ID) == (answers[6].json()["state"], answers[7].json()["items"][0]["run"])
-    made, _, _, changed, paused, *_ = asked_of(others)
+    made, _, _, changed, paused, resumed, triggered, *_ = asked_of(others)
+    assert (customer.key_id, customer.key_id) == (resumed.requested_by, triggered.requested_by)
     assert (customer.key_id, Money(amount=500_000), "UTC") == (
         made.requested_by,
         made.max_cost,
@@ -264,6 +265,41 @@ async def test_a_tenant_keeps_schedules(customer: Customer, others: Others):
     assert (datetime(2030, 1, 5, 8, tzinfo=UTC), None, "stocktaking") == (
         changed.at.astimezone(UTC), changed.cron, paused.reason,
     )  # fmt: skip
+
+
+async def test_the_end_of_a_key_goes_with_its_schedules(new_customer: Any, others: Others):
+    """
+    Execution is told until when the key that asks works.
+    """
+    ends = datetime(2035, 1, 1, tzinfo=UTC)
+    customer: Customer = await new_customer(expires_at=ends.isoformat())
+    await others.answer((CreateSchedule, SCHEDULE), (ResumeSchedule, SCHEDULE))
+    body = {"package": "echo", "input": {}, "cron": "0 9 * * *"}
+    await customer.http.post("/schedules", json=body)
+    await customer.http.post(f"/schedules/{SCHEDULE_ID}/resume")
+
+    assert [ends, ends] == [one.key_expires_at for one in asked_of(others)]
+
+
+async def test_a_change_of_a_schedule_says_what_is_taken_back(customer: Customer, others: Others):
+    """
+    `null` takes the hard budget or the version back, what is left out stays, and `null` for the rest is refused.
+    """
+    await others.answer((ChangeSchedule, SCHEDULE))
+    path = f"/schedules/{SCHEDULE_ID}"
+    for body in ({"max_cost": None, "version": None}, {"version": "1.0.0"}, {"max_cost": {"amount": "1"}}):
+        assert 200 == (await customer.http.patch(path, json=body)).status_code
+    refused = [
+        await customer.http.patch(path, json={name: None})
+        for name in ("name", "input", "cron", "at", "time_zone", "overlap", "failures_max")
+    ]
+
+    assert [422] * 7 == [one.status_code for one in refused]
+    assert [
+        (("max_cost", "version"), None, None),
+        ((), None, "1.0.0"),
+        ((), Money(amount=1_000_000), None),
+    ] == [(one.clear, one.max_cost, one.version) for one in asked_of(others)]
 
 
 @pytest.mark.parametrize(

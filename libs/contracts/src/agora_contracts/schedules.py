@@ -11,6 +11,7 @@ from agora_contracts.money import Money
 
 Overlap = Literal["skip", "buffer_one", "allow"]
 ScheduleState = Literal["active", "paused", "ended"]
+Clearable = Literal["max_cost", "version"]
 FireState = Literal["starting", "buffered", "started", "refused", "skipped"]
 
 SCHEDULES_MAX = 200
@@ -29,7 +30,8 @@ class CreateSchedule(msgspec.Struct, frozen=True, kw_only=True):
     `cron` has five fields (minute, hour, day of the month, month, day of the week), or is one of `@hourly`,
     `@daily`, `@weekly`, `@monthly`, `@yearly`, in `time_zone`. `overlap` says what happens at a time at which the
     run before still goes on: nothing (`skip`), the run starts after it (`buffer_one`, at most one waits), or beside
-    it (`allow`). After `failures_max` failures in a row, refused or failed runs, the schedule pauses itself.
+    it (`allow`). After `failures_max` failures in a row, refused or failed runs, the schedule pauses itself; it also
+    does when the key `requested_by`, under which its runs are asked for, is revoked or expires at `key_expires_at`.
     """
 
     schedule: str
@@ -48,6 +50,7 @@ class CreateSchedule(msgspec.Struct, frozen=True, kw_only=True):
     max_cost: Money | None = None
     name: Name = ""
     requested_by: str = ""
+    key_expires_at: Moment | None = None
 
 
 class Schedule(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,7 +104,10 @@ class SchedulePage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ChangeSchedule(msgspec.Struct, frozen=True, kw_only=True):
-    """Change a schedule from now on; what is not given stays. `cron` and `at` replace each other."""
+    """Change a schedule from now on; what is not given stays. `cron` and `at` replace each other.
+
+    What `clear` names is as if it had never been given: no hard budget, the newest version.
+    """
 
     schedule: str
     tenant: str
@@ -113,6 +119,8 @@ class ChangeSchedule(msgspec.Struct, frozen=True, kw_only=True):
     overlap: Overlap | None = None
     failures_max: FailuresMax | None = None
     max_cost: Money | None = None
+    version: str | None = None
+    clear: tuple[Clearable, ...] = ()
 
 
 class PauseSchedule(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,12 +134,13 @@ class PauseSchedule(msgspec.Struct, frozen=True, kw_only=True):
 class ResumeSchedule(msgspec.Struct, frozen=True, kw_only=True):
     """Let a paused schedule go on from its next time; its failures are counted anew.
 
-    From now on its runs are asked for by the key `requested_by`, if there is one.
+    From now on its runs are asked for by the key `requested_by`, if there is one, until that expires.
     """
 
     schedule: str
     tenant: str
     requested_by: str = ""
+    key_expires_at: Moment | None = None
 
 
 class DeleteSchedule(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,11 +151,15 @@ class DeleteSchedule(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TriggerSchedule(msgspec.Struct, frozen=True, kw_only=True):
-    """Start a run of a schedule now, whatever its times and its overlap; once per `trigger`, which the asker makes."""
+    """Start a run of a schedule now, whatever its times and its overlap; once per `trigger`, which the asker makes.
+
+    The run is asked for by the key `requested_by`, or, without one, by the schedule's.
+    """
 
     schedule: str
     tenant: str
     trigger: str
+    requested_by: str = ""
 
 
 class FireSchedule(msgspec.Struct, frozen=True, kw_only=True):
@@ -190,7 +203,7 @@ class FirePage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SchedulePaused(msgspec.Struct, frozen=True, kw_only=True):
-    """A schedule paused itself: too many failures in a row, or what it runs on has ended."""
+    """A schedule paused itself: too many failures in a row, its key works no more, or what it runs on has ended."""
 
     schedule: str
     account: str

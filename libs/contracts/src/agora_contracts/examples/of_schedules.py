@@ -64,6 +64,7 @@ EXAMPLES: tuple[msgspec.Struct, ...] = (
         max_cost=Money(amount=600_000),
         name="Orders, every morning",
         requested_by=story.KEY,
+        key_expires_at=FIRST + timedelta(days=90),
     ),
     schedules.CreateSchedule(
         schedule=SCHEDULE_ID,
@@ -89,12 +90,22 @@ EXAMPLES: tuple[msgspec.Struct, ...] = (
         overlap="allow",
         failures_max=10,
         max_cost=Money(amount=700_000),
+        version=story.VERSION,
+        clear=("max_cost",),
     ),
     schedules.PauseSchedule(schedule=SCHEDULE_ID, tenant=story.TENANT, reason="stocktaking"),
-    schedules.ResumeSchedule(schedule=SCHEDULE_ID, tenant=story.TENANT, requested_by=story.KEY),
+    schedules.ResumeSchedule(
+        schedule=SCHEDULE_ID,
+        tenant=story.TENANT,
+        requested_by=story.KEY,
+        key_expires_at=FIRST + timedelta(days=90),
+    ),
     schedules.DeleteSchedule(schedule=SCHEDULE_ID, tenant=story.TENANT),
     schedules.TriggerSchedule(
-        schedule=SCHEDULE_ID, tenant=story.TENANT, trigger=derived("fire", SCHEDULE_ID, "by-hand")
+        schedule=SCHEDULE_ID,
+        tenant=story.TENANT,
+        trigger=derived("fire", SCHEDULE_ID, "by-hand"),
+        requested_by=story.KEY,
     ),
     schedules.FireSchedule(schedule=SCHEDULE_ID, tenant=story.TENANT, scheduled_for=FIRST),
     FIRE,

@@ -109,7 +109,10 @@ class Schedules:
         return await self._transport.call(Schedule, "GET", f"/schedules/{segment(schedule)}")
 
     async def change(self, schedule: str, **changes: Any) -> Schedule:
-        """Change what is given (name, input, cron, at, time_zone, overlap, failures_max, max_cost) from now on."""
+        """Change what is given (name, input, cron, at, time_zone, overlap, failures_max, max_cost, version) from now on.
+
+        None for `max_cost` takes the hard budget away, for `version` has the newest one run.
+        """
         return await self._transport.call(Schedule, "PATCH", f"/schedules/{segment(schedule)}", body=changes)
 
     async def pause(self, schedule: str, reason: str = "") -> Schedule:

@@ -21,14 +21,15 @@ more are under way the schedule allows it."""
 _OUTCOMES_MAX = 120
 """How far back failures are counted: more than a schedule may bear, with room for runs that go on."""
 
-_COLUMNS = "id, tenant_id, schedule_id, scheduled_for, at, state, manual, run_id, reason"
+_COLUMNS = "id, tenant_id, schedule_id, scheduled_for, at, state, manual, run_id, reason, requested_by"
 
 
 class FireRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A fire, and whose it is."""
+    """A fire, whose it is, and the key that triggered it, if one did."""
 
     public: Fire
     tenant: str
+    requested_by: str = ""
 
 
 def _read(row: Row[Any]) -> FireRow:
@@ -44,19 +45,24 @@ def _read(row: Row[Any]) -> FireRow:
             reason=None if row.reason is None else msgspec.convert(row.reason, RunError),
         ),
         tenant=row.tenant_id,
+        requested_by=row.requested_by,
     )
 
 
-async def insert(connection: AsyncConnection, fire: Fire, tenant: str) -> None:
+async def insert(connection: AsyncConnection, row: FireRow) -> None:
     """Write down that a time has come, and what is to be done."""
+    fire = row.public
     await connection.execute(
         text("""
-            INSERT INTO schedule_fires (id, tenant_id, schedule_id, scheduled_for, at, state, manual, run_id, reason)
-            VALUES (:id, :tenant, :schedule, :scheduled_for, :at, :state, :manual, :run, CAST(:reason AS jsonb))
+            INSERT INTO schedule_fires (id, tenant_id, schedule_id, scheduled_for, at, state, manual, run_id, reason,
+                requested_by)
+            VALUES (:id, :tenant, :schedule, :scheduled_for, :at, :state, :manual, :run, CAST(:reason AS jsonb),
+                :requested_by)
         """),
         {
             "id": fire.id,
-            "tenant": tenant,
+            "tenant": row.tenant,
+            "requested_by": row.requested_by,
             "schedule": fire.schedule,
             "scheduled_for": fire.scheduled_for,
             "at": fire.at,

@@ -5,26 +5,23 @@
 3. Another transaction writes down what came of it, and pauses a schedule that only fails.
 
 What dies between these is taken up by the sweep, which also starts what waited for the run before and what Temporal
-never told, and pauses schedules whose deployment has ended.
+never told, and pauses schedules whose deployment has ended or whose key has expired.
 """
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import structlog
-from agora_contracts.envelope import Envelope, utc_now
+from agora_contracts.envelope import utc_now
 from agora_contracts.execution import RunError, StartRun
-from agora_contracts.identity import KeyRevoked
 from agora_contracts.problems import AgoraError
-from agora_contracts.schedules import Fire, FireSchedule, SchedulePaused, TriggerSchedule
+from agora_contracts.schedules import Fire, FireSchedule, TriggerSchedule
 from agora_kit.database import Database
-from agora_kit.outbox import Event, emit
 from msgspec.structs import replace
 from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio.service import RPCError
 
 from agora_execution.runs.admission import Admission
-from agora_execution.schedules import fire_store, store
+from agora_execution.schedules import fire_store, key_store, pausing, store
 from agora_execution.schedules.fire_store import FireRow
 from agora_execution.schedules.model import (
     GIVE_UP_SECONDS,
@@ -32,14 +29,11 @@ from agora_execution.schedules.model import (
     SKIPPED,
     decide,
     deployment_ended,
-    failures_in_row,
     fire_id,
-    key_revoked,
     missed,
     run_of,
     stopped,
     too_late,
-    too_many_failures,
 )
 from agora_execution.schedules.service import Schedules
 from agora_execution.schedules.store import ScheduleRow
@@ -99,7 +93,12 @@ class Firing:
             AgoraError: `not_found`, and as for `fire`.
         """
         written = await self._write_down(
-            command.schedule, command.tenant, command.trigger, utc_now(), manual=True
+            command.schedule,
+            command.tenant,
+            command.trigger,
+            utc_now(),
+            manual=True,
+            requested_by=command.requested_by,
         )
         return await self._go_on(written)
 
@@ -107,8 +106,11 @@ class Firing:
         """Take up what was left lying, start what waited, and bring Temporal to what the rows say."""
         async with self._database.system() as connection:
             ended = await store.on_ended_deployments(connection, _BATCH)
+            expired = await key_store.on_expired(connection, _BATCH)
         for schedule, tenant, deployment in ended:
             await self._pause(schedule, tenant, deployment_ended(deployment))
+        for schedule, tenant in expired:
+            await self._pause_unusable(schedule, tenant)
         async with self._database.system() as connection:
             left = await fire_store.open_ones(connection, "starting", self._quiet_seconds, _BATCH)
             waiting = await fire_store.open_ones(connection, "buffered", self._quiet_seconds / 5, _BATCH)
@@ -149,27 +151,21 @@ class Firing:
             if again is not None:
                 await self._schedules.sync(again)
 
-    async def keys_revoked(
-        self, connection: AsyncConnection, envelopes: Sequence[Envelope[KeyRevoked]]
-    ) -> None:
-        """Pause the schedules that run under keys that were revoked; the sweep tells Temporal.
-
-        A time that comes before that starts nothing: the row of the schedule decides.
-        """
-        for envelope in envelopes:
-            key = envelope.data.key
-            for schedule in await store.of_key(connection, envelope.tenant, key):
-                row = await store.read(connection, schedule, lock=True)
-                if row is not None and row.state == "active":
-                    await self._pause_locked(connection, row, key_revoked(key))
-
     async def expire(self) -> None:
-        """Forget what came of times long ago."""
+        """Forget what came of times long ago, and the keys that were revoked then."""
         async with self._database.system() as connection:
             await fire_store.expire(connection, _RETENTION_DAYS)
+            await key_store.expire(connection, _RETENTION_DAYS)
 
     async def _write_down(
-        self, schedule: str, tenant: str, fire: str, scheduled_for: datetime, *, manual: bool
+        self,
+        schedule: str,
+        tenant: str,
+        fire: str,
+        scheduled_for: datetime,
+        *,
+        manual: bool,
+        requested_by: str = "",
     ) -> FireRow:
         async with self._database.transaction(tenant) as connection:
             row = await store.read(connection, schedule, lock=True)
@@ -183,14 +179,15 @@ class Firing:
             if not manual and row.state != "active":
                 raise AgoraError("conflict", f"the schedule {schedule} is {row.state}")
             written = await self._decided(connection, row, fire, scheduled_for, manual=manual)
-            await fire_store.insert(connection, written, tenant)
+            new = FireRow(public=written, tenant=tenant, requested_by=requested_by)
+            await fire_store.insert(connection, new)
             if written.state == "refused" and written.reason is not None:
-                await self._pause_locked(connection, row, written.reason)
+                await pausing.pause(connection, row, written.reason)
             elif row.at is not None and not manual:
                 await store.set_state(connection, schedule, "ended")
         if written.state == "refused" or (row.at is not None and not manual):
             await self._sync(schedule, tenant)
-        return FireRow(public=written, tenant=tenant)
+        return new
 
     async def _decided(
         self,
@@ -209,7 +206,7 @@ class Firing:
             state="starting",
             manual=manual,
         )
-        if not manual and (reason := await self._reason_to_pause(connection, row)) is not None:
+        if not manual and (reason := await pausing.reason_to_pause(connection, row)) is not None:
             # The last of the failures were runs, which nobody waited for.
             return replace(due, state="refused", reason=reason)
         if not manual and too_late(row.timing, scheduled_for, due.at):
@@ -217,15 +214,6 @@ class Firing:
             return replace(due, state="skipped", reason=reason)
         state = decide(row.overlap, await fire_store.before(connection, row.id), manual=manual)  # type: ignore[arg-type]
         return replace(due, state=state, reason=SKIPPED if state == "skipped" else None)
-
-    async def _reason_to_pause(self, connection: AsyncConnection, row: ScheduleRow) -> RunError | None:
-        found = await fire_store.outcomes(connection, {row.id: row.counted_from})
-        outcomes = found.get(row.id, [])
-        failures = failures_in_row(outcome for outcome, _ in outcomes)
-        if failures < row.failures_max:
-            return None
-        last = next((reason for outcome, reason in outcomes if outcome == "bad"), None)
-        return too_many_failures(failures, last)
 
     async def _go_on(self, written: FireRow) -> Fire:
         """Start the run of a fire that is to be started, and write down what came of it."""
@@ -236,15 +224,14 @@ class Firing:
             row = await store.read(connection, fire.schedule, lock=True)
             if row is None:
                 raise AgoraError("not_found", f"no schedule {fire.schedule}")
-            held_back = not fire.manual and row.state in ("paused", "deleted")
+            reason = await self._held_back(connection, row, written)
             # A run that is there already was started before, by one who died before writing so.
-            if held_back and not await fire_store.has_run(connection, run_of(fire.id)):
-                reason = stopped(row.state, row.paused_for)
+            if reason is not None and not await fire_store.has_run(connection, run_of(fire.id)):
                 await fire_store.settle(connection, fire.id, "skipped", run=None, reason=reason)
                 settled = await fire_store.read(connection, fire.id)
                 return fire if settled is None else settled.public
         try:
-            run = await self._admission.start(_command(row, fire))
+            run = await self._admission.start(_command(row, written))
         except AgoraError as error:
             passing = error.problem.status >= 500 or error.slug == "too_many_requests"
             if passing and utc_now() - fire.at < timedelta(seconds=GIVE_UP_SECONDS):
@@ -253,6 +240,14 @@ class Firing:
             return await self._settled(written, row, "refused", run=None, reason=reason)
         return await self._settled(written, row, "started", run=run.id, reason=None)
 
+    async def _held_back(
+        self, connection: AsyncConnection, row: ScheduleRow, written: FireRow
+    ) -> RunError | None:
+        """Why what was to be started is not: its schedule was paused or deleted, the key that triggered it revoked."""
+        if written.public.manual:
+            return await pausing.unusable(connection, written.requested_by, None)
+        return stopped(row.state, row.paused_for) if row.state in ("paused", "deleted") else None
+
     async def _settled(
         self, written: FireRow, row: ScheduleRow, state: str, *, run: str | None, reason: RunError | None
     ) -> Fire:
@@ -260,9 +255,9 @@ class Firing:
         async with self._database.transaction(written.tenant) as connection:
             locked = await store.read(connection, row.id, lock=True) or row
             if await fire_store.settle(connection, written.public.id, state, run=run, reason=reason):
-                pause = await self._reason_to_pause(connection, locked) if state == "refused" else None
+                pause = await pausing.reason_to_pause(connection, locked) if state == "refused" else None
                 if pause is not None and locked.state == "active":
-                    await self._pause_locked(connection, locked, pause)
+                    await pausing.pause(connection, locked, pause)
             settled = await fire_store.read(connection, written.public.id)
         if pause is not None:
             await self._sync(row.id, written.tenant)
@@ -273,29 +268,19 @@ class Firing:
             row = await store.read(connection, schedule, lock=True)
             if row is None or row.state != "active":
                 return
-            await self._pause_locked(connection, row, reason)
+            await pausing.pause(connection, row, reason)
         await self._sync(schedule, tenant)
 
-    async def _pause_locked(self, connection: AsyncConnection, row: ScheduleRow, reason: RunError) -> None:
-        """Pause a locked schedule by ourselves, and tell its owner by an event of the same transaction."""
-        found = await fire_store.outcomes(connection, {row.id: row.counted_from})
-        failures = failures_in_row(outcome for outcome, _ in found.get(row.id, []))
-        await store.set_state(connection, row.id, "paused", reason)
-        await fire_store.drop_buffered(connection, row.id, reason)
-        paused = SchedulePaused(
-            schedule=row.id,
-            account=row.account,
-            package=row.package,
-            deployment=row.deployment,
-            reason=reason,
-            failures=failures,
-            at=utc_now(),
-            name=row.name,
-        )
-        await emit(
-            connection,
-            [Event(tenant=row.tenant, entity=row.id, data=paused, id=f"{row.id}.{row.revision + 1}")],
-        )
+    async def _pause_unusable(self, schedule: str, tenant: str) -> None:
+        async with self._database.transaction(tenant) as connection:
+            row = await store.read(connection, schedule, lock=True)
+            if row is None or row.state != "active":
+                return
+            reason = await pausing.unusable(connection, row.requested_by, row.key_expires_at)
+            if reason is None:
+                return
+            await pausing.pause(connection, row, reason)
+        await self._sync(schedule, tenant)
 
     async def _look_after(self, left: FireRow) -> None:
         try:
@@ -366,15 +351,15 @@ class Firing:
                 await store.save_next_times(connection, row.id, row.revision, next_times)
 
 
-def _command(row: ScheduleRow, fire: Fire) -> StartRun:
-    named = row.named
+def _command(row: ScheduleRow, written: FireRow) -> StartRun:
+    named, fire = row.named, written.public
     return StartRun(
         run_id=run_of(fire.id),
         tenant=row.tenant,
         account=row.account,
         # Whatever the schedule says by then: the run of a fire is one, and no other request makes its id.
         fingerprint=f"schedule:{fire.id}",
-        requested_by=row.requested_by,
+        requested_by=written.requested_by or row.requested_by,
         package=named.package,
         version=named.version,
         deployment=named.deployment,

@@ -15,6 +15,7 @@ from agora_contracts.schedules import (
 )
 from agora_kit.service import Service
 
+from agora_execution.schedules import pausing
 from agora_execution.schedules.firing import Firing
 from agora_execution.schedules.service import Schedules
 
@@ -32,4 +33,4 @@ def register(service: Service, schedules: Schedules, firing: Firing) -> None:
     broker.answer(ListFires, schedules.fires)
     broker.answer(TriggerSchedule, firing.trigger)
     broker.answer(FireSchedule, firing.fire)
-    broker.consume("keys", [KeyRevoked], firing.keys_revoked)
+    broker.consume("keys", [KeyRevoked], pausing.keys_revoked)

@@ -148,6 +148,14 @@ def key_revoked(key: str) -> RunError:
     )
 
 
+def key_expired(key: str, at: datetime) -> RunError:
+    """Why a schedule pauses itself whose runs a key asks for that is over."""
+    return RunError(
+        code="key_expired",
+        detail=f"{key}, under which it runs, expired at {at:%Y-%m-%dT%H:%M:%SZ}; resume it with another key, or delete it",
+    )
+
+
 def deployment_ended(deployment: str) -> RunError:
     """Why a schedule pauses itself that has nothing to run on any more."""
     return RunError(

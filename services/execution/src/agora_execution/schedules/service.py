@@ -30,7 +30,7 @@ from temporalio.service import RPCError
 from agora_execution.deployments.model import Named
 from agora_execution.packages.model import null_characters
 from agora_execution.runs.admission import Admission
-from agora_execution.schedules import fire_store, store
+from agora_execution.schedules import fire_store, key_store, pausing, store
 from agora_execution.schedules.model import Timing, check_timing, failures_in_row
 from agora_execution.schedules.store import ScheduleRow
 from agora_execution.schedules.timing import Clock
@@ -51,7 +51,7 @@ class Schedules:
 
         Raises:
             AgoraError: `schedule_never_fires`, `invalid_input`, `not_found`, `not_executable`, `quota_exceeded`,
-                `idempotency_conflict`, `unavailable`. Nothing is stored then.
+                `idempotency_conflict`, `unavailable`; `key_revoked` or `key_expired`, when that happened meanwhile. Nothing is stored then.
         """
         async with self._database.transaction(command.tenant) as connection:
             known = await store.read(connection, command.schedule)
@@ -74,6 +74,7 @@ class Schedules:
                 raise AgoraError(
                     "quota_exceeded", f"at most {SCHEDULES_MAX} schedules are kept at once; delete some"
                 )
+            await pausing.check_key(connection, command.requested_by, command.key_expires_at)
             await store.insert(connection, replace(command, at=timing.at), target.package.package, next_times)
             row = await store.read(connection, command.schedule)
         if row is None:
@@ -119,10 +120,15 @@ class Schedules:
             raise AgoraError("invalid_input", "the character U+0000 cannot be stored; leave it out")
         if wanted.state == "ended":
             raise AgoraError("conflict", "the schedule has ended; make a new one")
-        if command.input is not None:
-            if null_characters(command.input):
-                raise AgoraError("invalid_input", "the character U+0000 cannot be stored; leave it out")
-            await self._admission.check(row.named, wanted.input)
+        if null_characters(wanted.input):
+            raise AgoraError("invalid_input", "the character U+0000 cannot be stored; leave it out")
+        if wanted.deployment is not None and wanted.version != row.version:
+            detail = "is the deployment's; leave it out"
+            raise AgoraError(
+                "invalid_input", f"the version {detail}", errors=[FieldError(field="/version", detail=detail)]
+            )
+        if (wanted.input, wanted.version) != (row.input, row.version):
+            await self._admission.check(wanted.named, wanted.input)
         if wanted.timing != row.timing:
             _check(wanted.timing)
             wanted = replace(wanted, next_times=await self._clock.next_times(wanted.timing))
@@ -154,7 +160,8 @@ class Schedules:
 
         Raises:
             AgoraError: `not_found`; `conflict`, when it has ended; `schedule_never_fires`, when its time is over; and,
-                when it could not run now, why: `not_executable`, `not_found`, `invalid_input`.
+                when it could not run now, why: `not_executable`, `not_found`, `invalid_input`, `key_revoked`,
+                `key_expired`.
         """
         async with self._database.transaction(command.tenant) as connection:
             row = await _existing(connection, command.schedule)
@@ -165,11 +172,15 @@ class Schedules:
         _check(row.timing)
         await self._admission.check(row.named, row.input)
         async with self._database.transaction(command.tenant) as connection:
+            await key_store.lock(connection, command.tenant)
             row = await _existing(connection, command.schedule, lock=True)
+            key, expires_at = command.requested_by, command.key_expires_at
+            if not key:
+                key, expires_at = row.requested_by, row.key_expires_at
+            await pausing.check_key(connection, key, expires_at)
             if row.state == "paused":
                 await store.set_state(connection, command.schedule, "active")
-                if command.requested_by:
-                    await store.ask_as(connection, command.schedule, command.requested_by)
+                await key_store.ask_as(connection, command.schedule, key, expires_at)
         return await self._told(command.tenant, command.schedule)
 
     async def delete(self, command: DeleteSchedule) -> Schedule:
@@ -260,8 +271,10 @@ def _changed(row: ScheduleRow, command: ChangeSchedule) -> ScheduleRow:
         "overlap": command.overlap,
         "failures_max": command.failures_max,
         "max_cost": command.max_cost,
+        "version": command.version,
     }
     changes = {name: value for name, value in given.items() if value is not None}
     if timed:
         changes |= {"cron": command.cron, "at": _whole(command.at)}
+    changes |= dict.fromkeys(command.clear)
     return replace(row, **changes)

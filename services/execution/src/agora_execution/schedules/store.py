@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agora_execution.database import json_text
 from agora_execution.deployments.model import Named
+from agora_execution.schedules import key_store
 from agora_execution.schedules.model import Timing
 
 _PAGE_BYTES_MAX = 500_000
@@ -46,6 +47,7 @@ class ScheduleRow(msgspec.Struct, frozen=True, kw_only=True):
     synced_revision: int
     created_at: datetime
     last_fired_at: datetime | None
+    key_expires_at: datetime | None = None
 
     @property
     def named(self) -> Named:
@@ -89,6 +91,7 @@ _COLUMNS = """
     s.id, s.tenant_id, s.account_id, s.fingerprint, s.requested_by, s.name, s.state, s.package, s.version,
     s.deployment_id, s.input, s.cron, s.fires_at, s.time_zone, s.overlap, s.failures_max, s.max_cost, s.currency,
     s.paused_for, s.counted_from, s.next_times, s.revision, s.synced_revision, s.created_at,
+    s.key_expires_at,
     (SELECT max(f.at) FROM schedule_fires f WHERE f.schedule_id = s.id) AS last_fired_at
 """
 
@@ -119,14 +122,13 @@ def _read(row: Row[Any]) -> ScheduleRow:
         synced_revision=row.synced_revision,
         created_at=row.created_at,
         last_fired_at=row.last_fired_at,
+        key_expires_at=row.key_expires_at,
     )
 
 
 async def lock_quota(connection: AsyncConnection, tenant: str) -> int:
     """One schedule is made at a time per tenant. Returns how many there are."""
-    await connection.execute(
-        text("SELECT pg_advisory_xact_lock(hashtext('schedules:' || :tenant))"), {"tenant": tenant}
-    )
+    await key_store.lock(connection, tenant)
     query = text("SELECT count(*) FROM schedules WHERE tenant_id = :tenant AND state IN ('active', 'paused')")
     return int((await connection.execute(query, {"tenant": tenant})).scalar_one())
 
@@ -138,10 +140,11 @@ async def insert(
     result = await connection.execute(
         text("""
             INSERT INTO schedules (id, tenant_id, account_id, fingerprint, requested_by, name, state, package, version,
-                deployment_id, input, cron, fires_at, time_zone, overlap, failures_max, max_cost, currency, next_times)
+                deployment_id, input, cron, fires_at, time_zone, overlap, failures_max, max_cost, currency, next_times,
+                key_expires_at)
             VALUES (:id, :tenant, :account, :fingerprint, :requested_by, :name, 'active', :package, :version,
                 :deployment, CAST(:input AS jsonb), :cron, :at, :time_zone, :overlap, :failures_max, :max_cost,
-                :currency, CAST(:next_times AS jsonb))
+                :currency, CAST(:next_times AS jsonb), :key_expires_at)
             ON CONFLICT (id) DO NOTHING
         """),
         {
@@ -163,6 +166,7 @@ async def insert(
             "max_cost": None if command.max_cost is None else command.max_cost.amount,
             "currency": "USD" if command.max_cost is None else command.max_cost.currency,
             "next_times": json_text(next_times),
+            "key_expires_at": command.key_expires_at,
         },
     )
     return result.rowcount == 1
@@ -211,7 +215,7 @@ async def change(connection: AsyncConnection, changed: ScheduleRow) -> None:
     """Save what a tenant changed of a locked schedule; Temporal is to be told."""
     await connection.execute(
         text("""
-            UPDATE schedules SET name = :name, input = CAST(:input AS jsonb), cron = :cron, fires_at = :at,
+            UPDATE schedules SET name = :name, version = :version, input = CAST(:input AS jsonb), cron = :cron, fires_at = :at,
                 time_zone = :time_zone, overlap = :overlap, failures_max = :failures_max, max_cost = :max_cost,
                 currency = :currency, next_times = CAST(:next_times AS jsonb), revision = revision + 1
             WHERE id = :id
@@ -219,6 +223,7 @@ async def change(connection: AsyncConnection, changed: ScheduleRow) -> None:
         {
             "id": changed.id,
             "name": changed.name,
+            "version": changed.version,
             "input": json_text(changed.input),
             "cron": changed.cron,
             "at": changed.at,
@@ -329,24 +334,6 @@ async def overdue(connection: AsyncConnection, older_than_seconds: float, limit:
         {"seconds": older_than_seconds, "limit": limit},
     )
     return [_read(row) for row in rows]
-
-
-async def of_key(connection: AsyncConnection, tenant: str, key: str) -> list[str]:
-    """A tenant's active schedules whose runs a key asks for."""
-    rows = await connection.execute(
-        text("""
-            SELECT id FROM schedules WHERE tenant_id = :tenant AND requested_by = :key AND state = 'active' ORDER BY id
-        """),
-        {"tenant": tenant, "key": key},
-    )
-    return list(rows.scalars())
-
-
-async def ask_as(connection: AsyncConnection, schedule: str, key: str) -> None:
-    """Let a locked schedule's runs be asked for by another key from now on."""
-    await connection.execute(
-        text("UPDATE schedules SET requested_by = :key WHERE id = :id"), {"id": schedule, "key": key}
-    )
 
 
 async def on_ended_deployments(connection: AsyncConnection, limit: int) -> list[tuple[str, str, str]]:

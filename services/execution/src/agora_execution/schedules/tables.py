@@ -33,6 +33,7 @@ schedules = Table(
     # `revision` is what the row says; `synced_revision` what Temporal was told last.
     Column("revision", Integer, nullable=False, server_default="1"),
     Column("synced_revision", Integer, nullable=False, server_default="0"),
+    Column("key_expires_at", DateTime(timezone=True)),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("checked_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
 )
@@ -42,6 +43,16 @@ Index(
     "ix_schedules_checked_at", schedules.c.checked_at, postgresql_where=text("state IN ('active', 'paused')")
 )
 Index("ix_schedules_deployment_id", schedules.c.deployment_id, postgresql_where=text("state = 'active'"))
+Index(
+    "ix_schedules_fires_at",
+    schedules.c.fires_at,
+    postgresql_where=text("state = 'active' AND fires_at IS NOT NULL"),
+)
+Index(
+    "ix_schedules_key_expires_at",
+    schedules.c.key_expires_at,
+    postgresql_where=text("state = 'active' AND key_expires_at IS NOT NULL"),
+)
 
 fires = Table(
     "schedule_fires",
@@ -56,6 +67,8 @@ fires = Table(
     Column("manual", Boolean, nullable=False),
     Column("run_id", Text),
     Column("reason", JSONB),
+    # The key that triggered it; those of the clock run under the schedule's.
+    Column("requested_by", Text, nullable=False, server_default=""),
 )
 Index("ix_schedule_fires_schedule", fires.c.schedule_id, fires.c.at, fires.c.id)
 Index(
@@ -68,3 +81,13 @@ Index(
     "ix_schedule_fires_open", fires.c.checked_at, postgresql_where=text("state IN ('starting', 'buffered')")
 )
 Index("ix_schedule_fires_at", fires.c.at)
+
+# What the gateway told: a schedule that was made while its key was revoked is recognised.
+revoked_keys = Table(
+    "revoked_keys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("tenant_id", Text, nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False),
+)
+Index("ix_revoked_keys_at", revoked_keys.c.at)

@@ -1,5 +1,6 @@
 """Who asks: a tenant by an API key, or the operator; and the guards that routes put up."""
 
+from datetime import datetime
 from typing import Any, Literal, get_args
 
 import msgspec
@@ -21,6 +22,7 @@ class Tenant(msgspec.Struct, frozen=True, kw_only=True):
     account: str
     key: str
     scopes: frozenset[str]
+    key_expires_at: datetime | None = None
 
 
 class Operator(msgspec.Struct, frozen=True):

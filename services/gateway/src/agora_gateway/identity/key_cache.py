@@ -32,7 +32,13 @@ class _Entry:
         self.ends_at = key.expires_at.timestamp() if key and key.expires_at else None
         self.tenant: Tenant | None = None
         if key is not None and key.revoked_at is None:
-            self.tenant = Tenant(id=key.tenant, account=key.account, key=key.id, scopes=key.scopes)
+            self.tenant = Tenant(
+                id=key.tenant,
+                account=key.account,
+                key=key.id,
+                scopes=key.scopes,
+                key_expires_at=key.expires_at,
+            )
 
 
 class KeyCache:

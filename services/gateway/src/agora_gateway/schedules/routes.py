@@ -90,6 +90,7 @@ async def create_schedule(
         max_cost=None if data.max_cost is None else read_money(data.max_cost, "/max_cost"),
         name=data.name,
         requested_by=tenant.key,
+        key_expires_at=tenant.key_expires_at,
     )
     return schedule_shape(await broker.ask(command))
 
@@ -196,7 +197,12 @@ async def resume_schedule(
 
     Its runs are asked for by your key from now on.
     """
-    command = ResumeSchedule(schedule=existing("sch", schedule), tenant=tenant.id, requested_by=tenant.key)
+    command = ResumeSchedule(
+        schedule=existing("sch", schedule),
+        tenant=tenant.id,
+        requested_by=tenant.key,
+        key_expires_at=tenant.key_expires_at,
+    )
     return schedule_shape(await broker.ask(command))
 
 
@@ -214,11 +220,15 @@ async def trigger_schedule(
     schedule: ScheduleId,
     idempotency_key: IdempotencyKey = None,
 ) -> FireShape:
-    """Start a run now, whatever its times, its state and its overlap; without credit the fire says so."""
+    """Start a run now, whatever its times, its state and its overlap; without credit the fire says so.
+
+    It is asked for by your key, and counts to its budgets.
+    """
     known = existing("sch", schedule)
     # The key counts within its schedule, and never meets the id of one of its times.
     asked = derived("fire", "trigger", requested_id("fire", known, idempotency_key))
-    return fire_shape(await broker.ask(TriggerSchedule(schedule=known, tenant=tenant.id, trigger=asked)))
+    command = TriggerSchedule(schedule=known, tenant=tenant.id, trigger=asked, requested_by=tenant.key)
+    return fire_shape(await broker.ask(command))
 
 
 @get(

@@ -1,13 +1,14 @@
 """Schedules as the public API shows them."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import msgspec
 from agora_contracts.execution import RunError
 from agora_contracts.money import PublicMoney
 from agora_contracts.schedules import (
     ChangeSchedule,
+    Clearable,
     Cron,
     FailuresMax,
     Fire,
@@ -19,7 +20,7 @@ from agora_contracts.schedules import (
     ScheduleState,
     TimeZone,
 )
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from agora_gateway.edge.shapes import MoneyBody, optional_money, read_money
 
@@ -46,16 +47,20 @@ class ScheduleBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class ScheduleChangeBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What shall be changed from now on; the rest stays. `cron` and `at` replace each other."""
+    """What shall be changed from now on; the rest stays. `cron` and `at` replace each other.
 
-    name: Name | None = None
-    input: dict[str, Any] | None = None
-    cron: Cron | None = None
-    at: Moment | None = None
-    time_zone: TimeZone | None = None
-    overlap: Overlap | None = None
-    failures_max: FailuresMax | None = None
-    max_cost: MoneyBody | None = None
+    `max_cost: null` takes the hard budget away, `version: null` has the newest version run.
+    """
+
+    name: Name | UnsetType = UNSET
+    input: dict[str, Any] | UnsetType = UNSET
+    cron: Cron | UnsetType = UNSET
+    at: Moment | UnsetType = UNSET
+    time_zone: TimeZone | UnsetType = UNSET
+    overlap: Overlap | UnsetType = UNSET
+    failures_max: FailuresMax | UnsetType = UNSET
+    max_cost: MoneyBody | UnsetType | None = UNSET
+    version: str | UnsetType | None = UNSET
 
 
 class PauseBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -152,18 +157,13 @@ def fire_shape(fire: Fire) -> FireShape:
 
 def change(schedule: str, tenant: str, given: ScheduleChangeBody) -> ChangeSchedule:
     """The command that changes what was asked for."""
-    return ChangeSchedule(
-        schedule=schedule,
-        tenant=tenant,
-        name=given.name,
-        input=given.input,
-        cron=given.cron,
-        at=given.at,
-        time_zone=given.time_zone,
-        overlap=given.overlap,
-        failures_max=given.failures_max,
-        max_cost=None if given.max_cost is None else read_money(given.max_cost, "/max_cost"),
+    fields = {name: value for name, value in msgspec.structs.asdict(given).items() if value is not UNSET}
+    cleared: tuple[Clearable, ...] = tuple(
+        name for name in get_args(Clearable) if fields.get(name, UNSET) is None
     )
+    if fields.get("max_cost") is not None:
+        fields["max_cost"] = read_money(fields["max_cost"], "/max_cost")
+    return ChangeSchedule(schedule=schedule, tenant=tenant, clear=cleared, **fields)
 
 
 # --- examples of the documentation ---------------------------------------------------------------
