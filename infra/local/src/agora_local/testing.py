@@ -179,7 +179,7 @@ class DatabaseTemplates:
         async with administrator(self._admin_url) as connection:
             await connection.execute(
                 f'CREATE DATABASE "{name}" TEMPLATE "{database_name(service)}"'
-                f' OWNER "agora_{service}_owner" STRATEGY file_copy'
+                f' OWNER "agora_{service}_owner" STRATEGY wal_log'
             )
             await restrict_database(connection, service, name)
 

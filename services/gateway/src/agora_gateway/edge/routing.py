@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any, Self
 
 import msgspec
 from agora_contracts.ids import is_id, is_slug
@@ -96,6 +96,13 @@ _NOUNS = {
 }
 
 
+class _Answer(ResponseSpec):
+    """What a route answers. Nobody changes it: Litestar copies routers with all they hold, which is most of a start."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+
 def body(example: msgspec.Struct, description: str | None = None) -> BodyKwarg:
     """Document a request body by an example of its type."""
     shown = _shown(example)
@@ -111,7 +118,7 @@ def answers(
     told = description or (kind.__doc__ or "").strip().split("\n")[0]
     shown = _shown(example)
     specs = {
-        number: ResponseSpec(kind, generate_examples=False, description=told, examples=[shown])
+        number: _Answer(kind, generate_examples=False, description=told, examples=[shown])
         for number in statuses
     }
     return specs | refusals(*problems)
@@ -122,7 +129,7 @@ def content(
 ) -> dict[int, ResponseSpec]:
     """Document a route that answers something other than JSON."""
     shown = Example(summary="Example", value=example)
-    spec = ResponseSpec(
+    spec = _Answer(
         kind, generate_examples=False, description=description, media_type=media_type, examples=[shown]
     )
     return {200: spec} | refusals(*problems)
@@ -154,7 +161,7 @@ def _refusal(status: int, slugs: list[str]) -> ResponseSpec:
         )
         for slug in slugs
     ]
-    return ResponseSpec(
+    return _Answer(
         Problem,
         generate_examples=False,
         description="; ".join(f"`{slug}`: {PROBLEMS[slug].title}" for slug in slugs),
