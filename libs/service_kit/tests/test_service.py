@@ -277,6 +277,42 @@ async def test_a_process_that_waits_for_nats_ends_on_sigterm(
     assert '"event": "stopped"' in output
 
 
+async def test_a_process_ends_on_sigterm_whatever_is_gone(
+    empty: DatabaseUrls, sample_sources: Path, tmp_path: Path, until: Until
+):
+    """
+    NATS went away while it worked: asked to end, a process closes what is left and says that it stopped.
+    """
+    with own_folder() as folder, Nats(folder / "nats", *free_ports(2)) as server:
+        environment = environment_of(
+            sample_sources,
+            AGORA_DATABASE_URL=empty.app,
+            AGORA_DATABASE_SYSTEM_URL=empty.system,
+            AGORA_DATABASE_OWNER_URL=empty.owner,
+            AGORA_NATS_URL=server.url,
+        )
+        log = tmp_path / "log"
+        with log.open("w") as written:
+            process = await asyncio.to_thread(
+                subprocess.Popen, [sys.executable, "-c", PROGRAM], env=environment, stderr=written
+            )
+        try:
+
+            async def told(what: str) -> bool:
+                return what in log.read_text()
+
+            await until(lambda: told('"event": "ready"'))
+            await asyncio.to_thread(server.kill)
+            process.send_signal(signal.SIGTERM)
+            await asyncio.to_thread(process.wait, timeout=30)
+        finally:
+            process.kill()
+
+    assert 0 == process.returncode
+    assert '"event": "stopped"' in log.read_text()
+    assert "Traceback" not in log.read_text()
+
+
 async def test_replicas_share_requests(urls: DatabaseUrls, nats_url: str):
     """
     Of two replicas exactly one answers each request.

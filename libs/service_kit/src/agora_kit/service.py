@@ -1,6 +1,7 @@
 """The life of a process: migrate, connect, answer, and drain on SIGTERM."""
 
 import asyncio
+import os
 import signal
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, suppress
@@ -19,6 +20,9 @@ from agora_kit.relay import Relay
 from agora_kit.settings import ServiceSettings
 
 log = structlog.get_logger()
+
+_STOP_SECONDS = 10.0
+"""How long, beyond twice its time to drain, a process may take to stop."""
 
 type Work = Callable[[], Awaitable[None]]
 
@@ -94,26 +98,39 @@ class Service:
         log.info("ready")
 
     async def stop(self) -> None:
-        """Take nothing new, let what is at hand end, close."""
+        """Take nothing new, let what is at hand end, close. What cannot be closed does not keep the rest open."""
         self.health.status = "draining"
-        for work in reversed(self._stops):
-            await work()
-        await self.broker.stop()
+        for close in (*reversed(self._stops), self.broker.stop, self._end_tasks, self.database.close):
+            try:
+                await close()
+            except Exception:
+                log.exception("a part could not be stopped in order")
+        log.info("stopped")
+
+    async def _end_tasks(self) -> None:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.database.close()
-        log.info("stopped")
+
+    async def _stop_in_time(self) -> None:
+        """Stop; a process that cannot ends as it stands, which everything durable here is made for."""
+        stopping = asyncio.create_task(self.stop())
+        seconds = 2 * self.settings.drain_seconds + _STOP_SECONDS
+        done, _ = await asyncio.wait({stopping}, timeout=seconds)
+        if not done:
+            log.error("did not stop in time, ending as it stands", seconds=seconds)
+            os._exit(1)
+        stopping.result()
 
     async def run(self) -> None:
         """Start, wait for SIGTERM or SIGINT, stop."""
         asked = end_signals()
         if not await unless(asked, self.start()):
             log.info("asked to end before it was ready")
-            await self.stop()
+            await self._stop_in_time()
             return
         async with AsyncExitStack() as stack:
-            stack.push_async_callback(self.stop)
+            stack.push_async_callback(self._stop_in_time)
             if self.settings.health_port is not None:
                 self._tasks.append(asyncio.create_task(_serve_health(self.health, self.settings.health_port)))
             await asked.wait()
