@@ -61,6 +61,31 @@ async def test_a_finished_run_is_told_from_its_beginning(customer: Customer, jou
     assert "1.5" == msgspec.json.decode(events[2]["data"])["usage"][0]["quantity"]
 
 
+async def test_a_tenant_has_so_many_streams_at_once(
+    new_customer: NewCustomer, others: Others, gateway: Gateway
+):
+    """
+    One more is refused with how long to wait, another tenant is not, and a stream that ended leaves its place.
+    """
+    gateway.feeds.streams.places_max = 2
+    customer, other = await new_customer(), await new_customer()
+    journal = await journal_of(customer, others)
+    await journal.write(accepted())
+    path = f"/runs/{RUN}/events"
+    async with customer.http.stream("GET", path), customer.http.stream("GET", path):
+        await until(lambda: gateway.feeds.streams.count == 2)
+        refused = await customer.http.get(path)
+        foreign = await other.http.get(path)
+    await until(lambda: gateway.feeds.streams.count == 0)
+    await journal.write_all()
+
+    assert (429, "5") == (refused.status_code, refused.headers["retry-after"])
+    assert "at most 2 streams" in refused.json()["detail"]
+    assert 404 == foreign.status_code
+    assert 200 == (await customer.http.get(path)).status_code
+    assert 0 == gateway.feeds.streams.count
+
+
 @pytest.mark.parametrize("finished_before", [True, False])
 async def test_a_journal_that_comes_in_small_pages_is_told_whole(
     customer: Customer, journal: Journal, gateway: Gateway, finished_before: bool

@@ -15,6 +15,7 @@ from agora_contracts.money import Money
 from agora_contracts.problems import AgoraError
 from agora_contracts.subjects import live_subject
 from agora_gateway.app import Gateway
+from agora_gateway.playground import service as playground
 from agora_gateway.playground.model import answer_text, message_field
 from websockets.asyncio.client import ClientConnection
 
@@ -220,6 +221,43 @@ async def test_a_message_sent_again_is_the_same_message(customer: Customer, agen
     first, second = agent.started
     assert (first.run_id, first.fingerprint) == (second.run_id, second.fingerprint)
     assert conversations[0] == conversations[1]
+
+
+async def test_an_idle_socket_closes_when_its_key_is_revoked(
+    customer: Customer, agent: Agent, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+):
+    """
+    Nothing has to be said for that: the socket tells why, and closes.
+    """
+    monkeypatch.setattr(playground, "LOOK_SECONDS", 0.05)
+    async with opened(gateway, "/playground/echo", **with_key(customer)) as socket:
+        await until_frame(socket, "agent_loaded")
+        (await customer.http.delete(f"/api-keys/{customer.key_id}")).raise_for_status()
+        told = (await until_frame(socket, "error"))[-1]
+        closed = await closed_with(socket)
+
+    assert ("key_revoked", 4401) == (told["code"], closed)
+
+
+async def test_a_socket_on_which_nothing_is_said_for_long_closes(
+    customer: Customer, agent: Agent, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+):
+    """
+    An answer under way keeps it open, however long it takes; after it the time begins anew.
+    """
+    monkeypatch.setattr(playground, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(playground, "IDLE_SECONDS", 0.3)
+    async with opened(gateway, "/playground/echo", **with_key(customer)) as socket:
+        await say(socket, type="user_message", content="Hi")
+        await until_frame(socket, "message_started")
+        await until_followed(gateway)
+        await asyncio.sleep(0.6)
+        await agent.journal.write(started(2))
+        await agent.journal.write(finished(3))
+        await until_frame(socket, "message_complete")
+        closed = await closed_with(socket)
+
+    assert 1000 == closed
 
 
 @pytest.mark.parametrize("named", [True, False])

@@ -7,7 +7,7 @@ open; it closes when its reader is gone, its key no longer works, or the process
 
 import asyncio
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import Any, Literal
@@ -19,6 +19,7 @@ from litestar import WebSocket
 
 from agora_gateway.edge import bodies, problems
 from agora_gateway.edge.gate import Keys, credential
+from agora_gateway.edge.per_tenant import PerTenant
 from agora_gateway.edge.principals import Scope, Tenant, check_scope
 
 log = structlog.get_logger()
@@ -83,6 +84,20 @@ class Session:
         """Whose socket it is."""
         assert self._tenant is not None, "the session is signed in"
         return self._tenant
+
+    async def still_permit(self) -> None:
+        """Look whether the key still works; while that cannot be known, it is taken that it does.
+
+        Raises:
+            AgoraError: it does not, or may not do this any more.
+        """
+        try:
+            await self.permit()
+        except AgoraError as error:
+            if error.problem.status < 500:
+                raise
+        except Exception as error:
+            log.info("permission not checked, the socket stays open", path=self.path, error=repr(error))
 
     async def permit(self) -> Tenant:
         """The tenant, if the key still works.
@@ -191,7 +206,7 @@ class Sockets:
     def __init__(self, keys: Keys, closing: asyncio.Event) -> None:
         self._keys = keys
         self._closing = closing
-        self._open: Counter[str] = Counter()
+        self._open = PerTenant("sockets", SOCKETS_PER_TENANT_MAX)
         self._served = 0
         self._none_served = asyncio.Event()
         self._none_served.set()
@@ -199,7 +214,7 @@ class Sockets:
     @property
     def count(self) -> int:
         """How many are open, of all tenants."""
-        return self._open.total()
+        return self._open.count
 
     async def serve(self, socket: WebSocket[Any, Any, Any], scope: Scope, work: Work) -> None:
         """Let a tenant whose key has `scope` in, and do `work` until it ends, the client leaves or we stop."""
@@ -239,17 +254,10 @@ class Sockets:
 
     async def _work(self, session: Session, work: Work) -> int:
         """The work, and with which code the socket closes after it."""
-        tenant = ""
         try:
             await session.sign_in()
-            tenant = session.tenant.id
-            if self._open[tenant] >= SOCKETS_PER_TENANT_MAX:
-                tenant = ""
-                raise AgoraError(
-                    "too_many_requests", f"at most {SOCKETS_PER_TENANT_MAX} sockets may be open at once"
-                )
-            self._open[tenant] += 1
-            await work(session)
+            with self._open.take(session.tenant.id):
+                await work(session)
         except Gone as error:
             log.debug("socket gone", reason=str(error))
             return TOO_MUCH
@@ -258,9 +266,6 @@ class Sockets:
             with suppress(Gone):
                 await session.send(error_frame(problem))
             return 4000 + problem.status
-        finally:
-            if tenant:
-                self._open[tenant] -= 1
         return NORMAL
 
 

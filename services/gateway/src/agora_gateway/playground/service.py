@@ -1,6 +1,7 @@
 """One socket of the playground: messages in, the stream of the run that answers each out."""
 
 import asyncio
+import time
 from contextlib import aclosing, suppress
 from typing import Any
 
@@ -12,7 +13,7 @@ from agora_kit.broker import Broker
 
 from agora_gateway.edge import bodies, problems
 from agora_gateway.edge.routing import existing, existing_package
-from agora_gateway.edge.sockets import Gone, Session, error_frame
+from agora_gateway.edge.sockets import Gone, Session, error_frame, run_until_first_ends
 from agora_gateway.playground.answers import Answers, Asked, RunAnswers
 from agora_gateway.playground.conversation_answers import ConversationAnswers
 from agora_gateway.playground.model import (
@@ -31,6 +32,11 @@ from agora_gateway.playground.model import (
 from agora_gateway.runs.feeds import RunFeeds
 from agora_gateway.runs.live_shapes import LIVE_TYPES
 from agora_gateway.runs.stream import KEEP_ALIVE, RunStream, StreamEvent
+
+LOOK_SECONDS = 5.0
+"""How often a socket on which nothing is said is looked at: whether its key still works, and for how long it is idle."""
+IDLE_SECONDS = 1800.0
+"""After so long without a message or an answer under way a socket is closed."""
 
 _ANSWER = "answer"
 """The stream of text that is the answer; the others are shown as what they are."""
@@ -59,26 +65,43 @@ class Talk:
         self._conversation: str | None = None
         self._run: str | None = None
         self._answering: asyncio.Task[None] | None = None
+        self._spoken_at = time.monotonic()
 
     async def go_on(self) -> None:
-        """Load the agent, then answer message by message until the client leaves.
+        """Load the agent, then answer message by message until the client leaves, or says nothing for long.
 
         Raises:
             AgoraError: there is no such agent, or none that takes messages; or the key no longer works.
         """
         await self._load()
         try:
-            async for frame in self._session.frames():
-                await self._session.permit()
-                try:
-                    await self._take(bodies.decode(frame, CLIENT_FRAME))
-                except AgoraError as error:
-                    await self._session.refuse(error)
+            await run_until_first_ends(self._listen(), self._until_idle())
         finally:
             if self._answering is not None:
                 # The run goes on; only this socket hears no more of it.
                 self._answering.cancel()
                 await asyncio.gather(self._answering, return_exceptions=True)
+
+    async def _listen(self) -> None:
+        async for frame in self._session.frames():
+            self._spoken_at = time.monotonic()
+            await self._session.permit()
+            try:
+                await self._take(bodies.decode(frame, CLIENT_FRAME))
+            except AgoraError as error:
+                await self._session.refuse(error)
+
+    async def _until_idle(self) -> None:
+        """Return when nothing was said for long; the key is looked at meanwhile, as no frame has it looked at."""
+        while time.monotonic() - self._spoken_at < IDLE_SECONDS:
+            await asyncio.sleep(LOOK_SECONDS)
+            await self._session.still_permit()
+            if self._busy:
+                self._spoken_at = time.monotonic()
+
+    @property
+    def _busy(self) -> bool:
+        return self._answering is not None and not self._answering.done()
 
     async def _load(self) -> None:
         if self._target.startswith("dep_"):
@@ -111,14 +134,13 @@ class Talk:
         return RunAnswers(self._broker, tenant, self._target, field)
 
     async def _take(self, frame: UserMessage | Cancel) -> None:
-        busy = self._answering is not None and not self._answering.done()
         if isinstance(frame, Cancel):
-            if self._run is None or not busy:
+            if self._run is None or not self._busy:
                 raise AgoraError("conflict", "there is no message being answered that could be cancelled")
             tenant = self._session.tenant
             await self._broker.ask(CancelRun(run=self._run, tenant=tenant.id, requested_by=tenant.key))
             return
-        if busy:
+        if self._busy:
             raise AgoraError(
                 "conflict", "the message before is still being answered; wait for message_complete, or cancel"
             )

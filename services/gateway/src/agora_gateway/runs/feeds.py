@@ -21,6 +21,7 @@ from agora_kit.broker import Broker
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
+from agora_gateway.edge.per_tenant import PerTenant
 from agora_gateway.runs.model import Skipped
 
 log = structlog.get_logger()
@@ -28,6 +29,7 @@ log = structlog.get_logger()
 EVENTS = "agora.evt.*.execution.>"
 WAITING_MAX = 256
 WAITING_BYTES_MAX = 1024 * 1024
+STREAMS_PER_TENANT_MAX = 200
 _ASK_AGAIN_SECONDS = 0.2
 _TYPE_HEAD, _TYPE_TAIL = "agora.", ".v1"
 
@@ -141,6 +143,8 @@ class RunFeeds:
         self._events: Subscription | None = None
         self._lock = asyncio.Lock()
         self._dropping: set[asyncio.Task[None]] = set()
+        self.streams = PerTenant("streams of events", STREAMS_PER_TENANT_MAX)
+        """Streams of server-sent events that are open here."""
         self.closing = asyncio.Event()
         """Set when this process stops: whatever goes on for long is to end."""
 

@@ -1,5 +1,6 @@
 """HTTP of runs: read, list, follow, cancel."""
 
+import weakref
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Annotated, Any
@@ -14,6 +15,7 @@ from litestar.response import Stream
 
 from agora_gateway.edge.gate import credential
 from agora_gateway.edge.headers import wait_seconds
+from agora_gateway.edge.per_tenant import Place
 from agora_gateway.edge.principals import Tenant, check_scope, requires
 from agora_gateway.edge.routing import (
     TENANT_SECURITY,
@@ -155,7 +157,13 @@ async def get_receipt(
     summary="Follow a run",
     operation_id="followRun",
     responses=content(
-        str, "text/event-stream", "The run's events.", shapes.EVENTS, "not_found", "invalid_input"
+        str,
+        "text/event-stream",
+        "The run's events.",
+        shapes.EVENTS,
+        "not_found",
+        "invalid_input",
+        "too_many_requests",
     ),
 )
 async def follow_run(
@@ -174,7 +182,7 @@ async def follow_run(
     `run.waiting`, `approval.requested`, `run.finished`, `run.charged` and others. Live ones have none:
     `content_delta` and `content_snapshot` (text as it is written), `tool_use_start`, `tool_use_complete`,
     `progress`, and `lagged` where the reader was too slow. A `problem` ends the stream early, such as when the key
-    is revoked. A very long stream ends now and then; come back with `Last-Event-ID`.
+    is revoked. A very long stream ends now and then; come back with `Last-Event-ID`. At most 200 are open at once.
     """
     seen = next((number for number in (last_event_id, after) if number is not None), 0)
     token = credential(request.scope["headers"]) or ""
@@ -183,25 +191,34 @@ async def follow_run(
         check_scope(await keys.authenticate(token), "read")
 
     stream = RunStream(broker, feeds, tenant=tenant.id, run=existing("run", run), after=seen, permit=permit)
-    first = await stream.journal()
+    place = feeds.streams.take(tenant.id)
+    try:
+        first = await stream.journal()
+    except BaseException:
+        place.release()
+        raise
+    body = _as_sse(stream.events(first), place)
+    # A reader who is gone before the first byte leaves a body behind that was never begun.
+    weakref.finalize(body, place.release)
     headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-    return Stream(_as_sse(stream.events(first)), media_type="text/event-stream", headers=headers)
+    return Stream(body, media_type="text/event-stream", headers=headers)
 
 
-async def _as_sse(events: AsyncGenerator[StreamEvent]) -> AsyncIterator[bytes]:
+async def _as_sse(events: AsyncGenerator[StreamEvent], place: Place) -> AsyncIterator[bytes]:
     """The events in bytes, until the reader has been sent as much as may wait for it.
 
     The server takes what we send whether the reader does or not: what one connection may be sent bounds what a
     reader who takes nothing can cost.
     """
     sent = 0
-    async with aclosing(events):
-        async for event in events:
-            encoded = to_sse(event)
-            sent += len(encoded)
-            yield encoded
-            if sent >= RESPONSE_BYTES_MAX:
-                return
+    with place:
+        async with aclosing(events):
+            async for event in events:
+                encoded = to_sse(event)
+                sent += len(encoded)
+                yield encoded
+                if sent >= RESPONSE_BYTES_MAX:
+                    return
 
 
 router = Router(
