@@ -10,8 +10,10 @@ import agora
 import msgspec
 import pytest
 from agora import alone
+from agora.blackboard import Finding, Posted
 from agora.suspension import CallRequest, CallResult, CallsEnded, Request
-from agora_swarm import agent
+from agora_swarm import agent, nodes
+from agora_swarm.synthesis import verdicts_by_finding
 from agora_swarm.types import Output
 
 SOURCES = Path(__file__).parents[2] / "swarm-worker" / "evals"
@@ -162,11 +164,12 @@ async def test_a_package_on_many_inputs(tmp_path: Path) -> None:
 
 
 def answering(*results: CallResult) -> Any:
-    """Answers every call with what a made-up agent gives."""
+    """Answers the call of each question with what a made-up agent gives."""
 
     def answer(request: Request) -> CallsEnded | None:
         if isinstance(request, CallRequest) and request.calls[0].package == "kb":
-            return CallsEnded(results=list(results))
+            numbers = [int(call.title.partition(" ")[0].removeprefix("executor-")) for call in request.calls]
+            return CallsEnded(results=[results[number - 1] for number in numbers])
         return None
 
     return answer
@@ -197,10 +200,13 @@ async def test_questions_are_answered_and_reviewed(tmp_path: Path) -> None:
     assert "full" == output.deliverable
 
 
-async def test_when_the_money_ends_the_rest_is_given_up_and_what_was_done_stands(tmp_path: Path) -> None:
+async def test_when_the_money_ends_the_rest_is_given_up_and_what_was_done_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """
-    Refused for want of budget: these items are given up with that reason, the others are delivered.
+    Refused for want of budget, again and again: these items are given up with that reason, the others are delivered.
     """
+    monkeypatch.setattr(nodes, "RETURN_SECONDS", 0)
     refused = CallResult(
         run="", package="kb", outcome="refused", code="budget_exhausted", detail="0.10 USD are left"
     )
@@ -228,23 +234,109 @@ async def test_a_budget_is_divided_among_the_agents(folder: Path) -> None:
     assert 0 < sum(given) <= 1_500_000
 
 
-async def test_without_its_validator_nothing_is_claimed(folder: Path) -> None:
-    """
-    Findings that no verdict stands for are shown as not reviewed, and are no claims.
-    """
+def losing(*roles: str) -> Any:
+    """Answers the calls of workers in these roles with their failure."""
 
     def answer(request: Request) -> CallsEnded | None:
-        if isinstance(request, CallRequest) and request.calls[0].input.get("role") == "validator":
-            return CallsEnded(
-                results=[
-                    CallResult(
-                        run="", package="swarm-worker", outcome="failed", code="internal", detail="gone"
-                    )
-                ]
-            )
+        if isinstance(request, CallRequest) and request.calls[0].input.get("role") in roles:
+            lost = CallResult(run="run_x", package="", outcome="failed", code="internal", detail="gone")
+            return CallsEnded(results=[lost] * len(request.calls))
         return None
 
-    output: Output = (await swarm(folder, goal=audit_goal(folder), answers=answer)).output
+    return answer
+
+
+@pytest.mark.parametrize("role", ["validator", "reviewer"])
+async def test_an_audit_whose_review_is_lost_claims_nothing_and_is_not_whole(folder: Path, role: str) -> None:
+    """
+    Findings that no verdict stands for are shown as not reviewed, and are no claims; their files are given up with the
+    reason. What has no findings is done.
+    """
+    output: Output = (await swarm(folder, goal=audit_goal(folder), answers=losing(role))).output
 
     assert [] == output.claims
     assert {"unreviewed"} == {one.verdict for one in output.disputed}
+    assert {"app.env": "unreviewed", "copy/web.yaml": "unreviewed", "empty.json": "unread"} == {
+        one.name: one.code for one in output.given_up
+    }
+    assert (
+        "gone" in next(one.reason for one in output.given_up if one.code == "unreviewed")
+        or role != "validator"
+    )
+    assert "partial" == output.deliverable
+    assert "What was found in 2 files was not reviewed to the end." in output.summary
+
+
+async def test_an_audit_of_which_nothing_is_reviewed_is_not_charged(tmp_path: Path) -> None:
+    """
+    Where all files have findings that nobody reviewed, nothing was delivered.
+    """
+    (tmp_path / "web.yaml").write_text(FILES["web.yaml"])
+    result = await swarm(tmp_path, goal=audit_goal(tmp_path), answers=losing("reviewer"))
+
+    assert ("empty", []) == (result.output.deliverable, result.usage)
+
+
+async def test_answers_that_nobody_reviewed_are_delivered_as_such(tmp_path: Path) -> None:
+    """
+    The swarm is not whole then, and says which answers no reviewer has seen.
+    """
+
+    def answers(request: Request) -> CallsEnded | None:
+        known = answering(answered("run_1", "It takes 30 days.", "It takes 30 days."))
+        given: CallsEnded | None = known(request) or losing("reviewer")(request)
+        return given
+
+    goal = {"kind": "questions", "package": "kb", "questions": ["How long?"]}
+    output: Output = (await swarm(tmp_path, goal=goal, answers=answers)).output
+
+    assert ("partial", ["unreviewed"]) == (output.deliverable, [one.verdict for one in output.answers])
+    assert [("q1", "unreviewed")] == [(one.item, one.code) for one in output.given_up]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "confirmed", "rejected", "stands"),
+    [
+        ("disputed", ["rule"], [], False),
+        ("rejected", [], ["rule"], False),
+        ("rejected", [], ["rule", "reproduction"], True),
+        ("rejected", [], ["evidence"], True),
+        ("accepted", ["rule", "evidence"], [], True),
+        ("disputed", ["evidence"], ["rule", "reproduction"], True),
+    ],
+)
+def test_a_missing_vote_leaves_open_what_it_could_have_turned(
+    verdict: str, confirmed: list[str], rejected: list[str], stands: bool
+) -> None:
+    """
+    Two of three votes confirm a finding: a verdict that the votes of lost reviewers could have turned is none.
+    """
+    data = {"finding": "f1:X", "verdict": verdict, "confirmed_by": confirmed, "rejected_by": rejected}
+    posted = Posted(run="r", step="s", topic="verdict", finding=Finding(id="v", claim="", data=data))
+
+    assert stands == ("f1:X" in verdicts_by_finding([posted], 2))
+
+
+async def test_inputs_of_which_a_part_was_delivered_are_not_done(tmp_path: Path) -> None:
+    """
+    A run that delivered a part, or nothing, is named; the swarm is then partial, or empty where all delivered nothing.
+    """
+
+    def delivering(*how: Any) -> Any:
+        def answer(request: Request) -> CallsEnded | None:
+            results = [
+                CallResult(run=f"run_{one}", package="kb", outcome="succeeded", deliverable=one, output={})
+                for one in how
+            ]
+            return CallsEnded(results=results)
+
+        return answer
+
+    async def outcome(*how: Any) -> tuple[str, list[str]]:
+        goal = {"kind": "map", "package": "kb", "inputs": [{}] * len(how)}
+        output: Output = (await swarm(tmp_path, goal=goal, answers=delivering(*how))).output
+        return output.deliverable, [one.code for one in output.given_up]
+
+    assert ("partial", ["partial", "empty"]) == await outcome("full", "partial", "empty")
+    assert ("partial", ["partial"]) == await outcome("partial")
+    assert ("empty", ["empty", "empty"]) == await outcome("empty", "empty")

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from agora_contracts.approvals import ListApprovals
 from agora_contracts.execution import CancelRun
 from agora_contracts.steering import ListChildren, RerunRun
 from agora_contracts.swarms import ListFindings
@@ -14,6 +15,7 @@ from sqlalchemy import text
 from .asking import ACCOUNT, TENANT, new_id
 from .conftest import Workers
 from .driving import Platform
+from .test_children import PRICE
 
 COMPOSE = "services:\n  web:\n    image: nginx:{number}.0\n    privileged: true\n    mem_limit: 1g\n"
 
@@ -152,3 +154,20 @@ async def test_rows_of_findings_belong_to_their_tenant(swarm_platform: Platform,
         rows = (await connection.execute(text("SELECT DISTINCT tenant_id, root_id FROM findings"))).all()
 
     assert [(TENANT, run.id)] == [tuple(row) for row in rows]
+
+
+async def test_a_budget_for_two_of_three_inputs_does_two(swarm_platform: Platform, workers: Workers) -> None:
+    """
+    The one for which the hold has no room is given up with what it would have needed; the swarm waits for nobody.
+    """
+    swarm_platform.billing.calls_room = 2 * PRICE
+    await workers.start()
+    goal = {"kind": "map", "package": "echo", "inputs": [{"text": "a"}, {"text": "b"}, {"text": "c"}]}
+    run = await swarm_platform.run({"goal": goal, "budget": "0.02", "concurrency": 1}, package="swarm")
+
+    assert ("succeeded", "partial") == (run.status, run.deliverable), run.error
+    assert ["a", "b"] == [one["output"]["text"] for one in run.output["results"] if one["output"]]
+    [lost] = run.output["given_up"]
+    assert ("i3", "budget_exhausted") == (lost["item"], lost["code"])
+    assert "it needs 0.01 USD" in lost["reason"]
+    assert [] == (await swarm_platform.ask(ListApprovals(tenant=TENANT, run=run.id))).items

@@ -32,10 +32,13 @@ class Input(agora.Input):
     lens: Annotated[
         Lens, Meta(description="What a reviewer looks at: evidence, rule or reproduction; of answers others.")
     ] = "evidence"
-    runs: Annotated[
-        list[Annotated[str, Meta(max_length=100)]],
-        Meta(max_length=1_000, description="Whose findings to read from the blackboard; all if empty."),
-    ] = msgspec.field(default_factory=list)
+    runs: (
+        Annotated[
+            list[Annotated[str, Meta(max_length=100)]],
+            Meta(max_length=1_000, description="Whose findings to read from the blackboard; all without it."),
+        ]
+        | None
+    ) = None
     agree: Annotated[int, Meta(ge=1, le=9, description="How many votes confirm a finding.")] = 1
     deliver: Annotated[
         Literal["output", "blackboard"],

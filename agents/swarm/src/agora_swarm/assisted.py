@@ -11,7 +11,7 @@ import agora
 import msgspec
 from msgspec import Meta
 
-from agora_swarm.plans import Sizes, TooLarge, audit_sizes
+from agora_swarm.plans import Sizes, TooLarge, audit_roles, audit_sizes
 from agora_swarm.types import Audit, Input, Output, Statement
 
 _NUMBER = re.compile(r"\d+")
@@ -63,7 +63,7 @@ async def proposed_sizes(given: Input, context: agora.Context) -> Sizes | None:
         executor=proposal.files_per_reviewer,
     )
     try:
-        return audit_sizes(len(names), given.agents_max, remedies=given.remedies, wanted=wanted)
+        return audit_sizes(len(names), given.agents_max, audit_roles(remedies=given.remedies), wanted)
     except TooLarge:
         return None
 

@@ -5,29 +5,60 @@ from typing import Any
 
 import agora
 import msgspec
-from agora.suspension import AgentCall, CallResult
+from agora import Money
+from agora.suspension import CALLS_MAX, AgentCall, CallResult
 
 from agora_swarm.goals import place_of
-from agora_swarm.plans import Came, Plan, Task
+from agora_swarm.plans import Plan, Task
+from agora_swarm.revising import Came
 from agora_swarm.types import Audit, Input, Map, Questions
 
 WORKER = "swarm-worker"
+
+ASK_BYTES_MAX = 400_000
+"""The calls that a step asks for at once, as JSON: the platform carries 600,000 bytes."""
 
 
 async def work(
     plan: Plan, tasks: Sequence[Task], given: Input, context: agora.Context
 ) -> tuple[list[Came], list[CallResult]]:
     """Let agents do these tasks, as many at once as the input allows. The step is called again with the results."""
-    calls = [call_of(task, plan, given) for task in tasks]
-    results = await context.call_all(calls, concurrency=given.concurrency)
-    return [came_of(task, result) for task, result in zip(tasks, results, strict=True)], results
+    calls = {task.id: call_of(task, plan, given) for task in tasks if not _idle(task, plan)}
+    results = dict(zip(calls, await _called(list(calls.values()), given, context), strict=True))
+    each = [results.get(task.id) or _nothing_to_do(_idle(task, plan)) for task in tasks]
+    return [came_of(task, result) for task, result in zip(tasks, each, strict=True)], each
+
+
+async def _called(calls: Sequence[AgentCall], given: Input, context: agora.Context) -> list[CallResult]:
+    """What came of calls, asked for in pieces: what a step asks for at once has a bounded size."""
+    results: list[CallResult] = []
+    piece: list[AgentCall] = []
+    size = 0
+    for call in calls:
+        length = len(msgspec.json.encode(call))
+        if piece and (size + length > ASK_BYTES_MAX or len(piece) == CALLS_MAX):
+            results += await context.call_all(piece, concurrency=given.concurrency)
+            piece, size = [], 0
+        piece.append(call)
+        size += length
+    return results + await context.call_all(piece, concurrency=given.concurrency)
+
+
+def _idle(task: Task, plan: Plan) -> str:
+    """Why there is nothing for a task to do; empty where there is."""
+    waits_for = {"analyst": "researcher", "validator": "reviewer"}.get(task.role)
+    return f"no {waits_for} has delivered" if waits_for and not plan.runs(waits_for) else ""
+
+
+def _nothing_to_do(why: str) -> CallResult:
+    return CallResult(run="", package=WORKER, outcome="refused", code="nothing_to_do", detail=why)
 
 
 def call_of(task: Task, plan: Plan, given: Input) -> AgentCall:
     """One task as a call. Questions and inputs go to the agent that the goal names, the rest to workers."""
     goal = given.goal
     title = _title(task)
-    max_cost = None if task.share is None else agora.Money(amount=task.share, currency="USD")
+    max_cost = None if task.share is None else Money(amount=task.share, currency="USD")
     if task.role == "executor" and isinstance(goal, Questions | Map):
         place = place_of(task.items[0])
         if isinstance(goal, Map):
@@ -50,9 +81,11 @@ def call_of(task: Task, plan: Plan, given: Input) -> AgentCall:
         case "analyst":
             worker_input["runs"] = plan.runs("researcher")
         case "reviewer":
-            worker_input |= {"lens": task.lens, "runs": plan.runs("engineer") if plan.kind == "audit" else []}
+            worker_input["lens"] = task.lens
+            if plan.kind == "audit":
+                worker_input["runs"] = plan.runs("engineer", task.items)
         case "executor":
-            worker_input["runs"] = plan.runs("engineer")
+            worker_input["runs"] = plan.runs("engineer", task.items)
         case "validator":
             worker_input |= {"runs": plan.runs("reviewer"), "agree": given.agree}
     return AgentCall(package=WORKER, input=worker_input, max_cost=max_cost, title=title)
@@ -88,12 +121,15 @@ def came_of(task: Task, result: CallResult) -> Came:
         task=task.id,
         run=result.run,
         outcome=result.outcome,
+        deliverable=result.deliverable,
         code=result.code,
         detail=result.detail[:500],
         unread=unread,
+        quoted=_micros(result.quoted),
+        cost=_micros(result.cost),
     )
 
 
-def plain_size(value: Any) -> int:
-    """How many bytes a value has as JSON."""
-    return len(msgspec.json.encode(value))
+def _micros(amount: Money | None) -> int | None:
+    # Budgets are in dollars, as prices are.
+    return amount.amount if amount is not None and amount.currency == "USD" else None

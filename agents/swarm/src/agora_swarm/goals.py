@@ -1,25 +1,27 @@
 """The goal as items, and a plan for it."""
 
-from collections.abc import Sequence
-from decimal import ROUND_DOWN, Decimal
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import agora
 import msgspec
 from agora.blackboard import Finding
 
+from agora_swarm import money
 from agora_swarm.plans import (
+    ITEMS_PER_WORKER_MAX,
     LENSES,
     Plan,
     Sizes,
     TooLarge,
+    agents_at_least,
+    audit_roles,
     audit_sizes,
     balanced,
     question_agents,
     require_agents,
     split,
     tasks_for,
-    with_shares,
     with_tasks,
 )
 from agora_swarm.types import Audit, GivenUp, Input, Map, Questions
@@ -67,10 +69,10 @@ def first_plan(given: Input, wanted: Sizes | None = None) -> Plan:
     plan = Plan(kind=_kind(goal), tasks=[])
     try:
         if isinstance(goal, Audit):
-            sizes = audit_sizes(len(items), given.agents_max, remedies=given.remedies, wanted=wanted)
+            sizes = audit_sizes(len(items), given.agents_max, _roles(given), wanted)
             tasks = tasks_for(plan, "research", "researcher", split(items, sizes.researcher))
             tasks += tasks_for(plan, "research", "analyst", [[]])
-            return with_shares(with_tasks(plan, tasks), _research_budget(given.budget))
+            return money.with_shares(with_tasks(plan, tasks), given, names_of(goal))
         _require_target(goal)
         unique = (
             list(_first_of_each(goal, items)) if isinstance(goal, Questions) else _heaviest_first(goal, items)
@@ -84,16 +86,38 @@ def first_plan(given: Input, wanted: Sizes | None = None) -> Plan:
             "$.goal",
         ) from error
     plan = with_tasks(plan, tasks_for(plan, "engineering", "executor", [[item] for item in unique]))
-    return with_shares(plan, given.budget)
+    return money.with_shares(plan, given, names_of(goal))
+
+
+def _roles(given: Input, first: str = "researcher") -> list[str]:
+    """The roles that an audit's files go through, from one on."""
+    roles = audit_roles(remedies=given.remedies)
+    return roles[roles.index(first) :] if first in roles else roles[-1:]
+
+
+def still_to_come(plan: Plan, given: Input) -> int:
+    """How many agents the phases need that are not planned yet, at the least: revisions leave room for them."""
+    planned = {task.role for task in plan.tasks}
+    if plan.kind == "map" or "reviewer" in planned:
+        return 0
+    if plan.kind == "questions":
+        return question_agents(0)
+    missing = [role for role in _roles(given) if role not in planned]
+    items = {
+        item
+        for task in plan.tasks
+        if task.role == _FILES_OF.get(missing[0], "engineer")
+        for item in task.items
+    }
+    return agents_at_least(len(items), missing)
+
+
+_FILES_OF = {"engineer": "researcher"}
+"""Whose items a role gets at the most; the engineers', where nothing else is said."""
 
 
 def _kind(goal: Audit | Questions | Map) -> Any:
     return {Audit: "audit", Questions: "questions", Map: "map"}[type(goal)]
-
-
-def _research_budget(budget: str | None) -> str | None:
-    # A tenth: the larger part of the work comes after it, and is planned by what research finds.
-    return None if budget is None else str((Decimal(budget) / 10).quantize(Decimal("0.000001"), ROUND_DOWN))
 
 
 def _require_target(goal: Questions | Map) -> None:
@@ -139,9 +163,17 @@ def same_questions(goal: Questions) -> dict[str, str]:
 
 
 def after_research(
-    plan: Plan, given: Input, assessed: Sequence[Finding], names: dict[str, str], wanted: Sizes | None = None
+    plan: Plan,
+    given: Input,
+    assessed: Sequence[Finding],
+    names: Mapping[str, str],
+    wanted: Sizes | None = None,
 ) -> Plan:
-    """The plan with engineers for what is worth the work: by weight, so that none gets all the large files."""
+    """The plan with engineers for what is worth the work: by weight, so that none gets all the large files.
+
+    Of more files than the budget lasts for to the end of the review, those that were looked at first are audited, and
+    the rest is given up before anything is paid for it.
+    """
     goal = given.goal
     if not isinstance(goal, Audit):
         return plan
@@ -149,32 +181,47 @@ def after_research(
     weights = {}
     given_up = list(plan.given_up)
     known = {one.item for one in given_up}
-    for item in item_ids(goal):
+    for item in sorted(item_ids(goal), key=lambda item: item not in decided):
         one = decided.get(item)
         if one is None or one.data["decision"] == "work":
             if item not in known:
                 weights[item] = WEIGHT_UNKNOWN if one is None else int(one.data["weight"])
         elif not one.data.get("same_as"):
             given_up.append(GivenUp(item=item, name=names[item], reason=one.claim, code="unread"))
+    lasts = money.affordable(plan, given)
+    if lasts is not None and lasts < len(weights):
+        given_up += [
+            GivenUp(item=item, name=names[item], reason=_too_dear(plan, lasts), code="budget_exhausted")
+            for item in list(weights)[lasts:]
+        ]
+        weights = dict(list(weights.items())[:lasts])
     same = sum(bool(one.data.get("same_as")) for one in assessed)
     plan = msgspec.structs.replace(plan, given_up=given_up)
-    room = given.agents_max - len(plan.tasks)
     if not weights:
         return with_tasks(plan, [], note="no file is worth an engineer's work")
-    sizes = audit_sizes(len(weights), given.agents_max, remedies=given.remedies, wanted=wanted)
-    rest = len(split(list(weights), sizes.reviewer)) * len(LENSES["audit"]) + 1
-    rest += len(split(list(weights), sizes.executor)) if given.remedies else 0
-    engineers = max(1, min(len(split(list(weights), sizes.engineer)), room - rest))
-    tasks = tasks_for(plan, "engineering", "engineer", balanced(weights, engineers))
+    sizes = audit_sizes(len(weights), _room(plan, given), _roles(given, "engineer"), wanted)
+    tasks = tasks_for(plan, "engineering", "engineer", balanced(weights, -(-len(weights) // sizes.engineer)))
     note = f"{len(weights)} files for {len(tasks)} engineers; {same} are copies, {len(given_up)} given up"
     return with_tasks(plan, tasks, note=note)
+
+
+def _too_dear(plan: Plan, files: int) -> str:
+    each = money.usd(money.price(plan) or 0)
+    return (
+        f"the budget lasts for {files} files, at {each} USD for each time that one of them is worked on; "
+        "a larger budget would do it"
+    )
+
+
+def _room(plan: Plan, given: Input) -> int:
+    return given.agents_max - len(plan.tasks)
 
 
 def after_engineering(plan: Plan, given: Input, with_findings: Sequence[str]) -> Plan:
     """The plan with executors who try remedies, for the files in which something was found."""
     if plan.kind != "audit" or not given.remedies or not with_findings:
         return plan
-    sizes = _sizes(len(with_findings), given)
+    sizes = audit_sizes(len(with_findings), _room(plan, given), _roles(given, "executor"))
     return with_tasks(plan, tasks_for(plan, "engineering", "executor", split(with_findings, sizes.executor)))
 
 
@@ -183,14 +230,12 @@ def for_review(plan: Plan, given: Input, with_findings: Sequence[str]) -> Plan:
     lenses = LENSES.get(plan.kind, ())
     if not with_findings or not lenses:
         return plan
-    sizes = _sizes(len(with_findings), given) if plan.kind == "audit" else Sizes(reviewer=200)
+    size = ITEMS_PER_WORKER_MAX
+    if plan.kind == "audit":
+        size = audit_sizes(len(with_findings), _room(plan, given), _roles(given, "reviewer")).reviewer
     tasks = list(plan.tasks)
     for lens in lenses:
         so_far = msgspec.structs.replace(plan, tasks=tasks)
-        tasks += tasks_for(so_far, "review", "reviewer", split(with_findings, sizes.reviewer), lens=lens)
+        tasks += tasks_for(so_far, "review", "reviewer", split(with_findings, size), lens=lens)
     reviewed = msgspec.structs.replace(plan, tasks=tasks)
     return with_tasks(reviewed, tasks_for(reviewed, "review", "validator", [[]]))
-
-
-def _sizes(items: int, given: Input) -> Sizes:
-    return audit_sizes(items, given.agents_max, remedies=given.remedies)

@@ -3,8 +3,9 @@
 What agents find stands on the blackboard and in their own runs; the state holds the plan alone.
 """
 
+import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from decimal import ROUND_DOWN, Decimal
 
 import agora
 import msgspec
@@ -15,7 +16,9 @@ from agora_swarm import goals
 from agora_swarm.answers import answer_findings
 from agora_swarm.assisted import proposed_sizes, worded
 from agora_swarm.calling import work
-from agora_swarm.plans import Came, Plan, Sizes, Task, revised, with_shares
+from agora_swarm.money import with_shares
+from agora_swarm.plans import Plan, Sizes, Task
+from agora_swarm.revising import Came, revised
 from agora_swarm.synthesis import synthesise_answers, synthesise_audit, synthesise_map
 from agora_swarm.types import Audit, Input, Output, Questions, Result
 
@@ -23,6 +26,8 @@ PLAN_TOPIC = "plan"
 OUTPUT_KEPT_MAX = 2_000
 """Larger outputs of a map's agents are left in their runs."""
 OUTPUTS_KEPT_MAX = 200_000
+RETURN_SECONDS = 1.0
+"""How long what an ended agent leaves may take to come back, the first time that somebody waits for it."""
 
 
 @dataclass(kw_only=True)
@@ -53,70 +58,59 @@ async def plan(state: State, context: agora.Context) -> dict[str, object]:
 @agora.step(title="Research: take stock", timeout_seconds=120)
 async def research(state: State, context: agora.Context) -> dict[str, object]:
     """Researchers look at the files."""
-    return await _work(state, context, state.plan.pending("research", "researcher"))
+    made, _ = await _worked(state, context, state.plan.payable("research", "researcher"))
+    return await _planned(state, context, made)
 
 
 @agora.step(title="Research: weigh what was found", timeout_seconds=120)
 async def analyse(state: State, context: agora.Context) -> dict[str, object]:
     """The analyst weighs it, and the plan of the engineering is made from that."""
-    tasks = state.plan.pending("research", "analyst")
-    came, _ = await work(state.plan, tasks, state.input, context)
-    made = _revised(state, state.plan, came)
+    made, _ = await _worked(state, context, state.plan.payable("research", "analyst"))
     if not made.pending("research"):
         assessed = await _read(context, "assessment", made.runs("analyst"))
         names = goals.names_of(state.input.goal)
         made = goals.after_research(made, state.input, [one.finding for one in assessed], names, state.sizes)
-        made = with_shares(made, _left_for(state.input.budget, "0.65"))
-    await _show(made, state, context)
-    return {"plan": made}
+    return await _planned(state, context, made)
 
 
 @agora.step(title="Engineering: do the work", timeout_seconds=120)
 async def engineer(state: State, context: agora.Context) -> dict[str, object]:
     """Engineers audit, or the agent that the goal names does its part; what failed is planned anew."""
-    tasks = state.plan.pending("engineering")
-    came, results = await work(state.plan, tasks, state.input, context)
-    made = _revised(state, state.plan, came)
-    kept = list(state.results)
-    if isinstance(state.input.goal, Audit):
-        update: dict[str, object] = {}
-    else:
-        kept = _with_results(kept, tasks, results)
-        update = {"results": kept}
+    tasks = state.plan.payable("engineering")
+    made, results = await _worked(state, context, tasks)
+    update: dict[str, object] = {}
+    if not isinstance(state.input.goal, Audit):
+        update["results"] = _with_results(state.results, tasks, results)
     if isinstance(state.input.goal, Questions):
         await context.blackboard.post("answer", answer_findings(state.input.goal, tasks, results))
     if not made.pending("engineering"):
         found = await _with_findings(state, made, context)
         update["with_findings"] = found
         made = goals.after_engineering(made, state.input, found)
-        made = with_shares(made, _left_for(state.input.budget, "0.80"))
-    await _show(made, state, context)
-    return {**update, "plan": made}
+    return update | await _planned(state, context, made)
 
 
 @agora.step(title="Engineering: try remedies", timeout_seconds=120)
 async def remedy(state: State, context: agora.Context) -> dict[str, object]:
     """Executors try remedies on copies; then the review is planned."""
-    tasks = state.plan.pending("engineering")
-    came, _ = await work(state.plan, tasks, state.input, context)
-    made = _revised(state, state.plan, came)
+    made, _ = await _worked(state, context, state.plan.payable("engineering"))
     if not made.pending("engineering"):
         made = goals.for_review(made, state.input, state.with_findings)
-        made = with_shares(made, state.input.budget)
-    await _show(made, state, context)
-    return {"plan": made}
+    return await _planned(state, context, made)
 
 
 @agora.step(title="Review: vote on the findings", timeout_seconds=120)
 async def review(state: State, context: agora.Context) -> dict[str, object]:
     """Reviewers vote."""
-    return await _work(state, context, state.plan.pending("review", "reviewer"))
+    made, _ = await _worked(state, context, state.plan.payable("review", "reviewer"))
+    return await _planned(state, context, made)
 
 
 @agora.step(title="Review: settle disagreements", timeout_seconds=120)
 async def judge(state: State, context: agora.Context) -> dict[str, object]:
     """The validator counts the votes and looks for contradictions."""
-    return await _work(state, context, state.plan.pending("review", "validator"))
+    made, _ = await _worked(state, context, state.plan.payable("review", "validator"))
+    return await _planned(state, context, made)
 
 
 @agora.step(title="Synthesis: join what stands", timeout_seconds=300)
@@ -211,15 +205,33 @@ ROUTES = {
 # --- what the steps have in common ---------------------------------------------------------------
 
 
-async def _work(state: State, context: agora.Context, tasks: list[Task]) -> dict[str, object]:
-    came, _ = await work(state.plan, tasks, state.input, context)
-    made = _revised(state, state.plan, came)
+async def _worked(
+    state: State, context: agora.Context, tasks: Sequence[Task]
+) -> tuple[Plan, list[CallResult]]:
+    """The plan after these tasks have been worked on, and what came of each."""
+    came, results = await work(state.plan, tasks, state.input, context)
+    room = state.input.agents_max - goals.still_to_come(state.plan, state.input)
+    made = revised(state.plan, came, goals.names_of(state.input.goal), room)
+    await _until_money_returns(tasks, came)
+    return made, results
+
+
+async def _until_money_returns(tasks: Sequence[Task], came: Sequence[Came]) -> None:
+    """Where an agent's own share was enough and there was too little all the same, others' money is on its way back."""
+    waits = [
+        task.shortages + 1
+        for task, one in zip(tasks, came, strict=True)
+        if one.short and (one.quoted is None or one.quoted <= (task.share or 0))
+    ]
+    if waits:
+        await asyncio.sleep(RETURN_SECONDS * max(waits))
+
+
+async def _planned(state: State, context: agora.Context, made: Plan) -> dict[str, object]:
+    """The plan with the money divided anew, shown to whoever watches."""
+    made = with_shares(made, state.input, goals.names_of(state.input.goal))
     await _show(made, state, context)
     return {"plan": made}
-
-
-def _revised(state: State, plan: Plan, came: list[Came]) -> Plan:
-    return revised(plan, came, goals.names_of(state.input.goal), state.input.agents_max)
 
 
 async def _show(plan: Plan, state: State, context: agora.Context) -> None:
@@ -265,14 +277,9 @@ async def _with_findings(state: State, plan: Plan, context: agora.Context) -> li
     return plan.done_items("executor") if isinstance(state.input.goal, Questions) else []
 
 
-def _left_for(budget: str | None, part: str) -> str | None:
-    """The part of the budget that may be given away by the end of a phase."""
-    if budget is None:
-        return None
-    return str((Decimal(budget) * Decimal(part)).quantize(Decimal("0.000001"), ROUND_DOWN))
-
-
-def _with_results(kept: list[Result], tasks: list[Task], results: list[CallResult]) -> list[Result]:
+def _with_results(
+    kept: Sequence[Result], tasks: Sequence[Task], results: Sequence[CallResult]
+) -> list[Result]:
     by_index = {one.index: one for one in kept}
     room = OUTPUTS_KEPT_MAX - sum(len(msgspec.json.encode(one.output)) for one in kept if one.output)
     for task, result in zip(tasks, results, strict=True):

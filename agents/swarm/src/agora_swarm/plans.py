@@ -1,11 +1,10 @@
-"""The plan of a swarm: tasks for agents, made from the goal, checked against the limits, revised from what came of it.
+"""The plan of a swarm: tasks for agents, made from the goal and checked against the limits.
 
 Pure: no file is read, no model asked, nobody called.
 """
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from decimal import ROUND_DOWN, Decimal
 from typing import Literal
 
 import msgspec
@@ -19,24 +18,16 @@ LENSES: dict[str, tuple[str, ...]] = {
 }
 """What the three reviewers look at, by the kind of goal."""
 
-ATTEMPTS_MAX = 2
-"""How often one item is given to an agent that failed on it alone."""
-
-BUDGET_CODES = frozenset({"insufficient_credit", "budget_exhausted", "quota_exceeded"})
-FINAL_CODES = frozenset(
-    {
-        "not_found", "not_executable", "cyclic_call", "call_too_deep", "invalid_input", "permission_denied",
-        "forbidden", "account_closed", "deployment_ended", "item_twice", "file_not_found", "file_gone", "cancelled",
-        "currency_mismatch", "call_cycle", "calls_too_deep", "not_callable",
-    }
-)  # fmt: skip
-"""Reasons that another try does not change."""
-
 type Status = Literal["pending", "done", "failed", "given_up", "replanned"]
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
-    """One agent's work: its items, and its share of the budget (micro-units of a dollar; None: no bound of its own)."""
+    """One agent's work: its items, and its share of the budget. Money is in micro-units of a dollar.
+
+    `share` is the most that it may cost, None before the budget was divided. `quoted` is what it was quoted at or, of
+    one that was refused for want of money, what it needs; `paid` what counts as spent once it has ended. `shortages`
+    counts how often there was too little money for it.
+    """
 
     id: str
     phase: Phase
@@ -44,6 +35,9 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     items: list[str]
     lens: str = ""
     share: int | None = None
+    quoted: int | None = None
+    paid: int = 0
+    shortages: int = 0
     attempt: int = 1
     status: Status = "pending"
     run: str = ""
@@ -67,9 +61,21 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
             if task.phase == phase and task.status == "pending" and (not roles or task.role in roles)
         ]
 
-    def runs(self, role: str) -> list[str]:
-        """The runs of a role that succeeded."""
-        return [task.run for task in self.tasks if task.role == role and task.status == "done" and task.run]
+    def payable(self, phase: Phase, *roles: str) -> list[Task]:
+        """Those of the waiting tasks that may begin: not the ones for whose money others must end first."""
+        return [task for task in self.pending(phase, *roles) if task.share != 0 or not task.quoted]
+
+    def runs(self, role: str, items: Sequence[str] | None = None) -> list[str]:
+        """The runs of a role that succeeded; of those that worked on one of the items, if these are given."""
+        wanted = None if items is None else set(items)
+        return [
+            task.run
+            for task in self.tasks
+            if task.role == role
+            and task.status == "done"
+            and task.run
+            and (wanted is None or wanted & set(task.items))
+        ]
 
     def done_items(self, role: str) -> list[str]:
         """The items that agents of a role have been given and did."""
@@ -105,26 +111,28 @@ def _parts(count: int, size: int) -> int:
     return math.ceil(count / size)
 
 
-def audit_agents(files: int, sizes: Sizes, *, remedies: bool) -> int:
-    """How many agents an audit of so many files takes."""
-    return (
-        _parts(files, sizes.researcher)
-        + 1
-        + _parts(files, sizes.engineer)
-        + (_parts(files, sizes.executor) if remedies else 0)
-        + len(LENSES["audit"]) * _parts(files, sizes.reviewer)
-        + 1
-    )
+def agents_of(files: int, sizes: Sizes, roles: Iterable[str]) -> int:
+    """How many agents of these roles so many files take, with the analyst and the validator who go with them."""
+    count = 0
+    for role in roles:
+        parts = _parts(files, getattr(sizes, role))
+        count += {"researcher": parts + 1, "reviewer": len(LENSES["audit"]) * parts + 1}.get(role, parts)
+    return count
 
 
-def audit_sizes(files: int, agents_max: int, *, remedies: bool, wanted: Sizes | None = None) -> Sizes:
-    """The sizes that fit into the limit: as wanted, or larger ones where there are many files.
+def audit_roles(*, remedies: bool) -> list[str]:
+    """The roles that an audit's files go through, in their order."""
+    return ["researcher", "engineer", *(["executor"] if remedies else []), "reviewer"]
+
+
+def audit_sizes(files: int, agents_max: int, roles: Sequence[str], wanted: Sizes | None = None) -> Sizes:
+    """The sizes with which agents of these roles fit into the limit: as wanted, or larger ones.
 
     Raises:
         TooLarge: even with the most items for each agent there are not enough.
     """
     sizes = wanted or Sizes()
-    while audit_agents(files, sizes, remedies=remedies) > agents_max:
+    while (needed := agents_of(files, sizes, roles)) > agents_max:
         grown = Sizes(
             **{
                 name: min(math.ceil(getattr(sizes, name) * 1.5), ITEMS_PER_WORKER_MAX)
@@ -132,9 +140,14 @@ def audit_sizes(files: int, agents_max: int, *, remedies: bool, wanted: Sizes | 
             }
         )
         if grown == sizes:
-            raise TooLarge(audit_agents(files, sizes, remedies=remedies), agents_max)
+            raise TooLarge(needed, agents_max)
         sizes = grown
     return sizes
+
+
+def agents_at_least(files: int, roles: Sequence[str]) -> int:
+    """How many agents of these roles so many files take when each does as much as it can."""
+    return agents_of(files, Sizes(**dict.fromkeys(roles, ITEMS_PER_WORKER_MAX)), roles)
 
 
 def question_agents(questions: int) -> int:
@@ -202,131 +215,3 @@ def with_tasks(plan: Plan, tasks: Sequence[Task], *, note: str = "") -> Plan:
         revision=plan.revision + changed,
         notes=[*plan.notes, note] if changed else plan.notes,
     )
-
-
-def with_shares(plan: Plan, budget: str | None) -> Plan:
-    """The plan with the budget divided among the tasks that wait, by their items; no micro-unit is given twice.
-
-    What tasks that are done have been given stays theirs.
-    """
-    if budget is None:
-        return plan
-    whole = int((Decimal(budget) * 1_000_000).to_integral_value(ROUND_DOWN))
-    taken = sum(task.share or 0 for task in plan.tasks if task.status != "pending")
-    waiting = [task for task in plan.tasks if task.status == "pending"]
-    weights = {task.id: max(len(task.items), 1) for task in waiting}
-    weight = sum(weights.values())
-    left = max(whole - taken, 0)
-    return msgspec.structs.replace(
-        plan,
-        tasks=[
-            msgspec.structs.replace(task, share=left * weights[task.id] // weight)
-            if task.status == "pending"
-            else task
-            for task in plan.tasks
-        ],
-    )
-
-
-class Came(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of a task: its run, how it ended, and the items that its agent could not do."""
-
-    task: str
-    run: str
-    outcome: str
-    code: str = ""
-    detail: str = ""
-    unread: dict[str, str] = {}
-
-
-def revised(plan: Plan, came: Sequence[Came], names: Mapping[str, str], agents_max: int) -> Plan:
-    """The plan after tasks have ended: what failed is split, tried once more or given up with the reason.
-
-    A failed task of several items becomes two of half of them, since one of them may be what it failed on; one of a
-    single item is tried `ATTEMPTS_MAX` times. Where the reason is one that another try does not change, where the
-    money has ended, or where there are no agents left, its items are given up.
-    """
-    by_task = {one.task: one for one in came}
-    tasks: list[Task] = []
-    new: list[Task] = []
-    given_up = list(plan.given_up)
-    used = len(plan.tasks)
-    notes: list[str] = []
-    numbers = {
-        role: sum(task.role == role for task in plan.tasks) for role in {task.role for task in plan.tasks}
-    }
-
-    def again(task: Task, items: list[str], attempt: int, parts: int) -> None:
-        numbers[task.role] += 1
-        new.append(
-            Task(
-                id=f"{task.role}-{numbers[task.role]}",
-                phase=task.phase,
-                role=task.role,
-                items=items,
-                lens=task.lens,
-                # What it failed at has cost nothing by default: those in its place get its share.
-                share=None if task.share is None else task.share // parts,
-                attempt=attempt,
-            )
-        )
-
-    for task in plan.tasks:
-        one = by_task.get(task.id)
-        if one is None:
-            tasks.append(task)
-            continue
-        if one.outcome == "succeeded":
-            given_up += [
-                GivenUp(item=item, name=names.get(item, item), reason=reason, code="unread")
-                for item, reason in one.unread.items()
-                if task.role in ("engineer", "researcher") and not _is_given_up(given_up, item)
-            ]
-            tasks.append(msgspec.structs.replace(task, status="done", run=one.run))
-            continue
-        why = f"{one.code}: {one.detail}" if one.code else one.outcome
-        moved = None if task.share is None else 0
-        pieces = [task.items[: len(task.items) // 2], task.items[len(task.items) // 2 :]]
-        final = one.code in FINAL_CODES or one.code in BUDGET_CODES or one.outcome == "cancelled"
-        if not final and len(task.items) > 1 and used + len(new) + 2 <= agents_max:
-            for piece in pieces:
-                again(task, piece, 1, 2)
-            tasks.append(msgspec.structs.replace(task, status="replanned", run=one.run, why=why, share=moved))
-            notes.append(f"{task.id} failed ({why}): its {len(task.items)} items are split")
-        elif (
-            not final
-            and len(task.items) <= 1
-            and task.attempt < ATTEMPTS_MAX
-            and used + len(new) < agents_max
-        ):
-            again(task, task.items, task.attempt + 1, 1)
-            tasks.append(msgspec.structs.replace(task, status="replanned", run=one.run, why=why, share=moved))
-            notes.append(f"{task.id} failed ({why}): tried once more")
-        else:
-            tasks.append(msgspec.structs.replace(task, status="given_up", run=one.run, why=why))
-            notes.append(f"{task.id} is given up: {why}")
-            # Remedies that are not tried leave the audit whole.
-            if task.phase == "engineering" and (task.role == "engineer" or plan.kind != "audit"):
-                given_up += _lost(task, why, one.code, names, given_up)
-    note = "; ".join(notes)
-    return msgspec.structs.replace(
-        plan,
-        tasks=[*tasks, *new],
-        given_up=given_up,
-        revision=plan.revision + bool(notes),
-        notes=[*plan.notes, note[:2_000]] if notes else plan.notes,
-    )
-
-
-def _lost(
-    task: Task, why: str, code: str, names: Mapping[str, str], given_up: list[GivenUp]
-) -> list[GivenUp]:
-    return [
-        GivenUp(item=item, name=names.get(item, item), reason=why[:500], code=code or "failed")
-        for item in task.items
-        if not _is_given_up(given_up, item)
-    ]
-
-
-def _is_given_up(given_up: Sequence[GivenUp], item: str) -> bool:
-    return any(one.item == item for one in given_up)

@@ -2,7 +2,7 @@
 evidence; statements of the synthesis name the claims that they rest on. Nothing is said that no claim says."""
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import agora
@@ -28,7 +28,9 @@ from agora_swarm.types import (
 
 SEVERITIES: tuple[Severity, ...] = ("critical", "high", "medium", "low", "info")
 STATEMENTS_MAX = 40
-UNREVIEWED = "no reviewer has seen it"
+UNREVIEWED = "too few reviewers have seen what was found"
+REVIEWERS = 3
+"""How many vote on a finding, each through a lens of its own."""
 
 
 async def synthesise_audit(
@@ -42,16 +44,18 @@ async def synthesise_audit(
     context: agora.Context,
 ) -> Output:
     """The outcome of an audit, with its report as Markdown, SARIF, and the remedies as a diff."""
-    claims, disputed = judged(findings, verdicts, remedies, assessed)
-    given_up = list(plan.given_up)
+    claims, disputed = judged(findings, verdicts, remedies, assessed, agree=given.agree)
+    unreviewed = {one.id for one in disputed if one.verdict == "unreviewed"}
+    without_votes = [str(one.finding.data["item"]) for one in findings if one.finding.id in unreviewed]
+    given_up = with_unreviewed(plan, without_votes, names_of(given.goal))
     items = item_ids(given.goal)
     lost = len({one.item for one in given_up})
     counts = Counter(claim.severity for claim in claims)
     statements = statements_of(claims, given_up)
     full = Output(
         kind="audit",
-        deliverable=deliverable(len(items), lost),
-        summary=_audit_summary(len(items), lost, claims, disputed),
+        deliverable=deliverable(len(items), lost, some=bool(claims)),
+        summary=_audit_summary(len(items), given_up, claims, disputed),
         agents=len(plan.tasks),
         revisions=plan.revision,
         statements=statements,
@@ -75,11 +79,11 @@ def judged(
     verdicts: Sequence[Posted],
     remedies: Sequence[Posted],
     assessed: Sequence[Posted] = (),
+    *,
+    agree: int = 2,
 ) -> tuple[list[Claim], list[Disputed]]:
-    """Claims, the worst first, and what the reviewers disagree on or reject."""
-    verdict_of = {
-        str(one.finding.data.get("finding")): one.finding for one in verdicts if "verdict" in one.finding.data
-    }
+    """Claims, the worst first, and what the reviewers disagree on or reject, or what too few of them have seen."""
+    verdict_of = verdicts_by_finding(verdicts, agree)
     works = {str(finding) for one in remedies for finding in one.finding.data.get("solves", [])}
     copies: defaultdict[str, list[str]] = defaultdict(list)
     for one in assessed:
@@ -94,6 +98,34 @@ def judged(
             disputed.append(_disputed(one.finding, verdict))
     claims.sort(key=lambda claim: (SEVERITIES.index(claim.severity), claim.rule, claim.about, claim.id))
     return claims, disputed
+
+
+def verdicts_by_finding(verdicts: Sequence[Posted], agree: int) -> dict[str, Finding]:
+    """The verdicts by what they are on, but for those that votes which are missing could still have turned."""
+    found = {}
+    for one in verdicts:
+        data = one.finding.data
+        if "verdict" not in data:
+            continue
+        confirmed, rejected = list(data.get("confirmed_by", [])), list(data.get("rejected_by", []))
+        missing = REVIEWERS - len(confirmed) - len(rejected)
+        open_still = len(confirmed) < agree <= len(confirmed) + missing and "evidence" not in rejected
+        if not open_still:
+            found[str(data.get("finding"))] = one.finding
+    return found
+
+
+def with_unreviewed(plan: Plan, items: Sequence[str], names: Mapping[str, str]) -> list[GivenUp]:
+    """What is given up, with the items whose findings or answers too few reviewers have seen."""
+    given_up = list(plan.given_up)
+    known = {one.item for one in given_up}
+    lost = [task for task in plan.tasks if task.phase == "review" and task.status == "given_up"]
+    for item in dict.fromkeys(items):
+        if item not in known:
+            because = next((task.why for task in lost if item in task.items or not task.items), "")
+            reason = f"{UNREVIEWED}: {because}" if because else UNREVIEWED
+            given_up.append(GivenUp(item=item, name=names[item], reason=reason[:500], code="unreviewed"))
+    return given_up
 
 
 def _claim(one: Posted, verdict: Finding, copies: dict[str, list[str]], works: bool) -> Claim:
@@ -170,7 +202,11 @@ def statements_of(claims: Sequence[Claim], given_up: Sequence[GivenUp]) -> list[
     return found
 
 
-def _audit_summary(files: int, lost: int, claims: Sequence[Claim], disputed: Sequence[Disputed]) -> str:
+def _audit_summary(
+    files: int, given_up: Sequence[GivenUp], claims: Sequence[Claim], disputed: Sequence[Disputed]
+) -> str:
+    lost = len({one.item for one in given_up})
+    unreviewed = sum(one.code == "unreviewed" for one in given_up)
     worst = Counter(claim.severity for claim in claims)
     listed = ", ".join(f"{worst[severity]} {severity}" for severity in SEVERITIES if worst[severity])
     sentences = [
@@ -178,6 +214,8 @@ def _audit_summary(files: int, lost: int, claims: Sequence[Claim], disputed: Seq
     ]
     if disputed:
         sentences.append(f"{_many(len(disputed), 'finding')} did not pass the review.")
+    if unreviewed:
+        sentences.append(f"What was found in {_many(unreviewed, 'file')} was not reviewed to the end.")
     solved = sum(claim.remedy_works for claim in claims)
     if solved:
         sentences.append(f"For {solved} a remedy was tried on a copy and works.")
@@ -197,15 +235,14 @@ def synthesise_answers(
     if not isinstance(goal, Questions):
         raise TypeError("answers are those of a goal of questions")
     found = {str(one.finding.data["item"]): one.finding for one in answers}
-    verdict_of = {
-        str(one.finding.data.get("finding")): one.finding for one in verdicts if "verdict" in one.finding.data
-    }
+    verdict_of = verdicts_by_finding(verdicts, given.agree)
     same = same_questions(goal)
     runs = {one.index: one.run for one in results}
     listed = []
     lost = {one.item: one for one in plan.given_up}
-    given_up = list(plan.given_up)
     names = names_of(goal)
+    without_votes = [item for item, one in found.items() if one.id not in verdict_of]
+    given_up = with_unreviewed(plan, without_votes, names)
     for item in item_ids(goal):
         asked = same.get(item, item)
         finding = found.get(asked)
@@ -233,7 +270,7 @@ def synthesise_answers(
     return _bounded(
         Output(
             kind="questions",
-            deliverable=deliverable(len(goal.questions), len(given_up)),
+            deliverable=deliverable(len(goal.questions), len(given_up), some=bool(listed)),
             summary=f"{answered} of {_many(len(goal.questions), 'question')} answered, {passed} of these confirmed by the review.",
             agents=len(plan.tasks),
             revisions=plan.revision,
@@ -246,13 +283,14 @@ def synthesise_answers(
 
 def synthesise_map(plan: Plan, results: Sequence[Result]) -> Output:
     """Every input's result, in the order of the inputs."""
-    lost = len(plan.given_up)
-    succeeded = sum(one.outcome == "succeeded" for one in results)
+    lost = {one.item: one.code for one in plan.given_up}
+    whole = len(results) - len(lost)
+    partial = "partial" in lost.values()
     return _bounded(
         Output(
             kind="map",
-            deliverable=deliverable(len(results), lost),
-            summary=f"{succeeded} of {_many(len(results), 'input')} done.",
+            deliverable=deliverable(len(results), len(lost), some=partial),
+            summary=f"{whole} of {_many(len(results), 'input')} done.",
             agents=len(plan.tasks),
             revisions=plan.revision,
             results=list(results),
@@ -262,9 +300,9 @@ def synthesise_map(plan: Plan, results: Sequence[Result]) -> Output:
     )
 
 
-def deliverable(items: int, lost: int) -> Literal["full", "partial", "empty"]:
-    """Full where nothing was lost, empty where all was."""
-    return "full" if not lost else "empty" if lost >= items else "partial"
+def deliverable(items: int, lost: int, *, some: bool = False) -> Literal["full", "partial", "empty"]:
+    """Full where nothing was lost; empty where all was, and not even `some` of it is there."""
+    return "full" if not lost else "empty" if lost >= items and not some else "partial"
 
 
 def phases(plan: Plan) -> list[PhaseReport]:

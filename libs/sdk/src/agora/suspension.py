@@ -102,6 +102,9 @@ class CallResult(msgspec.Struct, frozen=True, kw_only=True):
 
     `run` is the child run, in whose steps, receipt and events everything can be seen; it is empty where the call was
     refused before there was one.
+
+    `quoted` is what it was quoted at or, where it was refused for want of money, what it would have needed; `cost` is
+    what it was charged, where that is settled already. Both are None where an agent runs alone.
     """
 
     run: str
@@ -111,6 +114,8 @@ class CallResult(msgspec.Struct, frozen=True, kw_only=True):
     output: dict[str, Any] | None = None
     code: str = ""
     detail: str = ""
+    quoted: Money | None = None
+    cost: Money | None = None
 
     @property
     def succeeded(self) -> bool:

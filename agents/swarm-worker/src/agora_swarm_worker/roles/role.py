@@ -80,7 +80,7 @@ async def opened(given: Input, context: agora.Context, unread: list[Unread]) -> 
 
 async def posted(given: Input, context: agora.Context, topic: str) -> list[Posted]:
     """What stands on the blackboard under a topic, of the runs that the input names."""
-    return await context.blackboard.read(topic, runs=given.runs or None)
+    return await context.blackboard.read(topic, runs=given.runs)
 
 
 async def in_thread[Result](work: Callable[[], Result]) -> Result:

@@ -12,7 +12,7 @@ from agora_swarm_worker.types import Input
 
 async def work(given: Input, context: agora.Context) -> Done:
     """A verdict on each finding that was voted on."""
-    votes = await context.blackboard.read("vote", runs=given.runs or None)
+    votes = await context.blackboard.read("vote", runs=given.runs)
     findings = await context.blackboard.read("finding")
     answers = await context.blackboard.read("answer")
     verdicts = judge(votes, {one.finding.id for one in (*findings, *answers)}, given.agree)

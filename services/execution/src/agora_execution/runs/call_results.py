@@ -5,6 +5,7 @@ from typing import Any
 from agora import CallResult
 from agora.suspension import CallsEnded
 from agora_contracts.execution import ENDED
+from agora_contracts.money import Money
 from agora_kit.database import Database
 from sqlalchemy import text
 
@@ -17,7 +18,8 @@ async def read(database: Database, ended: ChildrenEnded) -> CallsEnded:
     async with database.system() as connection:
         rows = await connection.execute(
             text("""
-                SELECT id, package, status, deliverable, output, error FROM runs WHERE id = ANY(CAST(:ids AS text[]))
+                SELECT id, package, status, deliverable, output, error, quoted, cost, currency FROM runs
+                WHERE id = ANY(CAST(:ids AS text[]))
             """),
             {"ids": [child.run for child in ended.children if child.run]},
         )
@@ -29,7 +31,12 @@ def _result(child: ChildEnded, row: Any) -> CallResult:
     if child.refused is not None or row is None:
         refused = child.refused or TERMINATED
         return CallResult(
-            run=child.run, package=child.package, outcome="refused", code=refused.code, detail=refused.detail
+            run=child.run,
+            package=child.package,
+            outcome="refused",
+            code=refused.code,
+            detail=refused.detail,
+            quoted=child.needed,
         )
     error = row.error or {}
     return CallResult(
@@ -41,4 +48,6 @@ def _result(child: ChildEnded, row: Any) -> CallResult:
         output=row.output if row.status == "succeeded" else None,
         code=error.get("code", ""),
         detail=error.get("detail", ""),
+        quoted=Money(amount=row.quoted, currency=row.currency),
+        cost=None if row.cost is None else Money(amount=row.cost, currency=row.currency),
     )

@@ -4,6 +4,7 @@ from typing import Any
 
 from agora_contracts.envelope import utc_now
 from agora_contracts.execution import ENDED, EstimateRun, RunError, StartRun
+from agora_contracts.money import Money
 from agora_contracts.problems import AgoraError
 from agora_kit.database import Database
 from sqlalchemy import text
@@ -17,6 +18,8 @@ from agora_execution.runs.tasks import ChildAdmitted, ChildCall
 
 _REFUSALS = ("unavailable", "deadline_exceeded", "overloaded", "internal")
 """Problems that pass: the call is tried again, and not refused."""
+
+_OF_MONEY = ("budget_exhausted", "insufficient_credit")
 
 
 class ChildActivities:
@@ -42,11 +45,13 @@ class ChildActivities:
                 raise
             faults = "; ".join(f"{fault.field}: {fault.detail}" for fault in error.problem.errors[:5])
             detail = f"{error} ({faults})" if faults else str(error)
+            needed = await self._needed(call) if error.slug in _OF_MONEY else None
             return ChildAdmitted(
                 run=call.run,
                 package=call.call.package or "",
                 refused=RunError(code=error.slug, detail=detail),
-                missing=await self._missing(call, error),
+                needed=needed,
+                missing=needed.amount if needed is not None and lacks_callers_room(error) else None,
             )
 
     @activity.defn
@@ -55,10 +60,8 @@ class ChildActivities:
         await self._recorder.end(Ending(run=run, outcome="failed", at=utc_now(), error=TERMINATED))
         return run
 
-    async def _missing(self, call: ChildCall, error: AgoraError) -> int | None:
-        """What a call would have to be given that its caller's hold has no room for; None for any other refusal."""
-        if not lacks_callers_room(error):
-            return None
+    async def _needed(self, call: ChildCall) -> Money:
+        """What a call would have been quoted at that was refused for want of money."""
         estimate = await self._admission.estimate(
             EstimateRun(
                 tenant=call.parent.tenant,
@@ -68,7 +71,7 @@ class ChildActivities:
                 deployment=call.call.deployment,
             )
         )
-        return estimate.quote.amount.amount
+        return estimate.quote.amount
 
     async def _account(self, run: str) -> str:
         async with self._database.system() as connection:

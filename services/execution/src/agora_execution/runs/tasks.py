@@ -14,6 +14,7 @@ from agora.suspension import (
     Request,
 )
 from agora_contracts.execution import RunError
+from agora_contracts.money import Money
 
 
 class RunTask(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,12 +43,14 @@ class RunTask(msgspec.Struct, frozen=True, kw_only=True):
 class ChildEnded(msgspec.Struct, frozen=True, kw_only=True):
     """A run that was called and has ended, or why there was none.
 
-    `missing` are the micro-units that it would need of its caller, where that has too little left for calls.
+    `needed` is what it would have been quoted at, where it was refused for want of money; `missing` are the micro-units
+    of that, where it is its caller that has too little left for calls.
     """
 
     run: str
     package: str = ""
     refused: RunError | None = None
+    needed: Money | None = None
     missing: int | None = None
 
 
@@ -161,7 +164,7 @@ class ChildAdmitted(msgspec.Struct, frozen=True, kw_only=True):
     """The accepted child's task, or why it was refused. `ended`: it is over already. `paused`: not before its caller,
     which is paused, goes on.
 
-    `missing` are the micro-units that it would need of its caller, where that has too little left for calls.
+    `needed` and `missing` are those of `ChildEnded`.
     """
 
     run: str
@@ -169,5 +172,6 @@ class ChildAdmitted(msgspec.Struct, frozen=True, kw_only=True):
     refused: RunError | None = None
     package: str = ""
     ended: bool = False
+    needed: Money | None = None
     missing: int | None = None
     paused: bool = False

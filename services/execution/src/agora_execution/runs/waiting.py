@@ -249,7 +249,11 @@ def _reason(short: Sequence[ChildCall], ended: Mapping[int, ChildEnded]) -> str:
 async def _follow_child(call: ChildCall, admitted: ChildAdmitted) -> ChildEnded:
     if admitted.refused is not None:
         return ChildEnded(
-            run="", package=admitted.package, refused=admitted.refused, missing=admitted.missing
+            run="",
+            package=admitted.package,
+            refused=admitted.refused,
+            needed=admitted.needed,
+            missing=admitted.missing,
         )
     assert admitted.task is not None
     child = admitted.task
