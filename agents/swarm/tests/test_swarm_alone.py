@@ -87,6 +87,30 @@ async def test_every_statement_rests_on_claims_and_every_claim_on_evidence(folde
         assert evidence.quote.split("***")[0].strip() in line
 
 
+async def test_more_claims_than_an_output_holds_stand_in_the_files(tmp_path: Path) -> None:
+    """
+    Claims that statements name and the output leaves out are in the report and the SARIF under their ids; what is left
+    out is counted.
+    """
+    service = "  s{0}:\n    image: nginx:{0}.0\n    privileged: true\n    mem_limit: 1g\n"
+    for number in range(20):
+        services = "".join(service.format(100 * number + each) for each in range(10))
+        (tmp_path / f"{number}.yaml").write_text(f"services:\n{services}")
+        passwords = "".join(f"DB{each}_PASSWORD=k83hd-s93h-{number}{each}\n" for each in range(10))
+        (tmp_path / f"{number}.env").write_text(f"DEBUG=true\n{passwords}")
+    output: Output = (await swarm(tmp_path, goal=audit_goal(tmp_path))).output
+    report = (tmp_path / "out" / str(output.report)).read_text()
+    sarif = json.loads((tmp_path / "out" / str(output.sarif)).read_text())
+    ids = {one["properties"]["claim"] for one in sarif["runs"][0]["results"]}
+    named = {claim for statement in output.statements for claim in statement.claims}
+
+    assert output.claims_in_all > len(output.claims)
+    assert named - {claim.id for claim in output.claims}
+    assert named <= ids
+    assert all(f"`{claim}`" in report for claim in named)
+    assert output.claims_in_all == len(ids) == sum(one.claims_in_all for one in output.statements)
+
+
 async def test_the_report_comes_as_markdown_sarif_and_a_diff(folder: Path) -> None:
     """
     The files hold what the output says, and remedies that were tried.

@@ -175,7 +175,7 @@ def test_what_is_short_of_money_too_often_is_given_up() -> None:
     for _ in range(SHORTAGES_MAX):
         (task,) = plan.pending("engineering")
         refused = Came(task=task.id, run="", outcome="refused", code="budget_exhausted", quoted=10)
-        plan = with_shares(revised(plan, [refused], {}, 200), asked, {})
+        plan = with_shares(revised(plan, [refused], 200), asked)
 
     assert [] == plan.pending("engineering")
     assert ["i1"] == [one.item for one in plan.given_up]
@@ -201,7 +201,7 @@ def test_shares_never_exceed_the_budget(budget: int, lengths: list[int], costs: 
         Task(id=f"engineer-{number}", phase="engineering", role="engineer", items=["f1"] * length)
         for number, length in enumerate(lengths, 1)
     ]
-    plan = with_shares(Plan(kind="audit", tasks=tasks), asked, {"f1": "one"})
+    plan = with_shares(Plan(kind="audit", tasks=tasks), asked)
     for _ in range(4):
         came = []
         for task in plan.payable("engineering"):
@@ -215,6 +215,6 @@ def test_shares_never_exceed_the_budget(budget: int, lengths: list[int], costs: 
                 came.append(short)
             else:
                 came.append(Came(task=task.id, run="r", outcome=how, quoted=task.share, cost=cost))
-        plan = with_shares(revised(plan, came, {}, 200), asked, {})
+        plan = with_shares(revised(plan, came, 200), asked)
 
         assert spent(plan) + sum(task.share or 0 for task in plan.pending("engineering")) <= budget

@@ -46,13 +46,12 @@ def test_a_plan_never_has_more_agents_than_it_may(files: int, agents_max: int, r
     except agora.InputRejected as refused:
         assert "swarm_too_large" == refused.code
         return
-    names = goals.names_of(asked.goal)
-    plan = revised(plan, ended(plan, "research"), names, agents_max)
-    plan = goals.after_research(plan, asked, [], names)
-    plan = revised(plan, ended(plan, "engineering"), names, agents_max)
+    plan = revised(plan, ended(plan, "research"), agents_max)
+    plan = goals.after_research(plan, asked, [])
+    plan = revised(plan, ended(plan, "engineering"), agents_max)
     items = goals.item_ids(asked.goal)
     plan = goals.after_engineering(plan, asked, items)
-    plan = revised(plan, ended(plan, "engineering"), names, agents_max)
+    plan = revised(plan, ended(plan, "engineering"), agents_max)
     plan = goals.for_review(plan, asked, items)
 
     assert len(plan.tasks) <= agents_max
@@ -120,9 +119,8 @@ def test_a_goal_names_one_agent_that_does_it(target: dict[str, str]) -> None:
 def research_done(asked: Input) -> Plan:
     """The plan with engineers."""
     plan = goals.first_plan(asked)
-    names = goals.names_of(asked.goal)
-    plan = revised(plan, ended(plan, "research"), names, 200)
-    return goals.after_research(plan, asked, [], names)
+    plan = revised(plan, ended(plan, "research"), 200)
+    return goals.after_research(plan, asked, [])
 
 
 def test_failed_work_is_split_until_the_one_that_fails_is_alone() -> None:
@@ -131,7 +129,6 @@ def test_failed_work_is_split_until_the_one_that_fails_is_alone() -> None:
     """
     asked = audit_of(5)
     plan = research_done(asked)
-    names = goals.names_of(asked.goal)
     rounds = 0
     while pending := plan.pending("engineering"):
         rounds += 1
@@ -144,10 +141,10 @@ def test_failed_work_is_split_until_the_one_that_fails_is_alone() -> None:
             )
             for task in pending
         ]
-        plan = revised(plan, came, names, 200)
+        plan = revised(plan, came, 200)
 
     assert ["f1", "f2", "f4", "f5"] == sorted(plan.done_items("engineer"))
-    assert [("f3", "2.yaml", "step_failed")] == [(one.item, one.name, one.code) for one in plan.given_up]
+    assert [("f3", "step_failed")] == [(one.item, one.code) for one in plan.given_up]
     assert rounds <= 5
     assert plan.revision > 1
 
@@ -166,9 +163,7 @@ def test_what_another_try_does_not_change_is_given_up_at_once(code: str, outcome
     """
     asked = map_of(3)
     plan = goals.first_plan(asked)
-    plan = revised(
-        plan, ended(plan, "engineering", outcome=outcome, code=code), goals.names_of(asked.goal), 200
-    )
+    plan = revised(plan, ended(plan, "engineering", outcome=outcome, code=code), 200)
 
     assert [] == plan.pending("engineering")
     assert ["i1", "i2", "i3"] == [one.item for one in plan.given_up]
@@ -180,7 +175,7 @@ def test_without_agents_left_failed_work_is_given_up() -> None:
     """
     asked = map_of(3, agents_max=3)
     plan = goals.first_plan(asked)
-    plan = revised(plan, ended(plan, "engineering", outcome="failed"), goals.names_of(asked.goal), 3)
+    plan = revised(plan, ended(plan, "engineering", outcome="failed"), 3)
 
     assert 3 == len(plan.tasks)
     assert 3 == len(plan.given_up)
@@ -200,7 +195,6 @@ def test_no_failures_make_more_agents_than_there_may_be(
         plan = goals.first_plan(asked)
     except agora.InputRejected:
         return
-    names = goals.names_of(asked.goal)
     items = goals.item_ids(asked.goal)
 
     def worked(plan: Plan, phase: Any) -> Plan:
@@ -210,11 +204,11 @@ def test_no_failures_make_more_agents_than_there_may_be(
                 Came(task=task.id, run="r", outcome="failed" if number < failed else "succeeded")
                 for number, task in enumerate(pending)
             ]
-            plan = revised(plan, came, names, agents_max - goals.still_to_come(plan, asked))
+            plan = revised(plan, came, agents_max - goals.still_to_come(plan, asked))
         return plan
 
     plan = worked(plan, "research")
-    plan = worked(goals.after_research(plan, asked, [], names), "engineering")
+    plan = worked(goals.after_research(plan, asked, []), "engineering")
     found = plan.done_items("engineer")
     plan = worked(goals.after_engineering(plan, asked, found), "engineering")
     plan = worked(goals.for_review(plan, asked, found), "review")
@@ -236,7 +230,7 @@ def test_failures_leave_the_review_of_questions_its_agents() -> None:
         Came(task=task.id, run="r", outcome="failed" if number < 4 else "succeeded")
         for number, task in enumerate(plan.tasks)
     ]
-    plan = revised(plan, came, goals.names_of(asked.goal), 200 - goals.still_to_come(plan, asked))
+    plan = revised(plan, came, 200 - goals.still_to_come(plan, asked))
     plan = goals.for_review(plan, asked, plan.done_items("executor"))
 
     assert 200 == len(plan.tasks)
@@ -280,8 +274,7 @@ def test_copies_and_unreadable_files_get_no_engineer() -> None:
 
     asked = audit_of(3)
     plan = goals.first_plan(asked)
-    names = goals.names_of(asked.goal)
-    plan = revised(plan, ended(plan, "research"), names, 200)
+    plan = revised(plan, ended(plan, "research"), 200)
     assessed = [
         Finding(
             id="f1:assessment", claim="", data={"item": "f1", "decision": "work", "same_as": "", "weight": 30}
@@ -297,7 +290,7 @@ def test_copies_and_unreadable_files_get_no_engineer() -> None:
             data={"item": "f3", "decision": "skip", "same_as": "", "weight": 20},
         ),
     ]
-    plan = goals.after_research(plan, asked, assessed, names)
+    plan = goals.after_research(plan, asked, assessed)
 
     assert [["f1"]] == [task.items for task in plan.pending("engineering")]
     assert [("f3", "is empty")] == [(one.item, one.reason) for one in plan.given_up]

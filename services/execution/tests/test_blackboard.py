@@ -91,11 +91,12 @@ async def test_two_attempts_at_once_leave_one_post(echo_listed: Platform) -> Non
 
 async def test_a_blackboard_is_bounded(echo_listed: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    Beyond its room nothing is stored and the step is told; also when two post the last room at once.
+    Beyond its room nothing is stored and the step is told; also when two post the last room at once. What the root run
+    posts has room of its own.
     """
     monkeypatch.setattr(blackboards, "ROOT_MAX", 10)
     root = await run_row(echo_listed)
-    child = await run_row(echo_listed, parent=root)
+    one, other = await run_row(echo_listed, parent=root), await run_row(echo_listed, parent=root)
 
     async def post(run: str) -> str:
         try:
@@ -104,8 +105,21 @@ async def test_a_blackboard_is_bounded(echo_listed: Platform, monkeypatch: pytes
             return refused.code
         return "posted"
 
-    assert ["blackboard_full", "posted"] == sorted(await asyncio.gather(post(root), post(child)))
-    assert 6 == len(await board(echo_listed, root).read("finding"))
+    assert ["blackboard_full", "posted"] == sorted(await asyncio.gather(post(one), post(other)))
+    assert "posted" == await post(root)
+    assert 12 == len(await board(echo_listed, root).read("finding"))
+
+
+async def test_thousands_are_posted_at_once_in_their_order(echo_listed: Platform) -> None:
+    """
+    A validator's verdicts on all findings of a large audit are one post, stored in several statements.
+    """
+    root = await run_row(echo_listed)
+    names = [f"f{number}" for number in range(6_500)]
+    await board(echo_listed, root).post("verdict", [finding(name) for name in names])
+    await board(echo_listed, root).post("verdict", [finding(name) for name in names])
+
+    assert names == [each.finding.id for each in await board(echo_listed, root).read("verdict")]
 
 
 async def test_text_that_the_database_cannot_hold_is_kept_readable(echo_listed: Platform) -> None:

@@ -90,7 +90,7 @@ async def worded(output: Output, context: agora.Context) -> Output:
     kept = [one for one in wording.sentences if stands(one, output)]
     if not kept:
         return output
-    statements = [Statement(text=one.text, claims=one.claims) for one in kept]
+    statements = [Statement(text=one.text, claims=one.claims, claims_in_all=len(one.claims)) for one in kept]
     return msgspec.structs.replace(
         output,
         mode="assisted",

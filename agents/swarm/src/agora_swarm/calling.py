@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import agora
-import msgspec
 from agora import Money
-from agora.suspension import CALLS_MAX, AgentCall, CallResult
+from agora.suspension import AgentCall, CallResult
 
+from agora_swarm.fitting import pieces
 from agora_swarm.goals import place_of
 from agora_swarm.plans import Plan, Task
 from agora_swarm.revising import Came
@@ -32,16 +32,9 @@ async def work(
 async def _called(calls: Sequence[AgentCall], given: Input, context: agora.Context) -> list[CallResult]:
     """What came of calls, asked for in pieces: what a step asks for at once has a bounded size."""
     results: list[CallResult] = []
-    piece: list[AgentCall] = []
-    size = 0
-    for call in calls:
-        length = len(msgspec.json.encode(call))
-        if piece and (size + length > ASK_BYTES_MAX or len(piece) == CALLS_MAX):
-            results += await context.call_all(piece, concurrency=given.concurrency)
-            piece, size = [], 0
-        piece.append(call)
-        size += length
-    return results + await context.call_all(piece, concurrency=given.concurrency)
+    for piece in pieces(calls, ASK_BYTES_MAX):
+        results += await context.call_all(piece, concurrency=given.concurrency)
+    return results
 
 
 def _idle(task: Task, plan: Plan) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 import agora
 import msgspec
-from agora.blackboard import Finding
+from agora.blackboard import ROOT_MAX, Finding
 
 from agora_swarm import money
 from agora_swarm.plans import (
@@ -24,7 +24,10 @@ from agora_swarm.plans import (
     tasks_for,
     with_tasks,
 )
-from agora_swarm.types import Audit, GivenUp, Input, Map, Questions
+from agora_swarm.types import REASON_MAX, Audit, GivenUp, Input, Map, Questions
+
+POSTS_OF_A_REVIEW = len(LENSES["audit"]) + 1
+"""What is posted on one finding: a vote through each lens, and the verdict."""
 
 WEIGHT_UNKNOWN = 100
 """What a file counts that no researcher has looked at, in lines."""
@@ -72,7 +75,7 @@ def first_plan(given: Input, wanted: Sizes | None = None) -> Plan:
             sizes = audit_sizes(len(items), given.agents_max, _roles(given), wanted)
             tasks = tasks_for(plan, "research", "researcher", split(items, sizes.researcher))
             tasks += tasks_for(plan, "research", "analyst", [[]])
-            return money.with_shares(with_tasks(plan, tasks), given, names_of(goal))
+            return money.with_shares(with_tasks(plan, tasks), given)
         _require_target(goal)
         unique = (
             list(_first_of_each(goal, items)) if isinstance(goal, Questions) else _heaviest_first(goal, items)
@@ -86,7 +89,7 @@ def first_plan(given: Input, wanted: Sizes | None = None) -> Plan:
             "$.goal",
         ) from error
     plan = with_tasks(plan, tasks_for(plan, "engineering", "executor", [[item] for item in unique]))
-    return money.with_shares(plan, given, names_of(goal))
+    return money.with_shares(plan, given)
 
 
 def _roles(given: Input, first: str = "researcher") -> list[str]:
@@ -166,7 +169,6 @@ def after_research(
     plan: Plan,
     given: Input,
     assessed: Sequence[Finding],
-    names: Mapping[str, str],
     wanted: Sizes | None = None,
 ) -> Plan:
     """The plan with engineers for what is worth the work: by weight, so that none gets all the large files.
@@ -187,11 +189,11 @@ def after_research(
             if item not in known:
                 weights[item] = WEIGHT_UNKNOWN if one is None else int(one.data["weight"])
         elif not one.data.get("same_as"):
-            given_up.append(GivenUp(item=item, name=names[item], reason=one.claim, code="unread"))
+            given_up.append(GivenUp(item=item, reason=one.claim[:REASON_MAX], code="unread"))
     lasts = money.affordable(plan, given)
     if lasts is not None and lasts < len(weights):
         given_up += [
-            GivenUp(item=item, name=names[item], reason=_too_dear(plan, lasts), code="budget_exhausted")
+            GivenUp(item=item, reason=_too_dear(plan, lasts), code="budget_exhausted")
             for item in list(weights)[lasts:]
         ]
         weights = dict(list(weights.items())[:lasts])
@@ -207,10 +209,7 @@ def after_research(
 
 def _too_dear(plan: Plan, files: int) -> str:
     each = money.usd(money.price(plan) or 0)
-    return (
-        f"the budget lasts for {files} files, at {each} USD for each time that one of them is worked on; "
-        "a larger budget would do it"
-    )
+    return f"the budget lasts for {files} files at {each} USD a file and agent; a larger budget would do it"
 
 
 def _room(plan: Plan, given: Input) -> int:
@@ -223,6 +222,33 @@ def after_engineering(plan: Plan, given: Input, with_findings: Sequence[str]) ->
         return plan
     sizes = audit_sizes(len(with_findings), _room(plan, given), _roles(given, "executor"))
     return with_tasks(plan, tasks_for(plan, "engineering", "executor", split(with_findings, sizes.executor)))
+
+
+def within_board(
+    plan: Plan, given: Input, counts: Mapping[str, int], room: int = ROOT_MAX
+) -> tuple[Plan, list[str]]:
+    """The items of which so many findings are on the blackboard, as far as their review has room there beside them.
+
+    The others are given up before anything is paid for their review.
+    """
+    files = item_ids(given.goal)
+    # What researchers and the analyst have posted of each file, and the findings; a little for what failed after it.
+    left = room * 95 // 100 - 2 * len(files) - sum(counts.values())
+    kept = []
+    given_up = list(plan.given_up)
+    for item in files:
+        if not (found := counts.get(item, 0)):
+            continue
+        needed = found * POSTS_OF_A_REVIEW + given.remedies
+        if needed <= left:
+            kept.append(item)
+            left -= needed
+        else:
+            reason = (
+                f"its {found} findings are more than there is room for on the blackboard with their votes"
+            )
+            given_up.append(GivenUp(item=item, reason=reason, code="blackboard_full"))
+    return msgspec.structs.replace(plan, given_up=given_up), kept
 
 
 def for_review(plan: Plan, given: Input, with_findings: Sequence[str]) -> Plan:

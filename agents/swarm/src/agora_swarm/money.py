@@ -5,13 +5,12 @@ the budget.
 """
 
 import math
-from collections.abc import Mapping
 from decimal import ROUND_DOWN, Decimal
 from fractions import Fraction
 
 import msgspec
 
-from agora_swarm.plans import LENSES, Plan, Task
+from agora_swarm.plans import LENSES, Plan, Task, with_tasks
 from agora_swarm.revising import loses_items
 from agora_swarm.types import GivenUp, Input
 
@@ -63,20 +62,19 @@ def affordable(plan: Plan, given: Input) -> int | None:
     return max(budget_of(given) - spent(plan), 0) // int(each * (1 + ahead(plan, "engineer", given.remedies)))
 
 
-def with_shares(plan: Plan, given: Input, names: Mapping[str, str]) -> Plan:
+def with_shares(plan: Plan, given: Input) -> Plan:
     """The plan with what is left of the budget divided among the tasks that wait.
 
     Tasks of which it is known what they need get that, in their order, where it leaves enough for what follows on their
     items; those that must wait for others' money get nothing for now, and those for which all that is left is too
     little are given up. The rest is divided by items, with the later phases counted in.
     """
-    return _Division(plan, given, names).divided()
+    return _Division(plan, given).divided()
 
 
 class _Division:
-    def __init__(self, plan: Plan, given: Input, names: Mapping[str, str]) -> None:
+    def __init__(self, plan: Plan, given: Input) -> None:
         self._plan = plan
-        self._names = names
         self._remedies = given.remedies
         self._left = max(budget_of(given) - spent(plan), 0)
         self._waiting = [task for task in plan.tasks if task.status == "pending"]
@@ -98,7 +96,7 @@ class _Division:
         shares, lost = self._by_need(known)
         shares |= self._by_items(unknown, kept=not known)
         given_up = list(self._plan.given_up)
-        notes = list(self._plan.notes)
+        notes = []
         tasks = []
         for task in self._plan.tasks:
             if task.id in lost:
@@ -109,20 +107,13 @@ class _Division:
             elif task.id in shares:
                 task = msgspec.structs.replace(task, share=shares[task.id])
             tasks.append(task)
-        return msgspec.structs.replace(
-            self._plan,
-            tasks=tasks,
-            given_up=given_up,
-            notes=notes,
-            revision=self._plan.revision + bool(lost),
-        )
+        made = msgspec.structs.replace(self._plan, tasks=tasks, given_up=given_up)
+        return with_tasks(made, [], note="; ".join(notes))
 
     def _lost(self, task: Task, given_up: list[GivenUp]) -> list[GivenUp]:
         known = {one.item for one in given_up}
         return [
-            GivenUp(
-                item=item, name=self._names.get(item, item), reason=task.why[:500], code="budget_exhausted"
-            )
+            GivenUp(item=item, reason=task.why, code="budget_exhausted")
             for item in task.items
             if item not in known
         ]

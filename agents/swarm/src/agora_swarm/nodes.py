@@ -4,18 +4,20 @@ What agents find stands on the blackboard and in their own runs; the state holds
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import agora
 import msgspec
-from agora.blackboard import Finding, Posted
+from agora.blackboard import FINDING_BYTES_MAX, Finding, Posted
 from agora.suspension import CallResult
 
 from agora_swarm import goals
 from agora_swarm.answers import answer_findings
 from agora_swarm.assisted import proposed_sizes, worded
 from agora_swarm.calling import work
+from agora_swarm.fitting import cut, pieces, size_of
 from agora_swarm.money import with_shares
 from agora_swarm.plans import Plan, Sizes, Task
 from agora_swarm.revising import Came, revised
@@ -68,8 +70,7 @@ async def analyse(state: State, context: agora.Context) -> dict[str, object]:
     made, _ = await _worked(state, context, state.plan.payable("research", "analyst"))
     if not made.pending("research"):
         assessed = await _read(context, "assessment", made.runs("analyst"))
-        names = goals.names_of(state.input.goal)
-        made = goals.after_research(made, state.input, [one.finding for one in assessed], names, state.sizes)
+        made = goals.after_research(made, state.input, [one.finding for one in assessed], state.sizes)
     return await _planned(state, context, made)
 
 
@@ -84,7 +85,7 @@ async def engineer(state: State, context: agora.Context) -> dict[str, object]:
     if isinstance(state.input.goal, Questions):
         await context.blackboard.post("answer", answer_findings(state.input.goal, tasks, results))
     if not made.pending("engineering"):
-        found = await _with_findings(state, made, context)
+        made, found = await _with_findings(state, made, context)
         update["with_findings"] = found
         made = goals.after_engineering(made, state.input, found)
     return update | await _planned(state, context, made)
@@ -137,7 +138,7 @@ async def synthesise(state: State, context: agora.Context) -> dict[str, object]:
                 results=state.results,
             )
         case _:
-            output = synthesise_map(made, state.results)
+            output = synthesise_map(state.input, made, state.results)
     output = await worded(output, context)
     if state.assisted and output.mode == "baseline":
         output = msgspec.structs.replace(output, mode="assisted")
@@ -211,7 +212,7 @@ async def _worked(
     """The plan after these tasks have been worked on, and what came of each."""
     came, results = await work(state.plan, tasks, state.input, context)
     room = state.input.agents_max - goals.still_to_come(state.plan, state.input)
-    made = revised(state.plan, came, goals.names_of(state.input.goal), room)
+    made = revised(state.plan, came, room)
     await _until_money_returns(tasks, came)
     return made, results
 
@@ -229,7 +230,7 @@ async def _until_money_returns(tasks: Sequence[Task], came: Sequence[Came]) -> N
 
 async def _planned(state: State, context: agora.Context, made: Plan) -> dict[str, object]:
     """The plan with the money divided anew, shown to whoever watches."""
-    made = with_shares(made, state.input, goals.names_of(state.input.goal))
+    made = with_shares(made, state.input)
     await _show(made, state, context)
     return {"plan": made}
 
@@ -244,17 +245,17 @@ async def _show(plan: Plan, state: State, context: agora.Context) -> None:
             "items": len(task.items),
             "status": task.status,
             "run": task.run,
-            "why": task.why[:200],
+            "why": cut(task.why, 600),
             "lens": task.lens,
         }
         for task in plan.tasks
     ]
-    # In pieces, as a finding has a bounded size.
-    pieces = [tasks[at : at + 40] for at in range(0, len(tasks), 40)] or [[]]
-    head = {"kind": plan.kind, "revision": plan.revision, "notes": [note[:500] for note in plan.notes[-10:]]}
+    notes = [cut(note, 500) for note in plan.notes[-10:]]
+    head = {"kind": plan.kind, "revision": plan.revision, "notes": notes}
+    # In pieces, as a finding has a bounded size, which depends on what the reasons are written in.
     findings = [
         Finding(id=f"plan:{number}", claim=f"revision {plan.revision}", data=head | {"tasks": piece})
-        for number, piece in enumerate(pieces)
+        for number, piece in enumerate(pieces(tasks, FINDING_BYTES_MAX - size_of(head) - 200))
     ]
     await context.blackboard.post(PLAN_TOPIC, findings)
     done = sum(task.status == "done" for task in plan.tasks)
@@ -267,14 +268,14 @@ async def _read(context: agora.Context, topic: str, runs: list[str] | None) -> l
     return await context.blackboard.read(topic, runs=runs)
 
 
-async def _with_findings(state: State, plan: Plan, context: agora.Context) -> list[str]:
-    """The items about which there is something to review, in the order of the goal."""
-    if isinstance(state.input.goal, Audit):
-        found = {
-            str(one.finding.data["item"]) for one in await _read(context, "finding", plan.runs("engineer"))
-        }
-        return [item for item in goals.item_ids(state.input.goal) if item in found]
-    return plan.done_items("executor") if isinstance(state.input.goal, Questions) else []
+async def _with_findings(state: State, plan: Plan, context: agora.Context) -> tuple[Plan, list[str]]:
+    """The items about which there is something to review, in the order of the goal, as far as there is room for it."""
+    if not isinstance(state.input.goal, Audit):
+        return plan, plan.done_items("executor") if isinstance(state.input.goal, Questions) else []
+    counts = Counter(
+        str(one.finding.data["item"]) for one in await _read(context, "finding", plan.runs("engineer"))
+    )
+    return goals.within_board(plan, state.input, counts)
 
 
 def _with_results(
@@ -293,6 +294,6 @@ def _with_results(
             deliverable=result.deliverable,
             output=result.output if fits else None,
             code=result.code,
-            detail=result.detail[:300],
+            detail=cut(result.detail, 400),
         )
     return [by_index[index] for index in sorted(by_index)]

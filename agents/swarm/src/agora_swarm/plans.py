@@ -12,6 +12,8 @@ import msgspec
 from agora_swarm.types import AGENTS_MAX, GivenUp, Phase, Role
 
 ITEMS_PER_WORKER_MAX = 200
+NOTE_MAX, NOTES_MAX = 1_000, 20
+"""What is kept of what was changed: the newest notes, and their beginnings."""
 LENSES: dict[str, tuple[str, ...]] = {
     "audit": ("evidence", "rule", "reproduction"),
     "questions": ("evidence", "completeness", "consistency"),
@@ -213,5 +215,5 @@ def with_tasks(plan: Plan, tasks: Sequence[Task], *, note: str = "") -> Plan:
         plan,
         tasks=[*plan.tasks, *tasks],
         revision=plan.revision + changed,
-        notes=[*plan.notes, note] if changed else plan.notes,
+        notes=[*plan.notes, note[:NOTE_MAX]][-NOTES_MAX:] if changed else plan.notes,
     )

@@ -19,7 +19,7 @@ def markdown(output: Output) -> str:
     lines += ["## Claims", ""]
     for claim in output.claims:
         lines.append(f"### {claim.rule} in {_plain(claim.about)} ({claim.severity})")
-        lines += ["", _plain(claim.statement), ""]
+        lines += ["", _plain(claim.statement), "", f"- Claim: `{_code(claim.id)}`"]
         for evidence in claim.evidence:
             lines.append(f"- {_plain(evidence.source)}, {evidence.place}: `{_code(evidence.quote)}`")
         lines.append(
@@ -71,7 +71,9 @@ def sarif(claims: Sequence[Claim]) -> bytes:
                     }
                 }
             ],
+            "partialFingerprints": {"agoraClaim/v1": claim.id},
             "properties": {
+                "claim": claim.id,
                 "severity": claim.severity,
                 "foundBy": claim.found_by,
                 "confirmedBy": claim.confirmed_by,

@@ -1,11 +1,11 @@
 """The plan revised by what came of its tasks. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
-from agora_swarm.plans import Plan, Task
-from agora_swarm.types import GivenUp
+from agora_swarm.plans import Plan, Task, with_tasks
+from agora_swarm.types import REASON_MAX, GivenUp
 
 ATTEMPTS_MAX = 2
 """How often one item is given to an agent that failed on it alone."""
@@ -48,10 +48,10 @@ class Came(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def why(self) -> str:
         """Why it did not succeed."""
-        return f"{self.code}: {self.detail}" if self.code else self.outcome
+        return (f"{self.code}: {self.detail}" if self.code else self.outcome)[:REASON_MAX]
 
 
-def revised(plan: Plan, came: Sequence[Came], names: Mapping[str, str], agents_max: int) -> Plan:
+def revised(plan: Plan, came: Sequence[Came], agents_max: int) -> Plan:
     """The plan after tasks have ended: what failed is split, tried once more or given up with the reason.
 
     A failed task of several items becomes two of half of them, since one of them may be what it failed on; one of a
@@ -59,7 +59,7 @@ def revised(plan: Plan, came: Sequence[Came], names: Mapping[str, str], agents_m
     Where the reason is one that another try does not change, where there is no money for too long, or where there are
     no agents left (`agents_max` without those of later phases), its items are given up.
     """
-    revision = _Revision(plan, names, agents_max)
+    revision = _Revision(plan, agents_max)
     by_task = {one.task: one for one in came}
     for task in plan.tasks:
         revision.take(task, by_task.get(task.id))
@@ -67,9 +67,8 @@ def revised(plan: Plan, came: Sequence[Came], names: Mapping[str, str], agents_m
 
 
 class _Revision:
-    def __init__(self, plan: Plan, names: Mapping[str, str], agents_max: int) -> None:
+    def __init__(self, plan: Plan, agents_max: int) -> None:
         self._plan = plan
-        self._names = names
         self._room = agents_max - len(plan.tasks)
         self._tasks: list[Task] = []
         self._new: list[Task] = []
@@ -81,14 +80,8 @@ class _Revision:
 
     def plan(self) -> Plan:
         """The plan as it is now."""
-        notes = self._notes
-        return msgspec.structs.replace(
-            self._plan,
-            tasks=[*self._tasks, *self._new],
-            given_up=self._given_up,
-            revision=self._plan.revision + bool(notes),
-            notes=[*self._plan.notes, "; ".join(notes)[:2_000]] if notes else self._plan.notes,
-        )
+        made = msgspec.structs.replace(self._plan, tasks=self._tasks, given_up=self._given_up)
+        return with_tasks(made, self._new, note="; ".join(self._notes))
 
     def take(self, task: Task, came: Came | None) -> None:
         """Take a task over, as what came of it says."""
@@ -140,12 +133,11 @@ class _Revision:
         self._notes.append(f"{task.id} is given up: {came.why}")
         if loses_items(self._plan, task):
             for item in task.items:
-                self._lose(item, came.why[:500], came.code or "failed")
+                self._lose(item, came.why, came.code or "failed")
 
     def _lose(self, item: str, reason: str, code: str) -> None:
         if all(one.item != item for one in self._given_up):
-            name = self._names.get(item, item)
-            self._given_up.append(GivenUp(item=item, name=name, reason=reason, code=code))
+            self._given_up.append(GivenUp(item=item, reason=reason[:REASON_MAX], code=code))
 
 
 def loses_items(plan: Plan, task: Task) -> bool:

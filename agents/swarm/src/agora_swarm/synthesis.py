@@ -9,6 +9,7 @@ import agora
 import msgspec
 from agora.blackboard import Finding, Posted, Severity, by_id
 
+from agora_swarm.fitting import cut, fitting, size_of
 from agora_swarm.goals import item_ids, names_of, place_of, same_questions
 from agora_swarm.plans import Plan
 from agora_swarm.report import diffs, markdown, sarif
@@ -28,6 +29,9 @@ from agora_swarm.types import (
 
 SEVERITIES: tuple[Severity, ...] = ("critical", "high", "medium", "low", "info")
 STATEMENTS_MAX = 40
+STATEMENT_CLAIMS_MAX = 50
+CLAIMS_BYTES_MAX, LISTED_BYTES_MAX, ANSWERS_BYTES_MAX = 200_000, 70_000, 300_000
+"""Together, and with the statements, within the 512 KiB that a run may deliver."""
 UNREVIEWED = "too few reviewers have seen what was found"
 REVIEWERS = 3
 """How many vote on a finding, each through a lens of its own."""
@@ -115,9 +119,14 @@ def verdicts_by_finding(verdicts: Sequence[Posted], agree: int) -> dict[str, Fin
     return found
 
 
+def named(given_up: Sequence[GivenUp], names: Mapping[str, str]) -> list[GivenUp]:
+    """What is given up with the names that people know it by, which a plan does not repeat."""
+    return [msgspec.structs.replace(one, name=names[one.item]) for one in given_up]
+
+
 def with_unreviewed(plan: Plan, items: Sequence[str], names: Mapping[str, str]) -> list[GivenUp]:
     """What is given up, with the items whose findings or answers too few reviewers have seen."""
-    given_up = list(plan.given_up)
+    given_up = named(plan.given_up, names)
     known = {one.item for one in given_up}
     lost = [task for task in plan.tasks if task.phase == "review" and task.status == "given_up"]
     for item in dict.fromkeys(items):
@@ -190,7 +199,8 @@ def statements_of(claims: Sequence[Claim], given_up: Sequence[GivenUp]) -> list[
         found.append(
             Statement(
                 text=f"{rule} ({broken[0].severity}): {title}, {_times(len(broken))} in {where}.{remedy}",
-                claims=[claim.id for claim in broken[:100]],
+                claims=[claim.id for claim in broken[:STATEMENT_CLAIMS_MAX]],
+                claims_in_all=len(broken),
             )
         )
     if given_up:
@@ -281,7 +291,7 @@ def synthesise_answers(
     )
 
 
-def synthesise_map(plan: Plan, results: Sequence[Result]) -> Output:
+def synthesise_map(given: Input, plan: Plan, results: Sequence[Result]) -> Output:
     """Every input's result, in the order of the inputs."""
     lost = {one.item: one.code for one in plan.given_up}
     whole = len(results) - len(lost)
@@ -294,7 +304,7 @@ def synthesise_map(plan: Plan, results: Sequence[Result]) -> Output:
             agents=len(plan.tasks),
             revisions=plan.revision,
             results=list(results),
-            given_up=plan.given_up,
+            given_up=named(plan.given_up, names_of(given.goal)),
             phases=phases(plan),
         )
     )
@@ -319,14 +329,40 @@ def phases(plan: Plan) -> list[PhaseReport]:
 
 
 def _bounded(output: Output, **files: str | None) -> Output:
-    """The output within what a run may deliver: the worst claims, the rest in the report's files."""
+    """The output within what a run may deliver: the worst claims, the rest in the report's files; how many in all."""
     return msgspec.structs.replace(
         output,
-        claims=output.claims[:CLAIMS_MAX],
-        disputed=output.disputed[:100],
-        given_up=output.given_up[:500],
+        claims=fitting(output.claims[:CLAIMS_MAX], CLAIMS_BYTES_MAX),
+        disputed=fitting(output.disputed[:100], LISTED_BYTES_MAX),
+        disputed_in_all=len(output.disputed),
+        # Only an audit has files that list them all.
+        given_up=fitting(output.given_up[:500], LISTED_BYTES_MAX * (1 if output.kind == "audit" else 2)),
+        given_up_in_all=len(output.given_up),
+        answers=_answers_that_fit(output.answers),
         **files,
     )
+
+
+def _answers_that_fit(answers: list[Answer]) -> list[Answer]:
+    """The answers, with as much of each text as all of them leave room for: their runs have the whole."""
+    found = answers
+    for bytes_max in (2_000, 1_000, 500, 250, 120):
+        if size_of(found) <= ANSWERS_BYTES_MAX:
+            break
+        found = [
+            msgspec.structs.replace(
+                one,
+                question=cut(one.question, bytes_max),
+                answer=cut(one.answer, bytes_max),
+                evidence=[
+                    msgspec.structs.replace(each, quote=cut(each.quote, bytes_max // 4))
+                    for each in one.evidence[:2]
+                ],
+                reasons=[cut(reason, bytes_max // 4) for reason in one.reasons[:3]],
+            )
+            for one in answers
+        ]
+    return found
 
 
 def _many(count: int, noun: str) -> str:

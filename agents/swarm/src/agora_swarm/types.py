@@ -12,7 +12,10 @@ type Phase = Literal["research", "engineering", "review", "synthesis"]
 
 AGENTS_MIN, AGENTS_MAX = 3, 200
 CLAIMS_MAX = 300
-"""The most claims in the output; all of them stand in the report's files."""
+"""The most claims in the output; all of them stand in the report's files, under their ids."""
+
+REASON_MAX = 200
+"""The characters of a reason in the plan: one that stays within a run's state, for thousands of items too."""
 
 Target = Annotated[str, Meta(min_length=1, max_length=100)]
 
@@ -91,7 +94,7 @@ class GivenUp(msgspec.Struct, frozen=True, kw_only=True):
     """An item that was not worked on, or not to its end, and why."""
 
     item: str
-    name: str
+    name: str = ""
     reason: str
     code: str = ""
 
@@ -123,10 +126,14 @@ class Disputed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Statement(msgspec.Struct, frozen=True, kw_only=True):
-    """A sentence of the synthesis, and the claims that it rests on."""
+    """A sentence of the synthesis, and the claims that it rests on: the worst of them where there are many.
+
+    A claim that is not among the output's stands under its id in the report's files.
+    """
 
     text: str
     claims: list[str]
+    claims_in_all: int = 0
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -174,9 +181,11 @@ class Output(agora.Output):
     claims_in_all: int = 0
     counts: dict[str, int] = msgspec.field(default_factory=dict)
     disputed: list[Disputed] = msgspec.field(default_factory=list)
+    disputed_in_all: int = 0
     answers: list[Answer] = msgspec.field(default_factory=list)
     results: list[Result] = msgspec.field(default_factory=list)
     given_up: list[GivenUp] = msgspec.field(default_factory=list)
+    given_up_in_all: int = 0
     phases: list[PhaseReport] = msgspec.field(default_factory=list)
     report: agora.FileRef | None = None
     sarif: agora.FileRef | None = None

@@ -25,14 +25,14 @@ __all__ = [
     "full",
 ]
 
-POST_MAX = 5_000
+POST_MAX = 20_000
 """The most findings of one post."""
 
 FINDING_BYTES_MAX = 16_384
 """The largest finding, as JSON."""
 
-ROOT_MAX = 20_000
-"""The most findings of a root run and all the runs under it."""
+ROOT_MAX = 60_000
+"""The most findings of all the runs under a root run; as many again of the root run itself."""
 
 
 class Posted(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,7 +110,7 @@ def check_post(topic: str, findings: Sequence[Finding]) -> None:
 
 def full() -> InputRejected:
     """What is raised when a root run's blackboard takes no more."""
-    return InputRejected("blackboard_full", f"A run and the runs it calls may keep {ROOT_MAX} findings.")
+    return InputRejected("blackboard_full", f"The runs that a run calls may keep {ROOT_MAX} findings.")
 
 
 def by_id(posted: Sequence[Posted]) -> Mapping[str, Posted]:

@@ -39,6 +39,9 @@ Index("ix_findings_posted_at", findings.c.posted_at)
 ORIGINS_MAX = 20
 """How far back a run that was begun again and again reads."""
 
+BATCH = 1_000
+"""The findings that one statement stores."""
+
 PAGE_BYTES_MAX = 500_000
 """The findings of one page as JSON: an answer is one message."""
 
@@ -76,7 +79,8 @@ async def replace(
 ) -> bool:
     """Put findings in the place of what the step had under the topic. Returns False where there is no room for them.
 
-    Posts of one root take turns, so that two cannot share the last room.
+    Posts of one root take turns, so that two cannot share the last room. What the root run posts itself has room of its
+    own: that others have filled theirs must not stop it from saying so.
     """
     await connection.execute(
         text("SELECT pg_advisory_xact_lock(hashtextextended('findings:' || :root, 0))"), {"root": root}
@@ -89,19 +93,21 @@ async def replace(
         place,
     )
     kept = await connection.execute(
-        text("SELECT count(*) FROM findings WHERE root_id = :root"), {"root": root}
+        text("SELECT count(*) FROM findings WHERE root_id = :root AND (run_id = root_id) = :own"),
+        {"root": root, "own": run == root},
     )
     if int(kept.scalar_one()) + len(posted) > room:
         return False
-    if posted:
+    for before in range(0, len(posted), BATCH):
+        bodies = json_text(list(posted[before : before + BATCH]))
         await connection.execute(
             text("""
                 INSERT INTO findings (tenant_id, root_id, run_id, step_id, topic, number, body)
-                SELECT :tenant, :root, :run, :step, :topic, numbered.number, numbered.body
+                SELECT :tenant, :root, :run, :step, :topic, :before + numbered.number, numbered.body
                 FROM jsonb_array_elements(CAST(:bodies AS jsonb)) WITH ORDINALITY AS numbered (body, number)
                 ORDER BY numbered.number
             """),
-            place | {"tenant": tenant, "bodies": json_text(list(posted))},
+            place | {"tenant": tenant, "bodies": bodies, "before": before},
         )
     return True
 
