@@ -33,6 +33,7 @@ from agora.retries import POLICIES
 from agora.schemas import Input, Output
 from agora.steps import StepDefinition
 from agora.suspension import AgentCall, Answer, Suspended, suspended_in
+from agora.unwrapping import unwrapped
 
 log = logging.getLogger("agora.alone")
 
@@ -312,14 +313,7 @@ class _Run:
         context.answers = given
         context.callable_agents = agent.manifest.permissions.agents
         context.blackboard = self.blackboard.of(self.id, context.step_id)
-        try:
-            async with asyncio.timeout(definition.timeout_seconds):
-                returned = await definition.function(own, context)
-        except BaseExceptionGroup as error:
-            # Out of a task group it comes wrapped.
-            if (suspended := suspended_in(error)) is not None:
-                raise suspended from error
-            raise
+        returned = await _called(definition, own, context)
         what = f"The step {call.node!r}"
         update = state_codec.decode_update(agent.state_type, state_codec.encode(returned, what), what)
         await self.deployment.memory.keep(writes_of(context.memory))
@@ -358,6 +352,23 @@ class _Run:
         if watcher is not None:
             context.on_progress = lambda progress: watcher(definition.title, progress)
         return context
+
+
+async def _called(definition: StepDefinition, state: Any, context: Context) -> Any:
+    """Call a step's function; an error comes out of any group, as on the platform."""
+    ended: BaseException | None = None
+    returned = None
+    try:
+        async with asyncio.timeout(definition.timeout_seconds):
+            returned = await definition.function(state, context)
+    except (Exception, Suspended, BaseExceptionGroup) as error:
+        ended = error
+    suspended = suspended_in(ended) if ended is not None else None
+    if context.suspended or suspended:
+        raise (context.suspended or suspended) from ended
+    if ended is not None:
+        raise unwrapped(ended)
+    return returned
 
 
 def _failed(definition: StepDefinition, attempts: int, error: Exception) -> RunFailed:

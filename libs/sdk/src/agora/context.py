@@ -101,6 +101,11 @@ class Context:
     answers: Sequence[Answer] = ()
     callable_agents: Sequence[str] = ()
     blackboard: Blackboard = field(default_factory=LocalBlackboard)
+    suspended: Suspended | None = None
+    """What this attempt waits for, once it has asked for something that has no answer yet: the first of several.
+
+    Kept here as an agent may hold the exception itself back, such as by `asyncio.gather(..., return_exceptions=True)`:
+    whatever the step does with it, this attempt is over."""
     _asked: Iterator[int] = field(default_factory=itertools.count)
     _used: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
@@ -242,6 +247,9 @@ class Context:
                     "tool_rejected", f"Not approved: {tool.title}. {decision.comment}".strip()
                 )
             arguments = decision.arguments
+        if self.suspended is not None:
+            # The attempt is over: what it does now would be done again by the next.
+            raise self.suspended
         use = ToolUse(call=next(self._used), tool=tool.name, title=tool.title, arguments=arguments)
         self.on_tool(use)
         try:
@@ -252,10 +260,20 @@ class Context:
         self.on_tool(msgspec.structs.replace(use, ended=True, result=result))
         return result
 
+    def suspend(self, request: Request, number: int) -> Suspended:
+        """Note that this attempt cannot go on before the step's `number`-th request is answered; to be raised.
+
+        For the platform: an agent asks by `approve`, `ask` and `call`.
+        """
+        suspended = Suspended(request, number)
+        if self.suspended is None or number < self.suspended.number:
+            self.suspended = suspended
+        return suspended
+
     def _answer_to(self, request: Request) -> Any:
         number = next(self._asked)
         if number >= len(self.answers):
-            raise Suspended(request, number)
+            raise self.suspend(request, number)
         answer = self.answers[number]
         if not isinstance(answer, ANSWERS[type(request)]):
             raise AgentDefinitionError(

@@ -1,7 +1,8 @@
 """The models that a step may ask, behind the SDK's `Models` protocol; what it asks becomes its usage."""
 
+import asyncio
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
@@ -49,6 +50,7 @@ class RunModels:
         self._context: Context | None = None
         self._files: ReadableFiles | None = None
         self._made: Counter[str] = Counter()
+        self._at_hand: set[asyncio.Task[Any]] = set()
 
     def report_to(self, context: Context) -> None:
         """Count what is asked from now on as usage of this attempt."""
@@ -95,18 +97,20 @@ class RunModels:
             Suspended: the hold has no room for it, and the run may wait for more.
         """
         with self._waiting():
-            reply = await self._calls.chat(
-                messages,
-                caller=self,
-                capability=capability,
-                model=model,
-                policy=policy,
-                max_tokens=max_tokens,
-                schema=schema,
-                tools=tools,
-                on_text=on_text,
-                cache=cache,
-                files=self._files,
+            reply = await self._outlasting(
+                self._calls.chat(
+                    messages,
+                    caller=self,
+                    capability=capability,
+                    model=model,
+                    policy=policy,
+                    max_tokens=max_tokens,
+                    schema=schema,
+                    tools=tools,
+                    on_text=on_text,
+                    cache=cache,
+                    files=self._files,
+                )
             )
         if reply.cached and self._context is not None:
             self._context.usage(MODEL_CACHE_HITS_METER, 1, model=reply.model)
@@ -117,9 +121,47 @@ class RunModels:
     async def embed(self, texts: Sequence[str], *, model: str | None = None) -> Embedded:
         """Texts as vectors within the run's hold; see `agora.ports.Models.embed`."""
         with self._waiting():
-            embedded = await self._calls.embed(texts, caller=self, model=model)
+            embedded = await self._outlasting(self._calls.embed(texts, caller=self, model=model))
         self._count(embedded, 0)
         return embedded
+
+    async def settled(self, seconds: float) -> None:
+        """Wait until the calls at hand are over, so that their replies are kept for the step's next call; at most so long.
+
+        Those that take longer go on: cut off, each would cost its worst case.
+        """
+        if self._at_hand:
+            await asyncio.wait(self._at_hand, timeout=seconds)
+
+    async def _outlasting[R](self, call: Coroutine[Any, Any, R]) -> R:
+        """Make a call that is not cut off with the step's other work where that ends because the step waits.
+
+        Raises:
+            Suspended: the step waits for an answer already; no more calls are begun.
+        """
+        if self._suspended is not None:
+            call.close()
+            raise self._suspended
+        task = asyncio.create_task(call)
+        self._at_hand.add(task)
+        task.add_done_callback(self._over)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if self._suspended is None:
+                task.cancel()
+                await asyncio.wait([task])
+            raise
+
+    def _over(self, task: asyncio.Task[Any]) -> None:
+        self._at_hand.discard(task)
+        if not task.cancelled():
+            # Looked at, as whoever asked may be gone.
+            task.exception()
+
+    @property
+    def _suspended(self) -> Suspended | None:
+        return None if self._context is None else self._context.suspended
 
     @contextmanager
     def _waiting(self) -> Iterator[None]:
@@ -127,11 +169,11 @@ class RunModels:
         try:
             yield
         except ModelBudgetSpent as spent:
-            if not self._may_wait or not spent.limit:
+            if not self._may_wait or not spent.limit or self._context is None:
                 raise
             request = BudgetRequest(amount=max(spent.missing, spent.needed), reason=str(spent))
             # Each raise changes the limit, so every time that it is reached is a request of its own.
-            raise Suspended(request, spent.limit) from spent
+            raise self._context.suspend(request, spent.limit) from spent
 
     def _count(self, reply: ModelReply | Embedded, output_tokens: int) -> None:
         if self._context is None or reply.cost is None:

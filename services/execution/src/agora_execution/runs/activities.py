@@ -20,6 +20,7 @@ from temporalio.exceptions import ApplicationError
 
 from agora_execution import agents
 from agora_execution.memory.recording import written
+from agora_execution.models.port import RunModels
 from agora_execution.patience import PlatformAway, noticing, patiently
 from agora_execution.runs.failures import Absences, StepAsks, asks, failure, failure_of, timed_out, told
 from agora_execution.runs.live import LiveRuns
@@ -43,6 +44,8 @@ from agora_execution.runs.workflows import require_size
 log = structlog.get_logger()
 
 _HEARTBEAT_SECONDS = 5.0
+_SETTLING_SECONDS = 5.0
+"""What model calls at hand have at least, when their step's time is up and it is to be called again."""
 
 _NOT_BEGUN = {"ended": RUN_ENDED, "cancelled": CANCELLED, "hold_lost": HOLD_LOST}
 """Why a run takes no step, by what came of beginning it."""
@@ -228,14 +231,18 @@ async def called(definition: StepDefinition, state: Any, context: Context, secon
     """
     ended: BaseException | None = None
     returned = None
+    over = time.monotonic() + min(definition.timeout_seconds, seconds_left)
     with noticing() as absence:
         try:
-            async with asyncio.timeout(min(definition.timeout_seconds, seconds_left)) as limit:
+            async with asyncio.timeout(over - time.monotonic()) as limit:
                 returned = await definition.function(state, context)
         except (Exception, Suspended, BaseExceptionGroup) as error:
             ended = error
-    suspended = None if ended is None else suspended_in(ended)
+    # A step that waits for something waits for it, whatever became of that exception in the agent's code.
+    suspended = context.suspended or (None if ended is None else suspended_in(ended))
     if suspended is not None:
+        if isinstance(context.models, RunModels):
+            await context.models.settled(max(over - time.monotonic(), _SETTLING_SECONDS))
         raise asks(suspended) from ended
     if ended is None:
         return returned

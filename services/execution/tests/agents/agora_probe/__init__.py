@@ -17,7 +17,7 @@ Deed = Literal[
     "nothing", "hang", "null_character", "large_update", "large_output", "unknown_field", "no_output",
     "broken_router", "ask", "ask_twice", "search", "save", "read", "dig_slowly", "approve", "approve_twice", "question",
     "call", "call_twice", "call_itself", "call_unlisted", "use", "ask_then_approve", "look",
-    "fail_together", "reject_together", "blame_itself",
+    "fail_together", "reject_together", "blame_itself", "approve_held_back",
 ]  # fmt: skip
 
 
@@ -145,6 +145,9 @@ async def work(state: State, context: agora.Context) -> dict[str, Any]:
                 )
                 said.append(f"{decision.approved} {decision.arguments['to']} {decision.comment}".strip())
             return {"said": ", ".join(said)}
+        case "approve_held_back":
+            [held] = await asyncio.gather(context.approve("Send it"), return_exceptions=True)
+            return {"said": f"{held.approved}" if isinstance(held, agora.Decision) else "not decided"}
         case "question":
             number = await context.ask("How many?", int, timeout_seconds=state.input.seconds)
             return {"said": f"{number + 1}"}
