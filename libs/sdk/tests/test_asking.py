@@ -1,11 +1,15 @@
 """Steps that ask people and call agents, alone: what is asked is answered in its order, or nobody is there."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import agora
+import msgspec
 import pytest
 from agora import alone
 from agora.answering import Answers
@@ -37,6 +41,12 @@ type Step = StepFunction[State]
 passes: list[str] = []
 
 
+class Payee(msgspec.Struct):
+    """Who is paid."""
+
+    name: str
+
+
 @agora.tool(title="Send the letter", approval="always")
 async def send(to: str) -> str:
     """Send a letter."""
@@ -63,6 +73,55 @@ async def asks_in_a_group(state: State, context: agora.Context) -> dict[str, obj
     except Exception:
         return {"output": Output(text="swallowed")}
     return {"output": Output(text=" ".join(str(one.result().approved) for one in asked))}
+
+
+@agora.tool(title="Pay", approval="always")
+async def pay(amount: Decimal, on: date, to: Payee, note: str = "none") -> str:
+    """Pay an amount."""
+    return f"{amount + 1} {on:%d.%m.%Y} {to.name} {note}"
+
+
+@agora.step(title="Pays", retry="none")
+async def pays(state: State, context: agora.Context) -> dict[str, object]:
+    """A tool whose arguments JSON has no types for."""
+    paid = await context.use(
+        pay, amount=Decimal("1.50"), on=date(2026, 12, 1), to=Payee(name="Ann"), note="hurry"
+    )
+    return {"output": Output(text=paid)}
+
+
+@agora.step(title="Pays wrongly", retry="none")
+async def pays_wrongly(state: State, context: agora.Context) -> dict[str, object]:
+    """What does not fit the tool itself."""
+    return {"output": Output(text=await context.use(pay, amount="much", on=None, to=Payee(name="Ann")))}
+
+
+@agora.step(title="Holds a question back", retry="none")
+async def holds_back(state: State, context: agora.Context) -> dict[str, object]:
+    """A question among what is gathered together with its errors."""
+    [one] = await asyncio.gather(context.approve("Go on"), return_exceptions=True)
+    text = f"{one.approved}" if isinstance(one, Decision) else await context.use(tell, text="early")
+    return {"output": Output(text=text)}
+
+
+@agora.tool(title="Tell")
+async def tell(text: str) -> str:
+    """Do something that must not happen before the answer."""
+    passes.append(text)
+    return text
+
+
+@agora.step(title="Rejects in a group", retry="default")
+async def rejects_in_a_group(state: State, context: agora.Context) -> dict[str, object]:
+    """A task group in which one task rejects the input."""
+
+    async def rejects() -> None:
+        passes.append("tried")
+        raise agora.InputRejected("too_short", "Write more.")
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(rejects())
+    return {}
 
 
 @agora.step(title="Uses a tool", retry="none")
@@ -169,6 +228,78 @@ async def test_a_tool_that_asks_is_used_when_approved(tmp_path: Path, approved: 
     with pytest.raises(agora.RunFailed) as failed:
         await text_of(uses_a_tool, tmp_path, lambda _: decision)
     assert "tool_rejected" == failed.value.code
+
+
+async def test_what_is_approved_comes_in_the_tools_own_types(tmp_path: Path) -> None:
+    """
+    What was decided on comes back as JSON, changed or not; the tool gets what it would get if nobody were asked. What
+    it can do without may be dropped.
+    """
+    asked: list[ApprovalRequest] = []
+
+    def decide(change: dict[str, Any], drop: str | None = None) -> Callable[[Request], Decision]:
+        def answer(request: Request) -> Decision:
+            assert isinstance(request, ApprovalRequest)
+            asked.append(request)
+            plain = msgspec.json.decode(msgspec.json.encode(request.arguments)) | change
+            plain.pop(drop, None)
+            return Decision(approved=True, arguments=plain)
+
+        return answer
+
+    text, _ = await text_of(pays, tmp_path, decide({}))
+    assert "2.50 01.12.2026 Ann hurry" == text
+    text, _ = await text_of(pays, tmp_path, decide({"amount": "3"}, drop="note"))
+    assert "4 01.12.2026 Ann none" == text
+    assert ["amount", "on", "to"] == asked[0].schema["$defs"]["pay"]["required"]  # type: ignore[index]
+
+
+@pytest.mark.parametrize("change", [{"amount": "much"}, {"to": {"name": 5}}, {"extra": 1}, {"on": None}])
+async def test_a_decision_that_does_not_fit_the_tool_rejects(tmp_path: Path, change: dict[str, Any]) -> None:
+    """
+    The run ends with a reason that says what does not fit; the tool is not used.
+    """
+
+    def answer(request: Request) -> Decision:
+        assert isinstance(request, ApprovalRequest)
+        return Decision(
+            approved=True, arguments=msgspec.json.decode(msgspec.json.encode(request.arguments)) | change
+        )
+
+    with pytest.raises(agora.RunFailed) as failed:
+        await text_of(pays, tmp_path, answer)
+    assert "tool_arguments" == failed.value.code
+    with pytest.raises(agora.RunFailed, match=r"\$|required"):
+        await text_of(pays, tmp_path, lambda _: Decision(approved=True, arguments={}))
+
+
+async def test_nobody_is_asked_about_what_does_not_fit_the_tool_itself(tmp_path: Path) -> None:
+    """
+    The agent's own mistake is told before a person decides on it.
+    """
+    with pytest.raises(agora.AgentDefinitionError, match="does not fit"):
+        await text_of(pays_wrongly, tmp_path, lambda _: pytest.fail("somebody was asked"))
+
+
+async def test_a_question_that_is_held_back_is_answered_all_the_same(tmp_path: Path) -> None:
+    """
+    Gathered together with errors, a question still reaches whoever answers, and no tool is used before.
+    """
+    passes.clear()
+    text, _ = await text_of(holds_back, tmp_path, lambda _: Decision(approved=True))
+
+    assert ("True", []) == (text, passes)
+
+
+async def test_what_a_task_group_rejects_is_not_tried_again(tmp_path: Path) -> None:
+    """
+    Out of a task group, too, a rejection is the reason why the run fails.
+    """
+    passes.clear()
+    with pytest.raises(agora.RunFailed) as failed:
+        await text_of(rejects_in_a_group, tmp_path)
+
+    assert ("too_short", ["tried"]) == (failed.value.code, passes)
 
 
 async def test_agents_that_are_installed_are_called(tmp_path: Path) -> None:

@@ -4,7 +4,9 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 import agora
+import msgspec
 import pytest
+from agora.models.asking import Question
 from agora.models.breaker import FAILURES_MAX, PAUSE_SECONDS, Breakers
 from agora.models.pricing import (
     DatedPrice,
@@ -14,6 +16,12 @@ from agora.models.pricing import (
     tokens_at_most,
     worst_case,
 )
+
+
+class Money(msgspec.Struct):
+    """What a tool takes."""
+
+    amount: int
 
 
 class Clock:
@@ -125,6 +133,18 @@ def test_the_price_that_holds_is_the_latest_that_has_begun() -> None:
     ]
     with pytest.raises(UnknownModelPrice, match="model-prices"):
         price("w:m", 10)
+
+
+def test_the_bound_counts_what_a_vendor_says_to_its_model_of_tools() -> None:
+    """
+    Where tools are offered, a vendor may add a prompt of its own.
+    """
+    pay = agora.ToolOffer(name="pay", description="Pay.", arguments=Money)
+    asked = [agora.Message(role="user", content="hello")]
+    plain = Question(messages=asked, max_tokens=10)
+    offering = Question(messages=asked, max_tokens=10, offered={"pay": pay})
+
+    assert offering.input_tokens_at_most() - plain.input_tokens_at_most() > 530 + len("pay")
 
 
 def test_the_bound_counts_images_sound_and_tools() -> None:

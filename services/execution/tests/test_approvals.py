@@ -215,6 +215,23 @@ async def test_a_tool_whose_policy_asks_is_used_only_when_approved(probe_platfor
     assert ("failed", "tool_rejected", "empty") == (ended.status, ended.error.code, ended.deliverable)
 
 
+@pytest.mark.parametrize("arguments", [{"to": 5}, {}, {"to": None}])
+async def test_changed_arguments_must_fit_the_tool(
+    arguments: dict[str, Any], probe_platform: Platform
+) -> None:
+    """
+    What the tool does not take is refused when it is decided on, and the approval stays open.
+    """
+    run, approval = await asked(probe_platform, do="use", text="me")
+    with pytest.raises(AgoraError) as refused:
+        await decide(probe_platform, approval, arguments=arguments)
+    await decide(probe_platform, approval, arguments={"to": "you"})
+
+    assert "invalid_input" == refused.value.slug
+    assert [True] == [one.field.startswith("/arguments/") for one in refused.value.problem.errors]
+    assert "sent to you" == (await probe_platform.ended(run)).output["text"]
+
+
 async def test_a_cancelled_run_waits_for_nothing(probe_platform: Platform) -> None:
     """
     What a run waited for is cancelled with it, and can no longer be decided.

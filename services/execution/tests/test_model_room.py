@@ -7,6 +7,7 @@ from agora_execution.models.cache import ResponseCache
 from agora_execution.models.service import ModelCalls
 from agora_kit.database import Database
 from sqlalchemy import text
+from structlog.testing import capture_logs
 
 from tests.support.llm_wire import Asked, Reply, Wire
 
@@ -98,6 +99,22 @@ async def test_a_call_that_is_cut_off_while_it_waits_lets_the_others_go_on(
 
     assert "ModelBudgetSpent" == type(found[1]).__name__
     assert (0, WORST) == await money(database, run)
+
+
+async def test_a_call_that_costs_more_than_its_worst_case_raises_an_alarm(
+    calls: ModelCalls, wire: Wire, database: Database
+) -> None:
+    """
+    It is booked as it is, and whoever operates the platform is told: the bound or the price is wrong.
+    """
+    wire.answer = Reply(usage=(1_000_000, 7))
+    run = await a_run(database, 10_000)
+    with capture_logs() as logged:
+        reply = await chat(calls, run)
+
+    assert (0, reply.cost.amount) == await money(database, run)
+    [alarm] = [one for one in logged if one["log_level"] == "error"]
+    assert (WORST, reply.cost.amount) == (alarm["worst_micros"], alarm["cost_micros"])
 
 
 async def test_the_one_who_asks_keeps_its_claim(wire: Wire, database: Database) -> None:

@@ -73,9 +73,7 @@ async def test_a_call_at_hand_is_paid_once_when_another_has_to_wait(
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(cheap), group.create_task(dear())]
             return [task.result().text for task in tasks]
-        found: list[Any] = await asyncio.gather(
-            cheap, dear(), return_exceptions=how in ("held_back", "forgotten")
-        )
+        found: Any = await asyncio.gather(cheap, dear(), return_exceptions=how in ("held_back", "forgotten"))
         if how == "forgotten":
             return [one.text for one in found]
         return [getattr(one, "text", "nothing") for one in found]

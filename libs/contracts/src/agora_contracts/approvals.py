@@ -20,8 +20,8 @@ COMMENT_LENGTH_MAX = 2000
 class Approval(msgspec.Struct, frozen=True, kw_only=True):
     """Something a run waits for people to decide.
 
-    `approval`: whether `action` may be done with `arguments`. `input`: something only a person knows, which must fit
-    `schema`. `budget`: whether the run may have `needed` more set aside for `needed_for`. `decider` says who may decide, until `deadline`;
+    `approval`: whether `action` may be done with `arguments`, which may be changed to others that fit `schema`, if there
+    is one. `input`: something only a person knows, which must fit `schema`. `budget`: whether the run may have `needed` more set aside for `needed_for`. `decider` says who may decide, until `deadline`;
     then `on_deadline` is the decision. `cost_so_far` is what the run's models have cost when it was asked.
     """
 

@@ -363,9 +363,9 @@ async def _called(definition: StepDefinition, state: Any, context: Context) -> A
             returned = await definition.function(state, context)
     except (Exception, Suspended, BaseExceptionGroup) as error:
         ended = error
-    suspended = suspended_in(ended) if ended is not None else None
-    if context.suspended or suspended:
-        raise (context.suspended or suspended) from ended
+    suspended = context.suspended or (None if ended is None else suspended_in(ended))
+    if suspended is not None:
+        raise suspended from (None if ended is suspended else ended)
     if ended is not None:
         raise unwrapped(ended)
     return returned

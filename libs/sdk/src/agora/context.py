@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from agora import tool_arguments
 from agora.blackboard import Blackboard, LocalBlackboard
 from agora.conversation import Conversation, GivenConversation
 from agora.errors import AgentDefinitionError, InputRejected, PermissionNotGranted
@@ -238,15 +239,23 @@ class Context:
         """Use a tool: whoever watches sees it begin and end, and where its policy says so a person decides first.
 
         Raises:
-            InputRejected: the use was not approved (`tool_rejected`).
+            InputRejected: the use was not approved (`tool_rejected`), or with arguments that do not fit it
+                (`tool_arguments`).
+            AgentDefinitionError: a person is to decide, and the arguments do not fit the tool's own types.
         """
         if tool.approval == "always":
-            decision = await self.approve(tool.title, arguments=arguments, decider=tool.decider)
+            request = ApprovalRequest(
+                action=tool.title,
+                arguments=arguments,
+                decider=tool.decider,
+                schema=tool_arguments.schema_of(tool, arguments),
+            )
+            decision: Decision = self._answer_to(request)
             if not decision.approved:
                 raise InputRejected(
                     "tool_rejected", f"Not approved: {tool.title}. {decision.comment}".strip()
                 )
-            arguments = decision.arguments
+            arguments = tool_arguments.decided(tool, arguments, decision.arguments)
         if self.suspended is not None:
             # The attempt is over: what it does now would be done again by the next.
             raise self.suspended

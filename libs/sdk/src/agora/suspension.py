@@ -24,7 +24,7 @@ class ApprovalRequest(msgspec.Struct, frozen=True, kw_only=True, tag="approval")
     """A decision on something that is about to be done.
 
     `action` says what in a few words, `arguments` with which values, `reason` why. `on_deadline` is the decision when
-    nobody has decided after `timeout_seconds`.
+    nobody has decided after `timeout_seconds`. Where there is a `schema`, changed arguments must fit it.
     """
 
     action: str
@@ -33,6 +33,7 @@ class ApprovalRequest(msgspec.Struct, frozen=True, kw_only=True, tag="approval")
     decider: Decider = "customer"
     timeout_seconds: int = WEEK_SECONDS
     on_deadline: Literal["reject", "approve"] = "reject"
+    schema: dict[str, Any] | None = None
 
 
 class InputRequest(msgspec.Struct, frozen=True, kw_only=True, tag="input"):

@@ -55,7 +55,8 @@ class Question:
         """No vendor counts more for what goes in."""
         image_tokens = pricing.IMAGE_TOKENS_MAX if price is None else price.image_tokens
         extra = json.dumps(self.tools) if self.offered else ""
-        return pricing.tokens_at_most(self.sent, sizes(self.attachments), extra, image_tokens)
+        added = pricing.TOOLS_OVERHEAD_TOKENS if self.offered else 0
+        return added + pricing.tokens_at_most(self.sent, sizes(self.attachments), extra, image_tokens)
 
     def worst_case(self, price: ModelPrice) -> Money:
         """The most that asking a model of this price can cost."""

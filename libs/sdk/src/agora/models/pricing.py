@@ -18,6 +18,9 @@ _MILLION = Decimal(1_000_000)
 MESSAGE_OVERHEAD_TOKENS = 16
 """More than any vendor adds around one message (roles, separators)."""
 
+TOOLS_OVERHEAD_TOKENS = 1_000
+"""More than any vendor tells its model of its own where tools are offered: Anthropic's lists say up to 530 tokens."""
+
 IMAGE_TOKENS_MAX = 50_000
 """More than any vendor counts for one image: the small models of OpenAI count the most, up to 48,169."""
 

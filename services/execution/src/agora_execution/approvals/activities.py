@@ -91,6 +91,7 @@ def _new(asked: AskedPeople) -> NewApproval:
                 decider=request.decider,
                 timeout_seconds=request.timeout_seconds,
                 on_deadline=request.on_deadline,
+                schema=request.schema,
                 **common,
             )
         case InputRequest():

@@ -366,14 +366,16 @@ def _requested(approval: Approval, seq: int) -> ApprovalRequested:
 
 
 def _check_value(approval: Approval, command: DecideApproval) -> None:
-    if approval.schema is None or command.value is None:
+    """The value that was asked for, or the arguments as they were changed, must fit the schema, if there is one."""
+    field = "value" if approval.kind == "input" else "arguments"
+    given = command.value if approval.kind == "input" else command.arguments
+    if approval.schema is None or given is None:
         return
     validator = jsonschema_rs.validator_for(approval.schema)
     faults = [
-        FieldError(field="/value/" + "/".join(map(str, error.instance_path)), detail=error.message[:500])
-        for error in validator.iter_errors(command.value)
+        FieldError(field=f"/{field}/" + "/".join(map(str, error.instance_path)), detail=error.message[:500])
+        for error in validator.iter_errors(given)
     ]
     if faults:
-        raise AgoraError(
-            "invalid_input", "the value is not what was asked for; see errors", errors=faults[:20]
-        )
+        wrong = "is not what was asked for" if field == "value" else "are not what the action takes"
+        raise AgoraError("invalid_input", f"the {field} {wrong}; see errors", errors=faults[:20])

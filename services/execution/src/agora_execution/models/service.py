@@ -22,16 +22,16 @@ from agora.models.faults import VendorFault
 from agora.models.offering import offers_of
 from agora.models.pricing import ModelPrice, UnknownModelPrice
 from agora_contracts.envelope import utc_now
-from agora_contracts.money import Money, format_amount
+from agora_contracts.money import Money
 from agora_kit.database import Database
 from agora_kit.outbox import new_event_id
 
-from agora_execution.database import json_text
 from agora_execution.models import store
 from agora_execution.models.access import Access, Accesses
+from agora_execution.models.answers import again, encoded, refused
 from agora_execution.models.cache import ResponseCache
 from agora_execution.models.ledger import CallLedger
-from agora_execution.models.model import REPLY_BYTES_MAX, CallPlace, Opened, Opening, Settlement, digest_of
+from agora_execution.models.model import CallPlace, Opened, Opening, Settlement, digest_of
 from agora_execution.models.trying import Tries
 from agora_execution.patience import patiently
 from agora_execution.provider_keys.sealing import KeyRing
@@ -241,17 +241,17 @@ class ModelCalls:
                 raise
             if opened.reply is not None:
                 tries.withdrew(model)
-                return _again(msgspec.json.decode(opened.reply, type=kind, strict=False), on_text)
+                return again(msgspec.json.decode(opened.reply, type=kind, strict=False), on_text)
             if opened.refusal is not None:
                 tries.withdrew(model)
                 if opened.refusal == "no_retries":
                     note = "the run has used up what its calls may be tried again"
                     break
-                refused = _refused(opened)
-                if not isinstance(refused, ModelBudgetSpent):
-                    raise refused
+                why = refused(opened)
+                if not isinstance(why, ModelBudgetSpent):
+                    raise why
                 # Another model may cost less.
-                short = min(short or refused, refused, key=lambda one: one.missing)
+                short = min(short or why, why, key=lambda one: one.missing)
                 continue
             started = time.monotonic()
             try:
@@ -310,15 +310,15 @@ class ModelCalls:
         """The reply that an earlier attempt got here, else the cache's, else a model's, which the cache then keeps."""
         known = await patiently(self._ledger.reply, place)
         if known is not None:
-            return _again(msgspec.json.decode(known, type=ModelReply, strict=False), on_text)
+            return again(msgspec.json.decode(known, type=ModelReply, strict=False), on_text)
         digest = digest_of("cache", {"asked": place.digest, "models": models})
         async with self._cache.entry(place.tenant, digest) as entry:
             if entry.found is None:
                 reply = await call()
                 check(reply)
-                entry.reply = _encoded(reply)
+                entry.reply = encoded(reply)
                 return reply
-        return _again(await self._settle_hit(place, entry.found), on_text)
+        return again(await self._settle_hit(place, entry.found), on_text)
 
     async def _settle_hit(self, place: CallPlace, found: bytes) -> ModelReply:
         """Keep that the cache has answered, so that a step that is called again is answered the same."""
@@ -327,16 +327,22 @@ class ModelCalls:
         opening = Opening(id=new_event_id(), place=place, model=reply.model, amount=0)
         opened = await self._ledger.open(opening)
         if opened.refusal is not None:
-            raise _refused(opened)
+            raise refused(opened)
         if opened.reply is None:
             settlement = Settlement(
-                id=opening.id, spent=0, cost=0, reconciled=True, cached=True, reply=_encoded(reply)
+                id=opening.id, spent=0, cost=0, reconciled=True, cached=True, reply=encoded(reply)
             )
             await self._ledger.settle(settlement, run=place.run, reserved=0)
         return reply
 
     async def _settle_reply[R: (ModelReply, Embedded)](self, opening: Opening, worst: Money, reply: R) -> R:
         cost = reply.cost if reply.cost is not None and reply.reconciled else worst
+        if cost.amount > worst.amount:
+            # The bound of the tokens is wrong for this vendor, or the price is: the hold may be overdrawn.
+            log.error(
+                "a model call cost more than its worst case",
+                call=opening.id, model=opening.model, worst_micros=worst.amount, cost_micros=cost.amount,
+            )  # fmt: skip
         reply = msgspec.structs.replace(reply, cost=cost, own_key=opening.own_key)
         settlement = Settlement(
             id=opening.id,
@@ -345,7 +351,7 @@ class ModelCalls:
             input_tokens=reply.input_tokens,
             output_tokens=reply.output_tokens if isinstance(reply, ModelReply) else 0,
             reconciled=reply.reconciled,
-            reply=_encoded(reply),
+            reply=encoded(reply),
         )
         await self._ledger.settle(settlement, run=opening.place.run, reserved=opening.amount)
         return reply
@@ -393,34 +399,3 @@ def _default_policy(access: Access) -> Policy:
             f"AGORA_MODEL_POLICY is {asked!r}; it must be fixed, cheapest, fastest or best."
         ) from None
     return policy
-
-
-def _refused(opened: Opened) -> ModelUnavailable:
-    match opened.refusal:
-        case "ended":
-            return ModelUnavailable("The run has ended: its calls are not made any more.")
-        case "never":
-            return ModelBudgetSpent(
-                "What is set aside for models does not cover the worst case of this call any more; "
-                f"{format_amount(opened.missing)} are missing.",
-                missing=opened.missing,
-                needed=opened.amount,
-                limit=opened.limit,
-            )
-        case _:
-            return ModelUnavailable(
-                "What is set aside for models is reserved by other calls of this run, which take too long."
-            )
-
-
-def _again[R: (ModelReply, Embedded)](reply: R, on_text: OnText | None) -> R:
-    """A reply that was given before, given again."""
-    if on_text is not None and isinstance(reply, ModelReply) and reply.text:
-        on_text(reply.text)
-    return reply
-
-
-def _encoded(reply: msgspec.Struct) -> bytes | None:
-    """The reply as it is kept; None where it is too long for that."""
-    encoded = json_text(reply).encode()
-    return encoded if len(encoded) <= REPLY_BYTES_MAX else None
