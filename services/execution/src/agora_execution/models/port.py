@@ -169,10 +169,12 @@ class RunModels:
         try:
             yield
         except ModelBudgetSpent as spent:
-            if not self._may_wait or not spent.limit or self._context is None:
+            if not self._may_wait or not spent.limit:
                 raise
             request = BudgetRequest(amount=max(spent.missing, spent.needed), reason=str(spent))
             # Each raise changes the limit, so every time that it is reached is a request of its own.
+            if self._context is None:
+                raise Suspended(request, spent.limit) from spent
             raise self._context.suspend(request, spent.limit) from spent
 
     def _count(self, reply: ModelReply | Embedded, output_tokens: int) -> None:
