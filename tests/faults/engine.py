@@ -273,7 +273,7 @@ def main(arguments: list[str]) -> int:
 
     with own_folder() as folder, Platform(folder / "home", Ports.free(), say=lambda line: None) as platform:
         platform.wait_ready(run_faults.START_SECONDS)
-        publish_installed(folder / "published", platform.api_url, platform.operator_token, say)
+        publish_installed(folder, platform.api_url, platform.operator_token, say)
         with told_on_failure(platform.logs_folder, say) as verdict:
             outcome = asyncio.run(run(platform, plan, say))
             found = outcome.findings

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from agora import Agent
+from agora_contracts.catalog import MODEL_COST_METER
 from agora_contracts.money import Money
 from agora_contracts.search_attributes import SEARCH_ATTRIBUTES
 from agora_execution import agents, temporal
@@ -9,7 +11,10 @@ from agora_execution.runs import describing
 from agora_execution.runs.describing import Order
 from agora_execution.runs.tasks import RunTask
 
+from tests.support.llm_wire import Wire
+
 from .asking import new_id
+from .conftest import Workers
 from .driving import Platform
 
 TASK = RunTask(
@@ -70,6 +75,25 @@ async def test_a_run_is_found_by_tenant_and_package(service_alone: Platform) -> 
     assert f"echo {version} for {tenant}" == await description.static_summary()
     assert f"/api/v1/runs/{run.id}" in (await description.static_details() or "")
     assert tenant == description.raw_info.priority.fairness_key
+
+
+async def test_what_a_run_has_cost_is_shown(
+    vendor: Wire, probe: Agent, service_alone: Platform, workers: Workers
+) -> None:
+    """
+    An operator finds ended runs by how they ended and by what their models have cost.
+    """
+    await service_alone.list_package("probe")
+    await workers.start()
+    run = await service_alone.run({"text": "hello", "do": "ask"}, package="probe")
+    cost = next(one.quantity for one in run.usage if one.meter == MODEL_COST_METER)
+    query = f'WorkflowId = "{run.id}" AND AgoraStatus = "succeeded" AND AgoraCostMicros = {int(cost * 1_000_000)}'
+
+    async def found() -> list[str]:
+        return [one.id async for one in service_alone.client.list_workflows(query)]
+
+    assert cost > 0
+    assert [run.id] == await service_alone.until(found)
 
 
 async def test_search_attributes_are_registered_once(service_alone: Platform, monkeypatch: Any) -> None:
