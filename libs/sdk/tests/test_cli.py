@@ -111,12 +111,13 @@ def test_a_folder_that_is_no_agent_says_why(
 
 def test_a_run_prints_its_output_and_notes_its_steps(agora: Any, tmp_path: Path) -> None:
     """
-    The output goes to stdout as JSON, progress, steps and usage to stderr; an input may come from a file.
+    The output goes to stdout as JSON; progress, what steps write, steps and usage to stderr. An input may come from a file.
     """
     (tmp_path / "in.json").write_text('{"text": "hello", "steps": 2}')
     result = agora("run", ECHO, "--input", "@in.json")
 
     assert json.loads(result.stdout)["text"] == "hello"
+    assert "\nhello\ndone: Echo the text" in result.stderr
     assert "visit 2 of 2 (100%)" in result.stderr
     assert "used: 1 tasks" in result.stderr
 

@@ -25,6 +25,7 @@ from agora.file_refs import file_refs
 from agora.files import LocalFiles
 from agora.graph_runner import NodeCall
 from agora.knowledge import LocalKnowledge
+from agora.live import OnText
 from agora.local_memory import LocalMemory
 from agora.memory import NoMemory, StepMemory, writes_of
 from agora.permissions import NoModels, granted
@@ -89,6 +90,7 @@ class Deployment:
         subfolder: str = "",
         models: Models | None = None,
         on_progress: OnProgress | None = None,
+        on_text: OnText | None = None,
         answers: Answers | None = None,
         path: tuple[str, ...] = (),
         conversation: Sequence[Message] = (),
@@ -96,7 +98,8 @@ class Deployment:
     ) -> AloneResult:
         """Run one input, typed or of plain JSON types.
 
-        Its FileRefs start from `base`; files that it delivers go to `subfolder` in `out`. `answers` decides what a
+        Its FileRefs start from `base`; files that it delivers go to `subfolder` in `out`. `on_text` gets what its steps
+        write while they work. `answers` decides what a
         step asks people for; without it nobody is there. `path` names the agents that called this one;
         `conversation` is what was said before, oldest first, `blackboard` the one of the run at their top.
 
@@ -117,6 +120,7 @@ class Deployment:
                 files=files,
                 models=models or NoModels(),
                 on_progress=on_progress,
+                on_text=on_text,
                 answers=answers,
                 base=base,
                 out=out,
@@ -246,6 +250,7 @@ class _Run:
     files: LocalFiles
     models: Models
     on_progress: OnProgress | None
+    on_text: OnText | None
     answers: Answers | None
     base: Path
     out: Path
@@ -351,6 +356,8 @@ class _Run:
         watcher = self.on_progress
         if watcher is not None:
             context.on_progress = lambda progress: watcher(definition.title, progress)
+        if self.on_text is not None:
+            context.on_text = self.on_text
         return context
 
 

@@ -99,7 +99,12 @@ def run(
     async def execute() -> alone.AloneResult:
         deployment = await alone.deploy(agent, configured, base=base_of(config), memory=memory)
         return await deployment.run(
-            run_input, base=Path.cwd(), out=files_out, models=LocalModels(), on_progress=watch
+            run_input,
+            base=Path.cwd(),
+            out=files_out,
+            models=LocalModels(),
+            on_progress=watch,
+            on_text=lambda written: show.piece(written.text),
         )
 
     try:
