@@ -87,7 +87,9 @@ async def test_what_a_run_has_cost_is_shown(
     await workers.start()
     run = await service_alone.run({"text": "hello", "do": "ask"}, package="probe")
     cost = next(one.quantity for one in run.usage if one.meter == MODEL_COST_METER)
-    query = f'WorkflowId = "{run.id}" AND AgoraStatus = "succeeded" AND AgoraCostMicros = {int(cost * 1_000_000)}'
+    query = (
+        f'WorkflowId = "{run.id}" AND AgoraStatus = "succeeded" AND AgoraCostMicros = {int(cost * 1_000_000)}'
+    )
 
     async def found() -> list[str]:
         return [one.id async for one in service_alone.client.list_workflows(query)]
