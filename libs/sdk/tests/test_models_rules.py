@@ -6,6 +6,7 @@ from decimal import Decimal
 import agora
 import msgspec
 import pytest
+from agora.models import breaker, routing
 from agora.models.asking import Question
 from agora.models.breaker import FAILURES_MAX, PAUSE_SECONDS, Breakers
 from agora.models.pricing import (
@@ -98,15 +99,32 @@ def test_a_probe_that_did_not_come_about_lets_another_try() -> None:
 
 def test_a_vendor_that_says_when_to_come_back_is_left_alone_until_then() -> None:
     """
-    One refusal with a time is enough to open the circuit for that long.
+    One refusal with a time is enough for that; it says nothing of the model beyond it.
     """
     clock = Clock()
     breakers = Breakers(clock)
     breakers.failed("m", 7.0)
 
     assert not breakers.admits("m")
+    assert 7.0 == breakers.rests_seconds("m")
     clock.now = 7.0
-    assert breakers.admits("m")
+    assert [True, True] == [breakers.admits("m") for _ in range(2)]
+    assert 0 == breakers.rests_seconds("m")
+
+
+def test_only_so_many_failing_models_are_remembered() -> None:
+    """
+    Whoever invents names of models fills no memory.
+    """
+    breakers = Breakers(Clock())
+    for number in range(breaker._CIRCUITS_MAX + 10):
+        breakers.failed(f"m{number}", 7.0)
+
+    assert (True, False) == (breakers.admits("m0"), breakers.admits(f"m{breaker._CIRCUITS_MAX}"))
+    latencies = routing.Latencies()
+    for number in range(routing._LATENCIES_MAX + 10):
+        latencies.took(f"m{number}", 1.0)
+    assert (0.0, 1.0) == (latencies.of("m0"), latencies.of(f"m{routing._LATENCIES_MAX}"))
 
 
 def dated(model: str, day: int, price: str) -> DatedPrice:

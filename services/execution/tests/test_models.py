@@ -287,6 +287,29 @@ async def test_a_model_that_keeps_failing_is_left_alone(
     assert FAILURES_MAX == len(wire.asked)
 
 
+async def test_a_pause_that_a_vendor_asks_for_is_waited_by_all_calls(
+    calls: ModelCalls, wire: Wire, database: Database
+) -> None:
+    """
+    Told once that it is asked too often, the vendor is left alone for the seconds that it names, also by calls that
+    come meanwhile; then all are answered. A pause that is too long is told.
+    """
+    wire.answer = lambda _: Reply(status=429, retry_after="1") if len(wire.asked) < 2 else Reply()
+    run = await a_run(database, 10_000)
+    first = asyncio.create_task(chat(calls, run))
+    await wire.until_asked()
+    await asyncio.sleep(0.3)
+    others = await asyncio.gather(*(chat(calls, run) for _ in range(3)))
+
+    assert {"Hello to you"} == {one.text for one in (await first, *others)}
+    assert 5 == len(wire.asked)
+    wire.answer = Reply(status=429, retry_after="60")
+    with pytest.raises(ModelUnavailable, match="429"):
+        await chat(calls, run)
+    with pytest.raises(ModelUnavailable, match="wants a pause of"):
+        await chat(calls, run)
+
+
 async def test_a_model_without_a_price_is_not_asked(wire: Wire, database: Database) -> None:
     """
     What a call may cost must be known beforehand: the refusal says where to set the price.

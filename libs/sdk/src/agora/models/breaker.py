@@ -12,12 +12,15 @@ FAILURES_MAX = 5
 PAUSE_SECONDS = 15.0
 """For so long it stays open; twice as long each time its probe fails, up to the most."""
 PAUSE_SECONDS_MAX = 300.0
+_CIRCUITS_MAX = 10_000
+"""Agents choose the names of models, so of failing ones no more are kept; the oldest is forgotten, and so closed."""
 
 
 @dataclass(slots=True)
 class _Circuit:
     failures: int = 0
     open_until: float = 0.0
+    rests_until: float = 0.0
     pause_seconds: float = PAUSE_SECONDS
     probing: bool = False
 
@@ -39,7 +42,11 @@ class Breakers:
         Whoever is admitted tells how it went: `succeeded`, `failed`, or `withdrew` where nothing was asked.
         """
         circuit = self._circuits.get(name)
-        if circuit is None or circuit.failures < FAILURES_MAX:
+        if circuit is None:
+            return True
+        if self._clock() < circuit.rests_until:
+            return False
+        if circuit.failures < FAILURES_MAX:
             return True
         if circuit.probing or self._clock() < circuit.open_until:
             return False
@@ -51,17 +58,23 @@ class Breakers:
         self._circuits.pop(name, None)
 
     def failed(self, name: str, pause_seconds: float | None = None) -> None:
-        """Count a failure; with a `pause_seconds` that the vendor asked for, open the circuit for so long at once."""
+        """Count a failure; a vendor that asked for `pause_seconds` gets them, which opens no circuit by itself."""
         circuit = self._circuits.setdefault(name, _Circuit())
+        if len(self._circuits) > _CIRCUITS_MAX:
+            self._circuits.pop(next(iter(self._circuits)))
         circuit.failures += 1
         if circuit.probing:
             circuit.pause_seconds = min(2 * circuit.pause_seconds, PAUSE_SECONDS_MAX)
             circuit.probing = False
         if pause_seconds is not None:
-            circuit.failures = max(circuit.failures, FAILURES_MAX)
-            circuit.open_until = self._clock() + min(pause_seconds, PAUSE_SECONDS_MAX)
-        elif circuit.failures >= FAILURES_MAX:
+            circuit.rests_until = self._clock() + min(pause_seconds, PAUSE_SECONDS_MAX)
+        if circuit.failures >= FAILURES_MAX:
             circuit.open_until = self._clock() + circuit.pause_seconds
+
+    def rests_seconds(self, name: str) -> float:
+        """How long the vendor still wants to be left alone; nothing, where it has not asked for that."""
+        circuit = self._circuits.get(name)
+        return 0.0 if circuit is None else max(circuit.rests_until - self._clock(), 0.0)
 
     def withdrew(self, name: str) -> None:
         """An admitted call did not come about, or says nothing about the model: let another one probe."""

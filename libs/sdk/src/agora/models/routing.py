@@ -32,6 +32,8 @@ QUALITY: Mapping[str, int] = {
 
 _QUALITY_UNKNOWN = 50
 _WEIGHT_OF_LATEST = 0.3
+_LATENCIES_MAX = 10_000
+"""Agents choose the names of models; beyond so many, the one that is known for longest is forgotten."""
 
 
 class Latencies:
@@ -44,6 +46,8 @@ class Latencies:
         """Note how long a call took."""
         known = self._seconds.get(model, seconds)
         self._seconds[model] = known + _WEIGHT_OF_LATEST * (seconds - known)
+        if len(self._seconds) > _LATENCIES_MAX:
+            self._seconds.pop(next(iter(self._seconds)))
 
     def of(self, model: str) -> float:
         """What is expected of a model; nothing, where it was never asked."""

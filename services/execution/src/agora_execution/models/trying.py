@@ -1,6 +1,7 @@
 """Which model is tried next: the policy's order, past those that are left alone, and again while the run may retry."""
 
 import asyncio
+import math
 import random
 from collections.abc import AsyncIterator, Sequence
 
@@ -44,11 +45,19 @@ class Tries:
                 if fault is not None and fault.output_begun:
                     # Part of the answer was handed on: another one cannot take its place.
                     return
-            models = [one for one in models if one in self._faults and self._faults[one].may_pass]
+            models = [one for one in models if self._may_answer_later(one)]
             pause = self._pause_seconds(models, round_number)
             if not models or pause is None:
                 return
             await asyncio.sleep(pause)
+
+    def _may_answer_later(self, model: str) -> bool:
+        """Whether waiting may help: its fault may pass, or its vendor has asked, also another call, for a pause."""
+        fault = self._faults.get(model)
+        return self._rests_seconds(model) > 0 if fault is None else fault.may_pass
+
+    def _rests_seconds(self, model: str) -> float:
+        return self._breakers.rests_seconds(self._access.circuit(model))
 
     def succeeded(self, model: str) -> None:
         """The model has answered."""
@@ -70,19 +79,24 @@ class Tries:
     def failure(self, note: str = "") -> ModelUnavailable:
         """Why there is no reply."""
         told = [str(fault) for fault in self._faults.values()]
-        alone = [one for one in dict.fromkeys(self._left_alone) if one not in self._faults]
-        if alone:
-            told.append(f"{', '.join(alone)} failed again and again and is left alone for a while")
+        for one in dict.fromkeys(self._left_alone):
+            if one in self._faults:
+                continue
+            rests = self._rests_seconds(one)
+            told.append(
+                f"{one} failed again and again and is left alone for a while"
+                if not rests
+                else f"{one} is asked too often: its vendor wants a pause of {math.ceil(rests)} seconds more"
+            )
         if note:
             told.append(note)
         return ModelUnavailable("; ".join(told) or "No model was asked.")
 
     def _pause_seconds(self, models: Sequence[str], round_number: int) -> float | None:
         """How long to wait before the next round: what the vendor says, else longer each time; None is too long."""
-        asked = [
-            fault.after_seconds for one in models if (fault := self._faults[one]).after_seconds is not None
-        ]
+        asked = [rests for one in models if (rests := self._rests_seconds(one))]
         if asked:
-            return min(asked) if min(asked) <= _PAUSE_SECONDS_MAX else None
+            # A little longer, and not all at once: those who were told together would come together.
+            return min(asked) * random.uniform(1.0, 1.2) + 0.01 if min(asked) <= _PAUSE_SECONDS_MAX else None
         # Jitter, so that those who failed together do not come again together.
         return float(_PAUSE_SECONDS * 2**round_number * random.uniform(0.5, 1.5))
