@@ -136,6 +136,22 @@ async def test_replies_of_runs_long_over_are_dropped(calls: ModelCalls, database
     assert (None, SPENT) == tuple(row)
 
 
+async def test_calls_of_runs_long_over_are_deleted(calls: ModelCalls, database: Database) -> None:
+    """
+    The list of a run's calls goes after its time, but not while the run is under way.
+    """
+    over, running = await a_run(database, 10_000), await a_run(database, 10_000)
+    for run in (over, running):
+        await chat(calls, run)
+    await execute(database, "UPDATE model_calls SET at = now() - interval '8 days'")
+    await execute(database, "UPDATE runs SET finished_at = now() WHERE id = :run", run=over)
+    await calls.expire(9)
+    assert 2 == len(await rows(database, "SELECT id FROM model_calls"))
+    await calls.expire(7)
+
+    assert [(running,)] == [tuple(row) for row in await rows(database, "SELECT run_id FROM model_calls")]
+
+
 # --- the cache -----------------------------------------------------------------------------------
 
 

@@ -15,8 +15,10 @@ from agora_execution.conversations.port import RunConversation
 from agora_execution.files.port import RunFiles
 from agora_execution.files.service import Files
 from agora_execution.memory.port import TenantMemory
+from agora_execution.models.access import Accesses
 from agora_execution.models.service import ModelCalls
 from agora_execution.patience import PlatformAway, noticing
+from agora_execution.provider_keys.sealing import KeyRing
 from agora_execution.runs.activities import called
 from agora_execution.runs.failures import failure_of
 from agora_kit.broker import Broker
@@ -106,6 +108,26 @@ async def test_a_database_that_stays_away_is_not_the_agents_fault(
 
     with pytest.raises(PlatformAway):
         await ports[port]()
+
+
+async def test_what_was_looked_up_is_used_for_a_while_without_the_database(
+    behind_gate: tuple[Gate, Database],
+) -> None:
+    """
+    Keys and prices that were known a moment ago do while the database is away; not for ever, as a key may have been
+    deleted.
+    """
+    gate, database = behind_gate
+    recent, old = (
+        Accesses(database, KeyRing({}), {}, kept_seconds=0, stale_seconds=seconds) for seconds in (60, 0)
+    )
+    for accesses in (recent, old):
+        await accesses.of(TENANT)
+    gate.shut()
+
+    assert TENANT == (await recent.of(TENANT)).tenant
+    with pytest.raises(OSError):
+        await old.of(TENANT)
 
 
 async def test_a_step_that_is_too_late_as_it_waited_for_the_platform_is_not_at_fault(

@@ -130,6 +130,11 @@ def wire(service: Service, settings: ExecutionSettings, client: Client) -> None:
     service.every(KEPT_SECONDS, "platform keys", model_calls.refresh)
     service.every(30, "model calls", model_calls.sweep)
 
+    async def expire_model_calls() -> None:
+        await model_calls.expire(settings.model_call_retention_days)
+
+    service.every(3600, "expiring model calls", expire_model_calls)
+
     async def sweep_artifacts() -> None:
         await artifacts.sweep()
 

@@ -29,6 +29,8 @@ class ExecutionSettings(ServiceSettings, frozen=True, kw_only=True):
     memory_retention_days: int = 365
     """How long an agent's memory is kept since it was last written."""
     finding_retention_days: int = 90
+    model_call_retention_days: int = 400
+    """How long the list of a run's model calls is kept; what they cost stands in the run's usage, which stays."""
     sweep_seconds: float = 2.0
     key_encryption_keys: str = ""
     """What vendors' keys are encrypted under: `name:base64` of 32 bytes each, the current one first; none, no keys."""

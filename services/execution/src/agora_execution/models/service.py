@@ -46,6 +46,9 @@ REPLIES_KEPT_DAYS = 1
 """How long after a run's end replies are kept; nothing asks for them then but who looks into a failure."""
 
 
+_EXPIRE_BATCH = 5_000
+
+
 class Caller(Protocol):
     """The attempt at a step that makes calls."""
 
@@ -217,6 +220,13 @@ class ModelCalls:
                 )
             await store.forget_replies(connection, REPLIES_KEPT_DAYS)
         await self._cache.drop_old()
+
+    async def expire(self, retention_days: int) -> None:
+        """Delete the calls of ended runs that are older than this, in batches."""
+        gone = _EXPIRE_BATCH
+        while gone == _EXPIRE_BATCH:
+            async with self._database.system() as connection:
+                gone = await store.expire(connection, retention_days, _EXPIRE_BATCH)
 
     async def _call[R: (ModelReply, Embedded)](
         self,

@@ -45,6 +45,7 @@ Index(
     model_calls.c.number,
     postgresql_where=model_calls.c.reply.is_not(None),
 )
+Index("ix_model_calls_at", model_calls.c.at, postgresql_using="brin", postgresql_with={"pages_per_range": 16})
 Index("ix_model_calls_open", model_calls.c.at, postgresql_where=model_calls.c.spent.is_(None))
 
 _ASKED = """
@@ -142,6 +143,16 @@ _FORGET = text("""
     UPDATE model_calls SET reply = NULL FROM (
         SELECT m.id FROM model_calls m JOIN runs ON runs.id = m.run_id
         WHERE m.reply IS NOT NULL AND runs.finished_at < now() - make_interval(days => :days) LIMIT 1000) old
+    WHERE model_calls.id = old.id
+""")
+
+
+# Of a run that has not ended no call is old: what it had answered may be asked for again.
+_EXPIRE = text("""
+    DELETE FROM model_calls USING (
+        SELECT m.id FROM model_calls m JOIN runs ON runs.id = m.run_id
+        WHERE m.at < now() - make_interval(days => :days) AND m.spent IS NOT NULL AND runs.finished_at IS NOT NULL
+        LIMIT :most) old
     WHERE model_calls.id = old.id
 """)
 
@@ -250,6 +261,11 @@ async def lost_calls(connection: AsyncConnection, seconds: float) -> list[tuple[
 async def forget_replies(connection: AsyncConnection, days: int) -> int:
     """Drop the replies of runs that ended so long ago; what was used and spent stays."""
     return (await connection.execute(_FORGET, {"days": days})).rowcount
+
+
+async def expire(connection: AsyncConnection, days: int, most: int) -> int:
+    """Delete so many calls at most that are older than this, of runs that have ended. Returns how many."""
+    return (await connection.execute(_EXPIRE, {"days": days, "most": most})).rowcount
 
 
 def _columns(openings: Sequence[Opening]) -> dict[str, list[object]]:
