@@ -16,6 +16,7 @@ from agora_contracts.schedules import (
 from agora_execution.runs.admission import Admission
 from agora_execution.schedules import store
 from agora_execution.schedules.model import run_of
+from temporalio.client import Schedule, ScheduleActionStartWorkflow, ScheduleSpec, ScheduleState
 from temporalio.service import RPCError
 
 from .asking import TENANT, new_id
@@ -222,3 +223,57 @@ async def test_a_clock_that_ticks_for_no_schedule_is_stopped(echo_listed: Platfo
     assert "not_found" == gone.value.slug
     with pytest.raises(RPCError):
         await echo_listed.client.get_schedule_handle(made.id).describe()
+
+
+async def test_a_deletion_while_temporal_is_told_leaves_no_clock(echo_listed: Platform) -> None:
+    """
+    A schedule that is deleted while its clock is set anew has none afterwards.
+    """
+    made = await make(echo_listed)
+    async with echo_listed.database.system() as connection:
+        row = await store.read(connection, made.id)
+    assert row is not None
+    await echo_listed.ask(DeleteSchedule(schedule=made.id, tenant=TENANT))
+    await firing(echo_listed)._schedules.sync(row)
+
+    with pytest.raises(RPCError):
+        await echo_listed.client.get_schedule_handle(made.id).describe()
+
+
+async def test_what_a_death_left_of_asking_for_times_is_removed(service_alone: Platform) -> None:
+    """
+    Previews that are old go, those of just now stay, and so do schedules.
+    """
+    made = await make_preview(service_alone, "preview-1700000000-left")
+    fresh = await make_preview(service_alone, f"preview-{int(utc_now().timestamp())}-new")
+    other = await make_preview(service_alone, new_id("sch"))
+
+    async def listed() -> bool:
+        found = [one.id async for one in await service_alone.client.list_schedules()]
+        return {fresh, other} <= set(found)
+
+    async def gone() -> bool:
+        # What was made just now is listed a moment later.
+        await firing(service_alone).expire()
+        try:
+            await service_alone.client.get_schedule_handle(made).describe()
+        except RPCError:
+            return True
+        return False
+
+    await service_alone.until(listed)
+    await service_alone.until(gone)
+
+    for kept in (fresh, other):
+        await service_alone.client.get_schedule_handle(kept).describe()
+        await service_alone.client.get_schedule_handle(kept).delete()
+
+
+async def make_preview(platform: Platform, schedule: str) -> str:
+    """A paused schedule on Temporal that no row tells of."""
+    action = ScheduleActionStartWorkflow("Nothing", id=f"fire-{schedule}", task_queue="nobody")
+    spec = ScheduleSpec(cron_expressions=["0 9 1 1 *"])
+    await platform.client.create_schedule(
+        schedule, Schedule(action=action, spec=spec, state=ScheduleState(paused=True))
+    )
+    return schedule

@@ -6,7 +6,7 @@ import msgspec
 import typer
 
 from agora.cli import show
-from agora.cli.customer import AsJson, Key, Url, call
+from agora.cli.customer import AsJson, Cursor, Key, Url, call
 from agora.client.approvals import Approval
 
 app = typer.Typer(help="What runs wait for people to decide: list, approve, reject.", no_args_is_help=True)
@@ -19,14 +19,18 @@ Comment = Annotated[str, typer.Option(help="Why; it is kept, and told to the age
 def listed(
     everything: Annotated[bool, typer.Option("--all", help="Also what was decided.")] = False,
     run: Annotated[str | None, typer.Option(help="Only of this run.")] = None,
+    cursor: Cursor = None,
     url: Url = None,
     key: Key = None,
     as_json: AsJson = False,
 ) -> None:
     """List what waits for a decision, newest first."""
     state = None if everything else "pending"
-    found = call(url, key, lambda client: client.approvals.list(state=state, run=run, limit=200))
+    found = call(
+        url, key, lambda client: client.approvals.list(state=state, run=run, cursor=cursor, limit=200)
+    )
     _show(found.items, as_json)
+    show.more(found.next_cursor)
 
 
 @app.command("approve")

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from agora.cli import show
-from agora.cli.customer import AsJson, Key, Url, call
+from agora.cli.customer import AsJson, Cursor, Key, Url, call
 from agora.client import Client
 from agora.client.conversations import ConversationMessage
 
@@ -56,9 +56,9 @@ def say(
 
 
 @chat_app.command("list")
-def listed(url: Url = None, key: Key = None, as_json: AsJson = False) -> None:
+def listed(cursor: Cursor = None, url: Url = None, key: Key = None, as_json: AsJson = False) -> None:
     """List the conversations, the one with the newest message first."""
-    page = call(url, key, lambda client: client.conversations.list(limit=200))
+    page = call(url, key, lambda client: client.conversations.list(cursor=cursor, limit=200))
     if as_json:
         show.json_value(page)
         return
@@ -66,6 +66,7 @@ def listed(url: Url = None, key: Key = None, as_json: AsJson = False) -> None:
         ("conversation", "with", "messages", "title"),
         [(one.id, one.deployment or one.package, str(one.messages), one.title) for one in page.items],
     )
+    show.more(page.next_cursor)
 
 
 @chat_app.command("show")
@@ -93,12 +94,13 @@ def shown(conversation: Id, url: Url = None, key: Key = None, as_json: AsJson = 
 @memory_app.command("list")
 def remembered(
     package: Annotated[str | None, typer.Option(help="Only this package's agent.")] = None,
+    cursor: Cursor = None,
     url: Url = None,
     key: Key = None,
     as_json: AsJson = False,
 ) -> None:
     """List what agents keep for you, what was written last first."""
-    page = call(url, key, lambda client: client.memory.list(package=package, limit=200))
+    page = call(url, key, lambda client: client.memory.list(package=package, cursor=cursor, limit=200))
     if as_json:
         show.json_value(page)
         return
@@ -109,6 +111,7 @@ def remembered(
             for one in page.items
         ],
     )
+    show.more(page.next_cursor)
 
 
 @memory_app.command("remove")

@@ -19,6 +19,7 @@ from agora.client.types import PublicMoney, RunEvent, RunState
 from agora.errors import AgentDefinitionError
 from agora.loading import load_agent
 
+Cursor = Annotated[str | None, typer.Option("--cursor", help="Where the page before ended.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON value.")]
 Url = Annotated[
     str | None, typer.Option("--url", help="The platform's address (AGORA_URL, else http://127.0.0.1:8000).")
@@ -121,15 +122,16 @@ def execute(
 
 def runs(
     run: Annotated[str | None, typer.Argument(help="A run's id; all runs by default.")] = None,
+    cursor: Cursor = None,
     url: Url = None,
     key: Key = None,
     as_json: AsJson = False,
 ) -> None:
-    """List runs, or show one with its steps."""
+    """List runs, newest first, or show one with its steps."""
     if run is not None:
         _show_run(run, url, key, as_json)
         return
-    page = call(url, key, lambda client: client.runs.list())
+    page = call(url, key, lambda client: client.runs.list(cursor=cursor))
     if as_json:
         show.json_value(page)
         return
@@ -140,6 +142,7 @@ def runs(
             for item in page.items
         ],
     )
+    show.more(page.next_cursor)
 
 
 def pause(

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from agora.cli import show
-from agora.cli.customer import AsJson, Key, Url, call
+from agora.cli.customer import AsJson, Cursor, Key, Url, call
 from agora.cli.inputs import read_json
 from agora.client.schedules import Schedule
 from agora.client.types import PublicMoney
@@ -60,9 +60,11 @@ def create(
 
 
 @app.command("list")
-def listed(url: Url = None, key: Key = None, as_json: AsJson = False) -> None:
+def listed(cursor: Cursor = None, url: Url = None, key: Key = None, as_json: AsJson = False) -> None:
     """List the schedules, newest first."""
-    _show(call(url, key, lambda client: client.schedules.list(limit=200)).items, as_json)
+    page = call(url, key, lambda client: client.schedules.list(cursor=cursor, limit=200))
+    _show(page.items, as_json)
+    show.more(page.next_cursor)
 
 
 @app.command("show")

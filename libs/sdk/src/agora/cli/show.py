@@ -40,6 +40,12 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 _within_line = False
 
 
+def more(cursor: str | None) -> None:
+    """Say on stderr how to have the next page, if there is one."""
+    if cursor is not None:
+        notes.print(escape(f"more: --cursor {cursor}"), soft_wrap=True)
+
+
 def note(text: str) -> None:
     """A line on stderr, for whoever watches."""
     global _within_line

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from agora.cli import show
-from agora.cli.customer import AsJson, Key, Url, call
+from agora.cli.customer import AsJson, Cursor, Key, Url, call
 from agora.cli.inputs import read_json
 from agora.client import Client
 from agora.client.swarms import Swarm
@@ -88,9 +88,9 @@ def start_swarm(
 
 
 @app.command("list")
-def listed(url: Url = None, key: Key = None, as_json: AsJson = False) -> None:
+def listed(cursor: Cursor = None, url: Url = None, key: Key = None, as_json: AsJson = False) -> None:
     """List the swarms, newest first."""
-    page = call(url, key, lambda client: client.swarms.list())
+    page = call(url, key, lambda client: client.swarms.list(cursor=cursor))
     if as_json:
         show.json_value(page)
         return
@@ -101,6 +101,7 @@ def listed(url: Url = None, key: Key = None, as_json: AsJson = False) -> None:
             for one in page.items
         ],
     )
+    show.more(page.next_cursor)
 
 
 @app.command("show")
@@ -121,7 +122,7 @@ def findings(
     topic: Annotated[
         str, typer.Option(help="finding, vote, verdict, remedy, answer, inventory.")
     ] = "finding",
-    cursor: Annotated[str | None, typer.Option(help="Where the page before ended.")] = None,
+    cursor: Cursor = None,
     url: Url = None,
     key: Key = None,
     as_json: AsJson = False,
@@ -135,8 +136,7 @@ def findings(
         ("severity", "rule", "about", "claim"),
         [(one.severity, one.rule, one.about, one.claim) for one in page.items],
     )
-    if page.next_cursor:
-        show.note(f"more: --cursor {page.next_cursor}")
+    show.more(page.next_cursor)
 
 
 @app.command("cancel")

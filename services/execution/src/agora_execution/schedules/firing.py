@@ -45,6 +45,7 @@ _BATCH = 50
 _QUIET_SECONDS = 5.0
 _VERIFY_SECONDS = 600.0
 _RETENTION_DAYS = 90
+_PREVIEW_SECONDS = 600.0
 _TIMES_KNOWN_MIN = 5
 
 
@@ -152,10 +153,15 @@ class Firing:
                 await self._schedules.sync(again)
 
     async def expire(self) -> None:
-        """Forget what came of times long ago, and the keys that were revoked then."""
+        """Forget what came of times long ago, the keys that were revoked then, and what was left on Temporal.
+
+        Raises:
+            RPCError: Temporal does not answer; the next round goes on.
+        """
         async with self._database.system() as connection:
             await fire_store.expire(connection, _RETENTION_DAYS)
             await key_store.expire(connection, _RETENTION_DAYS)
+        await self._clock.drop_previews(_PREVIEW_SECONDS)
 
     async def _write_down(
         self,
@@ -310,10 +316,7 @@ class Firing:
         async with self._database.system() as connection:
             row = await store.read(connection, schedule)
         if row is None:
-            try:
-                await self._clock.remove(schedule)
-            except (RPCError, RuntimeError) as error:
-                log.warning("the clock of a deleted schedule goes on", schedule=schedule, error=repr(error))
+            await self._schedules.stop_clock(schedule)
 
     async def _released(self, waiting: FireRow) -> FireRow | None:
         """The fire that waited, to be started now, when the run before has ended."""

@@ -209,6 +209,17 @@ class Schedules:
         async with self._database.system() as connection:
             await store.save_synced(connection, row.id, row.revision)
             await store.save_next_times(connection, row.id, row.revision, next_times)
+            current = await store.read(connection, row.id)
+        if current is None or current.state == "deleted":
+            # Deleted meanwhile: what was made anew must not stay.
+            await self.stop_clock(row.id)
+
+    async def stop_clock(self, schedule: str) -> None:
+        """Have Temporal forget a schedule that is gone; where it does not answer, its next time has it forgotten."""
+        try:
+            await self._clock.remove(schedule)
+        except (RPCError, RuntimeError) as error:
+            log.warning("the clock of a deleted schedule goes on", schedule=schedule, error=repr(error))
 
     async def _told(self, tenant: str, schedule: str) -> Schedule:
         async with self._database.transaction(tenant) as connection:

@@ -7,6 +7,7 @@ differ. The note of a schedule on Temporal names the revision of the row that it
 import uuid
 from datetime import UTC, datetime, timedelta
 
+from agora_contracts.envelope import utc_now
 from agora_contracts.problems import AgoraError
 from temporalio.client import (
     Client,
@@ -38,6 +39,7 @@ from agora_execution.schedules.model import (
 from agora_execution.schedules.store import ScheduleRow
 from agora_execution.schedules.workflows import FireTask, ScheduledFire
 
+_PREVIEW = "preview-"
 _RPC_TIMEOUT = timedelta(seconds=3)
 _FIRE_TIMEOUT = timedelta(hours=1)
 
@@ -56,7 +58,7 @@ class Clock:
             AgoraError: `invalid_input`, when it cannot be read; `schedule_never_fires`, when there is none;
                 `unavailable`, when Temporal does not answer.
         """
-        schedule = f"preview-{uuid.uuid4().hex}"
+        schedule = f"{_PREVIEW}{int(utc_now().timestamp())}-{uuid.uuid4().hex}"
         # Paused: whatever becomes of us, it starts nothing.
         shown = Schedule(
             action=self._action(schedule, ""), spec=_spec(timing), state=ScheduleState(paused=True)
@@ -77,6 +79,19 @@ class Clock:
             field, what = ("/cron", timing.cron) if timing.cron is not None else ("/at", str(timing.at))
             raise never_fires(field, f"{what} is at no time to come; name one that is in the calendar")
         return found
+
+    async def drop_previews(self, older_than_seconds: float) -> None:
+        """Remove what those left who died while they asked for the times of a timing.
+
+        Raises:
+            RPCError: Temporal does not answer.
+        """
+        before = utc_now().timestamp() - older_than_seconds
+        left = await self._client.list_schedules(f"ScheduleId STARTS_WITH '{_PREVIEW}'")
+        async for found in left:
+            made = found.id.removeprefix(_PREVIEW).partition("-")[0]
+            if found.id.startswith(_PREVIEW) and made.isdecimal() and int(made) <= before:
+                await self.remove(found.id)
 
     async def tell(self, row: ScheduleRow) -> list[datetime]:
         """Bring Temporal to what a row says, unless it was told a later revision. Returns the next times.
