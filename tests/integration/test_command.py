@@ -50,6 +50,19 @@ def test_json_is_one_value_that_parses(newcomer: Customer, tmp_path: Path) -> No
     assert "999.990000" == balance["credit"]["amount"] == statement["entries_sum"]["amount"]
 
 
+def test_a_command_repeated_under_its_key_is_the_same_run(newcomer: Customer, tmp_path: Path) -> None:
+    """
+    With an idempotency key a file that was uploaded before is not uploaded again, so that it is the same request.
+    """
+    (tmp_path / "t.csv").write_text("name,age\nAda,36\nAlan,41\n")
+    command = ["agora", "execute", "data-processor", "--file", "file=t.csv", "--json"]
+    command += ["--idempotency-key", "once"]
+    first, second = (run(command, newcomer, tmp_path) for _ in range(2))
+
+    assert 0 == first.returncode == second.returncode, first.stderr + second.stderr
+    assert msgspec.json.decode(first.stdout)["id"] == msgspec.json.decode(second.stdout)["id"]
+
+
 def test_a_file_is_uploaded_into_the_input(newcomer: Customer, tmp_path: Path) -> None:
     """
     --file NAME=PATH uploads and puts the file's id into the input.

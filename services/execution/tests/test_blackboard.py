@@ -1,6 +1,7 @@
 """The blackboard: posted once whatever is tried again, read by the whole tree of runs, shown when it was delivered."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -150,7 +151,7 @@ async def test_customers_see_what_was_delivered(echo_listed: Platform) -> None:
 
 async def test_pages_follow_each_other(echo_listed: Platform) -> None:
     """
-    Every finding is on one page, in the order of posting.
+    Every finding is on one page, those of one post in its order.
     """
     root = await run_row(echo_listed)
     names = [f"n{number:02}" for number in range(7)]
@@ -165,6 +166,28 @@ async def test_pages_follow_each_other(echo_listed: Platform) -> None:
             break
 
     assert names == seen
+
+
+async def test_reading_on_while_agents_deliver_misses_nothing(echo_listed: Platform) -> None:
+    """
+    What was posted early by an agent that delivers late is on the pages to come, not behind the reader.
+    """
+    root = await run_row(echo_listed, status="running")
+    early = datetime(2026, 1, 1, tzinfo=UTC)
+    slow = await run_row(echo_listed, parent=root, status="running")
+    fast = await run_row(echo_listed, parent=root, finished_at=early)
+    await board(echo_listed, slow).post("finding", [finding("slow")])
+    await board(echo_listed, fast).post("finding", [finding("a"), finding("b"), finding("c")])
+    first = await listed(echo_listed, root, limit=2)
+    async with echo_listed.database.system() as connection:
+        await connection.execute(
+            text("UPDATE runs SET status = 'succeeded', finished_at = :at WHERE id = :id"),
+            {"id": slow, "at": early + timedelta(seconds=1)},
+        )
+    rest = await listed(echo_listed, root, cursor=first.next_cursor)
+
+    assert ["a", "b", "c", "slow"] == [one.finding.id for one in (*first.items, *rest.items)]
+    assert (3, 4) == (first.total, rest.total)
 
 
 async def test_a_page_fits_one_message(echo_listed: Platform) -> None:

@@ -396,7 +396,7 @@ COMMANDS: dict[Struct, CommandSpec] = _each_once(
         _command(billing.OpenAccount, billing.Balance, "billing"),
         _command(billing.TopUp, billing.Balance, "billing"),
         _command(billing.GetBalance, billing.Balance, "billing"),
-        _command(billing.QuoteRun, billing.Quote, "billing", ("execution",)),
+        _command(billing.QuoteRun, billing.Quote, "billing", ("execution", "worker")),
         _command(billing.PlaceHold, billing.Hold, "billing", ("execution", "worker")),
         _command(billing.ConfirmHold, billing.Hold, "billing", ("worker",)),
         _command(billing.IncreaseHold, billing.Hold, "billing", ("worker", "execution")),

@@ -35,9 +35,9 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ListFindings(msgspec.Struct, frozen=True, kw_only=True):
-    """List what stands on a run's blackboard under a topic, in the order of posting.
+    """List what stands on a run's blackboard under a topic, in the order in which it came to be shown.
 
-    Of the runs that it called only those that succeeded are shown. With `newest` only the last post of a step counts:
+    Of the runs that it called only those that succeeded are shown, from their end on. With `newest` only the last post of a step counts:
     what replaces what stood there before, as a plan does.
     """
 

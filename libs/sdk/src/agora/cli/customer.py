@@ -12,6 +12,7 @@ import typer
 from agora.cli import show
 from agora.cli.inputs import read_json
 from agora.cli.prices import price_text
+from agora.cli.uploads import upload_all
 from agora.client import ApiError, Client, ConnectionFailed
 from agora.client.runs import Run
 from agora.client.text import Texts
@@ -75,7 +76,7 @@ def hire(
     configured = _object(config, "--config")
 
     async def start(client: Client) -> Any:
-        await _upload_all(client, files or [], configured)
+        await _upload_all(client, files or [], configured, once=idempotency_key is not None)
         return await client.deployments.start(
             package, basis=basis, config=configured, name=name, idempotency_key=idempotency_key
         )
@@ -102,7 +103,7 @@ def execute(
     run_input = _object(given, "--input")
 
     async def start(client: Client) -> RunState:
-        await _upload_all(client, files or [], run_input)
+        await _upload_all(client, files or [], run_input, once=idempotency_key is not None)
         limit = None if max_cost is None else PublicMoney(amount=max_cost)
         run = await client.execute(target, run_input, idempotency_key=idempotency_key, max_cost=limit)
         show.note(f"{run.id} {run.state.status}, at most {_money(run.state.quoted)}")
@@ -362,19 +363,21 @@ def _show_run(run: str, url: str | None, key: str | None, as_json: bool) -> None
         show.json_pretty(state.output)
 
 
-async def _upload_all(client: Client, files: list[str], into: dict[str, Any]) -> None:
+async def _upload_all(client: Client, files: list[str], into: dict[str, Any], *, once: bool) -> None:
+    names, paths = [], []
     for entry in files:
         name, separator, path = entry.partition("=")
         if not (name and separator and path):
             raise typer.BadParameter(f"{entry!r} is not NAME=PATH.", param_hint="--file")
-        uploaded = await client.files.upload(Path(path))
+        if name.endswith("[]") and not isinstance(into.setdefault(name.removesuffix("[]"), []), list):
+            raise typer.BadParameter(f"{name!r}: the field is no list.", param_hint="--file")
+        names.append(name)
+        paths.append(Path(path))
+    for name, uploaded in zip(names, await upload_all(client, paths, once=once), strict=True):
         if name.endswith("[]"):
-            listed = into.setdefault(name.removesuffix("[]"), [])
-            if not isinstance(listed, list):
-                raise typer.BadParameter(f"{name!r}: the field is no list.", param_hint="--file")
-            listed.append(uploaded.id)
+            into[name.removesuffix("[]")].append(uploaded)
         else:
-            into[name] = uploaded.id
+            into[name] = uploaded
 
 
 def _object(value: str, option: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import typer
 from agora.cli import show
 from agora.cli.customer import AsJson, Cursor, Key, Url, call
 from agora.cli.inputs import read_json
+from agora.cli.uploads import upload_all
 from agora.client import Client
 from agora.client.swarms import Swarm
 from agora.client.types import PublicMoney
@@ -22,7 +23,6 @@ Budget = Annotated[str | None, typer.Option(help="The most USD that the agents m
 Watch = Annotated[bool, typer.Option("--watch", help="Follow it to its end.")]
 IdempotencyKey = Annotated[str | None, typer.Option(help="The same key starts it once.")]
 
-UPLOADS_AT_ONCE = 8
 FILES_MAX = 2_000
 SKIPPED = frozenset({".git", ".venv", "node_modules", "__pycache__"})
 
@@ -48,14 +48,11 @@ def audit(
         show.fail(f"{len(paths)} files fit {pattern!r}, at most {FILES_MAX} go into one swarm.", show.MISUSED)
 
     async def start(client: Client) -> Swarm:
-        free = asyncio.Semaphore(UPLOADS_AT_ONCE)
-
-        async def upload(path: Path) -> dict[str, str]:
-            async with free:
-                uploaded = await client.files.upload(path)
-            return {"file": uploaded.id, "path": path.relative_to(folder).as_posix()}
-
-        files = list(await asyncio.gather(*(upload(path) for path in paths)))
+        ids = await upload_all(client, paths, once=idempotency_key is not None)
+        files = [
+            {"file": file, "path": path.relative_to(folder).as_posix()}
+            for file, path in zip(ids, paths, strict=True)
+        ]
         return await _start(
             client, {"kind": "audit", "files": files}, agents_max, concurrency, budget, idempotency_key, watch
         )

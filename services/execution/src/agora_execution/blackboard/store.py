@@ -1,6 +1,7 @@
 """SQL for findings. Never commits."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -41,6 +42,8 @@ ORIGINS_MAX = 20
 
 BATCH = 1_000
 """The findings that one statement stores."""
+
+_EVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 PAGE_BYTES_MAX = 500_000
 """The findings of one page as JSON: an answer is one message."""
@@ -139,18 +142,23 @@ _SHOWN = """
 """What is shown to customers: not what a run has posted that has not delivered."""
 
 
+_SHOWN_AT = "CASE WHEN f.run_id = f.root_id THEN f.posted_at ELSE coalesce(r.finished_at, f.posted_at) END"
+"""When a finding came to be shown: as its run delivered, or as the root run posted it."""
+
+
 async def page(connection: AsyncConnection, query: ListFindings, boards: Sequence[str]) -> FindingPage:
-    """Findings in the order of posting."""
-    (after,) = decode_cursor(query.cursor, tuple[int]) if query.cursor else (0,)
+    """Findings in the order in which they came to be shown: what comes while somebody reads is on the pages to come."""
+    at, after = decode_cursor(query.cursor, tuple[datetime, int]) if query.cursor else (_EVER, 0)
     place = {"boards": list(boards), "topic": query.topic, "newest": query.newest}
     total = await connection.execute(text(f"SELECT count(*) {_SHOWN}"), place)
     rows = (
         await connection.execute(
             text(f"""
-                SELECT f.position, f.run_id, f.step_id, f.topic, f.posted_at, f.body {_SHOWN}
-                    AND f.position > :after ORDER BY f.position LIMIT :limit
+                SELECT f.position, f.run_id, f.step_id, f.topic, f.posted_at, f.body, {_SHOWN_AT} AS shown_at {_SHOWN}
+                    AND ({_SHOWN_AT}, f.position) > (CAST(:at AS timestamptz), :after)
+                ORDER BY {_SHOWN_AT}, f.position LIMIT :limit
             """),
-            place | {"after": after, "limit": query.limit + 1},
+            place | {"at": at, "after": after, "limit": query.limit + 1},
         )
     ).all()
     shown = _fitting(rows[: query.limit])
@@ -166,7 +174,9 @@ async def page(connection: AsyncConnection, query: ListFindings, boards: Sequenc
             for row in shown
         ],
         total=int(total.scalar_one()),
-        next_cursor=encode_cursor(shown[-1].position) if len(rows) > len(shown) else None,
+        next_cursor=encode_cursor(shown[-1].shown_at.isoformat(), shown[-1].position)
+        if len(rows) > len(shown)
+        else None,
     )
 
 

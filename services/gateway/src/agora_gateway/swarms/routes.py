@@ -141,7 +141,8 @@ async def list_findings(
 ) -> FindingPageShape:
     """What stands on the swarm's blackboard, with the run that posted it and its evidence, while it goes on as well.
 
-    What an agent has found is shown once it has delivered.
+    What an agent has found is shown once it has delivered, after what was shown before: who reads on finds it on the
+    pages to come. The list is complete once the swarm has ended.
     """
     run = await swarm_run(broker, tenant.id, existing("run", swarm))
     query = ListFindings(run=run.id, tenant=tenant.id, topic=topic, cursor=cursor, limit=limit)

@@ -143,7 +143,7 @@ class FindingShape(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FindingPageShape(msgspec.Struct, frozen=True, kw_only=True):
-    """A page of findings in the order of posting, and how many there are in all."""
+    """A page of findings in the order in which they came to be shown, and how many there are in all by now."""
 
     items: list[FindingShape]
     total: int
