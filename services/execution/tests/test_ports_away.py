@@ -1,17 +1,19 @@
 """What a step reaches while the database is away: it waits, and its attempts are not used up."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 import pytest
-from agora import Context, InputRejected
+from agora import Agent, Context, InputRejected
 from agora.steps import StepDefinition
 from agora_contracts.swarms import Finding
 from agora_execution import patience
 from agora_execution.blackboard.service import RunBlackboard
 from agora_execution.conversations.port import RunConversation
+from agora_execution.deployments.artifacts import Artifacts
 from agora_execution.files.port import RunFiles
 from agora_execution.files.service import Files
 from agora_execution.memory.port import TenantMemory
@@ -19,16 +21,20 @@ from agora_execution.models.access import Accesses
 from agora_execution.models.service import ModelCalls
 from agora_execution.patience import PlatformAway, noticing
 from agora_execution.provider_keys.sealing import KeyRing
-from agora_execution.runs.activities import called
+from agora_execution.runs.activities import RunActivities, called
 from agora_execution.runs.failures import failure_of
+from agora_execution.runs.ports import StepPorts
+from agora_execution.runs.recording import Recorder
+from agora_execution.runs.tasks import RunTask, StepTask
 from agora_kit.broker import Broker
 from agora_kit.database import Database
 from agora_kit.objects import FolderObjects
 from agora_kit.provision import DatabaseUrls
+from temporalio.testing import ActivityEnvironment
 
 from tests.support.llm_wire import Wire
 
-from .asking import TENANT
+from .asking import TENANT, new_id
 from .calling import Step, a_run, chat
 from .gate import Gate, gated
 
@@ -151,6 +157,41 @@ async def test_a_step_that_is_too_late_as_it_waited_for_the_platform_is_not_at_f
         )
         with pytest.raises(blamed):
             await called(definition, None, _context(), 60)
+
+
+async def test_a_long_step_beats_while_it_waits_for_the_platform(
+    probe: Agent,
+    behind_gate: tuple[Gate, Database],
+    nats_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """
+    Also before its function is called, and after: a step that does not beat would be given to another worker beside it.
+    """
+    monkeypatch.setattr("agora_execution.runs.activities._HEARTBEAT_SECONDS", 0.05)
+    gate, database = behind_gate
+    objects, broker = FolderObjects(tmp_path), Broker(nats_url, "worker")
+    files = Files(database, objects, quota_bytes=1000, retention_days=1)
+    artifacts = Artifacts(database, tmp_path, objects, files, broker)
+    ports = StepPorts(database, broker, objects, files, artifacts, ModelCalls(database, {}))
+    activities = RunActivities(Recorder(database), broker, ports)
+    task = RunTask(
+        run=new_id("run"), tenant=TENANT, package="probe", version="1.0.0", input={}, timeout_seconds=60
+    )
+    step = StepTask(
+        task=task, step=f"{task.run}/dig/1", node="dig", visit=1, branch="", deadline=time.time() + 60
+    )
+    gate.shut()
+    environment = ActivityEnvironment()
+    beats = asyncio.Semaphore(0)
+    environment.on_heartbeat = lambda *_: beats.release()
+    running = asyncio.create_task(environment.run(activities.run_step, step))
+    for _ in range(3):
+        await beats.acquire()
+    assert not running.done()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
 
 
 def _context() -> Context:
