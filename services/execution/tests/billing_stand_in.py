@@ -36,6 +36,7 @@ class Billing:
         self.refuse_rentals: AgoraError | None = None
         self.checked: list[CheckRental] = []
         self.refuse_increases: AgoraError | None = None
+        self.refuse_quotes: AgoraError | None = None
         self.placed: list[PlaceHold] = []
         self.increased: dict[str, IncreaseHold] = {}
         self.called: set[str] = set()
@@ -92,6 +93,8 @@ class Billing:
         return RentalCheck(price_version=command.price_version, amount=Money(amount=1))
 
     async def _quote(self, query: QuoteRun) -> Quote:
+        if self.refuse_quotes is not None:
+            raise self.refuse_quotes
         return quoted(query.price_version, query.basis, query.estimates)
 
 

@@ -8,6 +8,7 @@ from agora import Agent
 from agora_contracts.approvals import ListApprovals
 from agora_contracts.catalog import Limits
 from agora_contracts.execution import CancelRun
+from agora_contracts.problems import AgoraError
 from agora_contracts.steering import ListChildren, PauseRun, ResumeRun
 from agora_execution.approvals.model import NewApproval
 from agora_execution.approvals.service import Approvals
@@ -289,6 +290,18 @@ async def test_an_agent_that_does_not_wait_has_its_calls_refused(probe_platform:
     await probe_platform.list_package("echo")
     probe_platform.billing.calls_room = PRICE
     ended = await probe_platform.run(calling("one", "two"), package="probe")
+
+    assert "succeeded one, refused budget_exhausted" == ended.output["text"]
+
+
+async def test_a_refused_call_that_has_no_price_any_more_is_refused_all_the_same(
+    short_of_room: Platform,
+) -> None:
+    """
+    Where nobody can say what it would need, the caller is told of the refusal and waits for no budget.
+    """
+    short_of_room.billing.refuse_quotes = AgoraError("not_found", "no such price")
+    ended = await short_of_room.run(calling("one", "two"), package="probe")
 
     assert "succeeded one, refused budget_exhausted" == ended.output["text"]
 

@@ -60,18 +60,22 @@ class ChildActivities:
         await self._recorder.end(Ending(run=run, outcome="failed", at=utc_now(), error=TERMINATED))
         return run
 
-    async def _needed(self, call: ChildCall) -> Money:
-        """What a call would have been quoted at that was refused for want of money."""
-        estimate = await self._admission.estimate(
-            EstimateRun(
-                tenant=call.parent.tenant,
-                account=await self._account(call.parent.run),
-                input=call.call.input,
-                package=call.call.package,
-                deployment=call.call.deployment,
-            )
+    async def _needed(self, call: ChildCall) -> Money | None:
+        """What a call would have been quoted at that was refused for want of money; None where it has no price now."""
+        query = EstimateRun(
+            tenant=call.parent.tenant,
+            account=await self._account(call.parent.run),
+            input=call.call.input,
+            package=call.call.package,
+            deployment=call.call.deployment,
         )
-        return estimate.quote.amount
+        try:
+            return (await self._admission.estimate(query)).quote.amount
+        except AgoraError as error:
+            # It is refused either way: a price that cannot be had must not keep its caller waiting for ever.
+            if error.slug in _REFUSALS:
+                raise
+            return None
 
     async def _account(self, run: str) -> str:
         async with self._database.system() as connection:
