@@ -15,6 +15,7 @@ figures stand beside, with how many times as many calls ours does. One JSON line
 import argparse
 import asyncio
 import os
+import secrets
 import statistics
 import subprocess
 import sys
@@ -177,12 +178,17 @@ async def litellm_rate(command: Path, folder: Path, wire: str, core: list[int]) 
     config = folder / "litellm.yaml"
     parameters = f"{{model: openai/gpt-4o-mini, api_base: '{wire}/openai', api_key: key}}"
     config.write_text(f"model_list:\n  - model_name: m\n    litellm_params: {parameters}\n")
-    port = free_port()
-    process = await asyncio.create_subprocess_exec(
-        str(command), "--config", str(config), "--port", str(port), "--host", "127.0.0.1",
-        stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
-        env={"PATH": os.environ["PATH"], "HOME": str(folder), "LITELLM_LOCAL_MODEL_COST_MAP": "True"},
-    )  # fmt: skip
+    port, key = free_port(), f"sk-{secrets.token_hex(16)}"
+    with (folder / "litellm.log").open("wb") as log:
+        process = await asyncio.create_subprocess_exec(
+            str(command), "--config", str(config), "--port", str(port), "--host", "127.0.0.1",
+            stdout=log, stderr=log,
+            env={
+                "PATH": os.environ["PATH"], "HOME": str(folder), "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+                # It does not start without one.
+                "LITELLM_MASTER_KEY": key,
+            },
+        )  # fmt: skip
     if core:
         psutil.Process(process.pid).cpu_affinity(core)
         others = [one for one in range(psutil.cpu_count() or 1) if one not in core]
@@ -194,7 +200,11 @@ async def litellm_rate(command: Path, folder: Path, wire: str, core: list[int]) 
     }  # fmt: skip
     try:
         async with httpx.AsyncClient(
-            base_url=f"http://127.0.0.1:{port}", limits=limits, timeout=60, trust_env=False
+            base_url=f"http://127.0.0.1:{port}",
+            headers={"Authorization": f"Bearer {key}"},
+            limits=limits,
+            timeout=60,
+            trust_env=False,
         ) as client:
 
             async def call(_: int) -> None:
@@ -206,11 +216,15 @@ async def litellm_rate(command: Path, folder: Path, wire: str, core: list[int]) 
                         await call(0)
                         break
                     except httpx.HTTPError:
+                        if process.returncode is not None:
+                            words = (folder / "litellm.log").read_text(errors="replace")[-2000:]
+                            raise RuntimeError(f"LiteLLM ended before it answered:\n{words}") from None
                         await asyncio.sleep(0.5)
             await rate(LITELLM_CALLS // 4, call)
             return [await rate(LITELLM_CALLS, call) for _ in range(3)]
     finally:
-        process.terminate()
+        if process.returncode is None:
+            process.terminate()
         await process.wait()
         if core:
             psutil.Process().cpu_affinity(core)
