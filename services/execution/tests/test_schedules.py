@@ -162,7 +162,7 @@ async def test_failures_in_a_row_pause_a_schedule(echo_listed: Platform) -> None
 
 async def test_failed_runs_count_as_failures(platform: Platform) -> None:
     """
-    Runs that were started and failed pause the schedule as well, when its next time comes.
+    Runs that were started and failed pause the schedule as well; the time that comes then is no further failure.
     """
     made = await make(platform, failures_max=2, input={"text": "hello", "fail": "rejected"})
     for day in range(2):
@@ -172,7 +172,8 @@ async def test_failed_runs_count_as_failures(platform: Platform) -> None:
 
     assert ("refused", "failures_in_a_row") == (third.state, third.reason.code)
     assert "The input asked to be rejected." in third.reason.detail
-    assert "paused" == (await get(platform, made.id)).state
+    assert ("paused", 2) == ((found := await get(platform, made.id)).state, found.failures)
+    assert [2] == [event.data.failures for event in await platform.events(SchedulePaused)]
     assert 2 == len(await platform.rows("SELECT 1 FROM runs"))
 
 

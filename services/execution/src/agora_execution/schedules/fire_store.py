@@ -12,7 +12,7 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agora_execution.database import json_text
-from agora_execution.schedules.model import Before, Outcome
+from agora_execution.schedules.model import PAUSES, Before, Outcome
 
 _RECENT = 20
 """How many of the newest fires that started a run, by the clock and by hand, are looked at for one that goes on: where
@@ -154,7 +154,9 @@ async def outcomes(
 
 def _outcome(row: Row[Any]) -> tuple[Outcome, RunError | None]:
     if row.state == "refused":
-        return "bad", msgspec.convert(row.reason, RunError | None)
+        reason = msgspec.convert(row.reason, RunError | None)
+        # What a pause refused is no further failure.
+        return ("open" if reason is not None and reason.code in PAUSES else "bad"), reason
     if row.state == "started" and row.status in ("failed", "timed_out"):
         return "bad", msgspec.convert(row.error, RunError | None)
     # A run that was cancelled says nothing about the schedule.
@@ -203,6 +205,25 @@ async def open_ones(
         {"state": state, "seconds": older_than_seconds, "limit": limit},
     )
     return [_read(row) for row in rows]
+
+
+async def with_ended_runs(connection: AsyncConnection, limit: int) -> list[FireRow]:
+    """Fires whose run has ended since anybody looked whether their schedule pauses, oldest first."""
+    rows = await connection.execute(
+        text(f"""
+            SELECT {", ".join(f"f.{name}" for name in _COLUMNS.split(", "))}
+            FROM schedule_fires f JOIN runs r ON r.id = f.run_id
+            WHERE f.state = 'started' AND NOT f.judged AND r.finished_at IS NOT NULL
+            ORDER BY f.at LIMIT :limit
+        """),
+        {"limit": limit},
+    )
+    return [_read(row) for row in rows]
+
+
+async def judge(connection: AsyncConnection, fire: str) -> None:
+    """Note that a fire whose run has ended was counted."""
+    await connection.execute(text("UPDATE schedule_fires SET judged = true WHERE id = :id"), {"id": fire})
 
 
 async def release(connection: AsyncConnection, fire: str) -> bool:

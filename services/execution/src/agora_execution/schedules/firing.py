@@ -2,7 +2,8 @@
 
 1. One transaction, with the schedule's row locked, writes down that the time has come and what is to be done.
 2. Admission starts the run, whose id comes from the schedule and the time: however often it is asked, it is one run.
-3. Another transaction writes down what came of it, and pauses a schedule that only fails.
+3. Another transaction writes down what came of it, and pauses a schedule that only fails. So does the sweep when its run
+   has failed.
 
 What dies between these is taken up by the sweep, which also starts what waited for the run before and what Temporal
 never told, and pauses schedules whose deployment has ended or whose key has expired.
@@ -108,10 +109,13 @@ class Firing:
         async with self._database.system() as connection:
             ended = await store.on_ended_deployments(connection, _BATCH)
             expired = await key_store.on_expired(connection, _BATCH)
+            with_ended_runs = await fire_store.with_ended_runs(connection, _BATCH)
         for schedule, tenant, deployment in ended:
             await self._pause(schedule, tenant, deployment_ended(deployment))
         for schedule, tenant in expired:
             await self._pause_unusable(schedule, tenant)
+        for one in with_ended_runs:
+            await self._judge(one)
         async with self._database.system() as connection:
             left = await fire_store.open_ones(connection, "starting", self._quiet_seconds, _BATCH)
             waiting = await fire_store.open_ones(connection, "buffered", self._quiet_seconds / 5, _BATCH)
@@ -213,7 +217,7 @@ class Firing:
             manual=manual,
         )
         if not manual and (reason := await pausing.reason_to_pause(connection, row)) is not None:
-            # The last of the failures were runs, which nobody waited for.
+            # The last of the failures was a run that ended this moment: the sweep has not seen it yet.
             return replace(due, state="refused", reason=reason)
         if not manual and too_late(row.timing, scheduled_for, due.at):
             reason = LATE if row.cron is not None else missed(scheduled_for)
@@ -287,6 +291,20 @@ class Firing:
                 return
             await pausing.pause(connection, row, reason)
         await self._sync(schedule, tenant)
+
+    async def _judge(self, ended: FireRow) -> None:
+        """Pause a schedule whose run has ended, if that was one failure too many."""
+        schedule = ended.public.schedule
+        reason: RunError | None = None
+        async with self._database.transaction(ended.tenant) as connection:
+            row = await store.read(connection, schedule, lock=True)
+            if row is not None and row.state == "active":
+                reason = await pausing.reason_to_pause(connection, row)
+                if reason is not None:
+                    await pausing.pause(connection, row, reason)
+            await fire_store.judge(connection, ended.public.id)
+        if reason is not None:
+            await self._sync(schedule, ended.tenant)
 
     async def _look_after(self, left: FireRow) -> None:
         try:

@@ -112,6 +112,9 @@ def failures_in_row(outcomes: Iterable[Outcome]) -> int:
     return count
 
 
+PAUSES = frozenset({"failures_in_a_row", "key_revoked", "key_expired"})
+"""Codes of reasons for which a schedule pauses at a time that has come, which is refused for that alone."""
+
 SKIPPED = RunError(code="overlap", detail="the run before was still going on")
 
 LATE = RunError(

@@ -69,6 +69,8 @@ fires = Table(
     Column("reason", JSONB),
     # The key that triggered it; those of the clock run under the schedule's.
     Column("requested_by", Text, nullable=False, server_default=""),
+    # Whether it was looked at whether its schedule pauses, since its run ended.
+    Column("judged", Boolean, nullable=False, server_default=text("false")),
 )
 Index("ix_schedule_fires_schedule", fires.c.schedule_id, fires.c.at, fires.c.id)
 Index(
@@ -81,6 +83,7 @@ Index(
     "ix_schedule_fires_open", fires.c.checked_at, postgresql_where=text("state IN ('starting', 'buffered')")
 )
 Index("ix_schedule_fires_at", fires.c.at)
+Index("ix_schedule_fires_unjudged", fires.c.at, postgresql_where=text("state = 'started' AND NOT judged"))
 
 # What the gateway told: a schedule that was made while its key was revoked is recognised.
 revoked_keys = Table(
