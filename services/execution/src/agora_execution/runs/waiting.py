@@ -107,7 +107,7 @@ class Waiting:
         return await self._decided(AskedPeople(run=task.run, step=step, number=asked.number, request=request))
 
     async def _call_all(self, task: RunTask, step: str, number: int, request: CallRequest) -> ChildrenEnded:
-        """Have agents called, and again those that the run's hold had no room for, once there is more or none went on."""
+        """Have agents called, and those that the run's hold had no room for again, once there is more."""
         calls = [
             ChildCall(
                 run=derived("run", step, str(number), str(index)),
@@ -138,16 +138,18 @@ class Waiting:
         """What people decide, whenever they do."""
         request = people.request
         opened: Standing = await _act("ask_people", people, Standing)
-        if opened.answer is not None:
-            return opened.answer
 
         async def settled() -> Any:
             standing: Standing = await _act("look_at_approval", opened.approval, Standing)
             return standing.answer
 
         self._shown.cost(opened.cost_micros)
-        with self._showing(_KINDS[type(request)], f"Waits for people: `/api/v1/approvals/{opened.approval}`"):
-            answer: StepAnswer | BudgetDecided = await self._until(settled, opened.deadline)
+        answer: StepAnswer | BudgetDecided | None = opened.answer
+        if answer is None:
+            link = f"`/api/v1/approvals/{opened.approval}`"
+            with self._showing(_KINDS[type(request)], f"Waits for people: {link}"):
+                answer = await self._until(settled, opened.deadline)
+        assert answer is not None
         if isinstance(request, BudgetRequest) and isinstance(answer, BudgetDecided) and not answer.raised:
             self._refused_meters.add(request.meter)
         return answer
