@@ -20,8 +20,8 @@ async def test_the_guides_commands_work_as_they_stand_there(market: Platform, cu
     blocks = re.findall(r"```sh\n(.*?)```", GUIDE, re.DOTALL)
     environment = os.environ | {
         "AGORA_URL": market.api_url,
-        "AGORA_KEY": customer.key,
-        "OPERATOR_TOKEN": market.operator_token,
+        "AGORA_API_KEY": customer.key,
+        "AGORA_OPERATOR_TOKEN": market.operator_token,
         "NO_PROXY": "*",
     }
     assert 2 == len(blocks)

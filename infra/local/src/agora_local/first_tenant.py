@@ -13,7 +13,7 @@ from agora_local.settings import PlatformFailed
 
 NAME = "demo"
 CREDIT_USD = "100.000000"
-SCOPES: tuple[str, ...] = ("read", "execute", "files", "account", "keys", "usage")
+SCOPES: tuple[str, ...] = ("read", "execute", "files", "account", "keys", "usage", "approve")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,8 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True):
 
     `approval`: whether `action` may be done with `arguments`, which may be changed to others that fit `schema`, if there
     is one. `input`: something only a person knows, which must fit `schema`. `budget`: whether the run may have `needed` more set aside for `needed_for`. `decider` says who may decide, until `deadline`;
-    then `on_deadline` is the decision. `cost_so_far` is what the run's models have cost when it was asked.
+    then `on_deadline` is the decision. Who approves may change arguments: `decided_arguments` are those with which it is
+    done, where they are others than were asked for. `cost_so_far` is what the run's models have cost when it was asked.
     """
 
     id: str
@@ -47,6 +48,7 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True):
     decided_at: datetime | None = None
     decided_by: str = ""
     comment: str = ""
+    decided_arguments: dict[str, Any] | None = None
 
 
 class GetApproval(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,7 +78,7 @@ class ApprovalPage(msgspec.Struct, frozen=True, kw_only=True):
 class DecideApproval(msgspec.Struct, frozen=True, kw_only=True):
     """Decide. The same decision again is answered alike, another one conflicts with `approval_decided`.
 
-    `arguments` replace those asked for, `value` is the input asked for. Without a tenant it is the operator who decides.
+    `arguments` replace those of these names that were asked for, `value` is the input asked for. Without a tenant it is the operator who decides.
     """
 
     approval: str

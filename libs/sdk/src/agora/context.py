@@ -183,7 +183,7 @@ class Context:
         """Ask a person for something of the given type. The step is called again with the answer.
 
         Raises:
-            InputRejected: nobody answered in time (`input_missing`).
+            InputRejected: nobody answered in time (`input_missing`), or somebody would not (`input_refused`).
         """
         request = InputRequest(
             question=question,
@@ -192,6 +192,8 @@ class Context:
             timeout_seconds=_deadline(timeout_seconds),
         )
         given: InputGiven = self._answer_to(request)
+        if not given.given and given.refused:
+            raise InputRejected("input_refused", f"An answer was refused: {question}")
         if not given.given:
             raise InputRejected("input_missing", f"Nobody answered in time: {question}")
         return msgspec.convert(given.value, wanted, strict=False)

@@ -91,11 +91,12 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, tag="decision"):
 
 
 class InputGiven(msgspec.Struct, frozen=True, kw_only=True, tag="given"):
-    """The input, or that nobody gave one in time."""
+    """The input, or that nobody gave one: in time, or, where it was `refused`, at all."""
 
     given: bool
     value: Any = None
     given_by: str = ""
+    refused: bool = False
 
 
 class CallResult(msgspec.Struct, frozen=True, kw_only=True):

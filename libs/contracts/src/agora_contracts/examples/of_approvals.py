@@ -73,6 +73,7 @@ _GIVEN = Approval(
     decided_at=STARTED_AT,
     decided_by=KEY,
     comment="As agreed.",
+    decided_arguments={"invoice": "2026-114", "amount": "90.00"},
 )
 
 EXAMPLES = (

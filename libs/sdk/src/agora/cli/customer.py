@@ -99,7 +99,10 @@ def execute(
     key: Key = None,
     as_json: AsJson = False,
 ) -> None:
-    """Start a run. With --watch: follow it, print its output, and end with 1 unless it succeeded."""
+    """Start a run. With --watch: follow it, print its output, and end with 1 unless it succeeded.
+
+    A command that loses sight of the run, which goes on, ends with 3; one that is interrupted with 130.
+    """
     run_input = _object(given, "--input")
 
     async def start(client: Client) -> RunState:
@@ -164,6 +167,16 @@ def resume(
 ) -> None:
     """Let a paused run go on."""
     _show_state(call(url, key, lambda client: client.runs.resume(run)), as_json)
+
+
+def cancel(
+    run: Annotated[str, typer.Argument(help="A run's id.")],
+    url: Url = None,
+    key: Key = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask a run to stop; what it has not delivered costs nothing."""
+    _show_state(call(url, key, lambda client: client.runs.cancel(run)), as_json)
 
 
 def _show_state(state: RunState, as_json: bool) -> None:
@@ -303,6 +316,16 @@ def call[Result](url: str | None, key: str | None, work: Callable[[Client], Awai
 
 
 async def _watch(run: Run) -> RunState:
+    try:
+        return await _followed(run)
+    except asyncio.CancelledError:
+        show.note(f"{run.id} goes on: `agora runs {run.id}` shows it, `agora cancel {run.id}` ends it")
+        raise
+    except ConnectionFailed as error:
+        show.fail(f"{error} The run goes on: `agora runs {run.id}` shows it.", show.LOST)
+
+
+async def _followed(run: Run) -> RunState:
     texts = Texts()
     seen = ""
     async for event in run.events():

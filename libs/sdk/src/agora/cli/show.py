@@ -15,6 +15,8 @@ notes = Console(stderr=True, soft_wrap=True, highlight=False)
 
 FAILED = 1
 MISUSED = 2
+LOST = 3
+"""What was started goes on, and this command does not see it any more."""
 
 
 def json_value(value: Any) -> None:

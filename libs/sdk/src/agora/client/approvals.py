@@ -37,6 +37,7 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True):
     decided_at: datetime | None = None
     decided_by: str = ""
     comment: str = ""
+    decided_arguments: dict[str, Any] | None = None
 
 
 class Approvals:

@@ -27,8 +27,11 @@ CHARGE_SECONDS = 60.0
 QUIET_SECONDS = 45.0
 """A stream that says nothing for so long is broken: the platform sends a comment every 15 s."""
 
-FAILURES_MAX = 5
-"""Connections in a row that may fail, with nothing received, before a stream gives up."""
+FAILURES_MAX = 9
+"""Connections in a row that may fail, with nothing received, before a stream gives up: some twenty seconds of them, longer
+than a gateway needs to come back. What is no stream at all counts twice."""
+
+_PAUSE_SECONDS_MAX = 5.0
 
 
 class Run:
@@ -228,7 +231,8 @@ class Runs:
     async def events(self, run: str, after: int = 0) -> AsyncIterator[RunEvent]:
         """A run's events from its journal, each once and in order, and live ones between them.
 
-        `agora.client.text.Texts` puts a run's texts together from them. A broken connection is made again from the last event received. The stream ends after `run.charged`.
+        `agora.client.text.Texts` puts a run's texts together from them. A broken connection is made again from the last
+        event received. The stream ends after `run.charged`.
 
         Args:
             run: Its id.
@@ -253,10 +257,10 @@ class Runs:
                 fault: Exception = ConnectionError("the stream ended before the run did")
             except (httpx.TransportError, SSEError) as error:
                 fault = error
-            failures += 1
+            failures += 2 if isinstance(fault, SSEError) else 1
             if failures >= FAILURES_MAX:
                 raise unreachable(self._transport.http, fault) from fault
-            await asyncio.sleep(0.1 * 2**failures)
+            await asyncio.sleep(min(0.1 * 2**failures, _PAUSE_SECONDS_MAX))
 
     async def _stream(self, run: str, after: int) -> AsyncIterator[RunEvent]:
         headers = {"Last-Event-ID": str(after)} if after else {}

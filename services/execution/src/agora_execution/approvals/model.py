@@ -8,6 +8,8 @@ from agora_contracts.approvals import Approval, DecideApproval
 from agora_contracts.ids import derived
 from agora_contracts.problems import AgoraError, FieldError
 
+from agora_execution.packages.model import null_characters
+
 PLATFORM = "platform"
 """Who decided where nobody did: the deadline, or room that was found."""
 
@@ -69,8 +71,7 @@ def decided(approval: Approval, command: DecideApproval, now: datetime) -> Appro
     """
     state = "approved" if command.approve else "rejected"
     if approval.state in ("approved", "rejected"):
-        same = approval.state == state and _gives_the_same(approval, command)
-        if same:
+        if approval.state == state and _gives_the_same(approval, command):
             return approval
         raise AgoraError(
             "approval_decided", f"this was {approval.state} by {approval.decided_by} and stays so"
@@ -85,7 +86,7 @@ def decided(approval: Approval, command: DecideApproval, now: datetime) -> Appro
     return msgspec.structs.replace(
         approval,
         state=state,
-        arguments=approval.arguments if command.arguments is None else command.arguments,
+        decided_arguments=_changed(approval, command),
         value=command.value,
         decided_at=now,
         decided_by=command.decided_by,
@@ -107,15 +108,36 @@ def is_granted(approval: Approval) -> bool:
     return approval.state == "approved"
 
 
+def arguments_of(approval: Approval) -> dict[str, Any]:
+    """With which arguments what was approved is to be done."""
+    return approval.arguments if approval.decided_arguments is None else approval.decided_arguments
+
+
+def wanted_arguments(approval: Approval, command: DecideApproval) -> dict[str, Any]:
+    """The arguments as a decision would have them: those that it leaves out stay as they were asked for."""
+    return approval.arguments | (command.arguments or {})
+
+
+def _changed(approval: Approval, command: DecideApproval) -> dict[str, Any] | None:
+    wanted = wanted_arguments(approval, command)
+    return None if wanted == approval.arguments else wanted
+
+
 def _gives_the_same(approval: Approval, command: DecideApproval) -> bool:
-    arguments = approval.arguments if command.arguments is None else command.arguments
-    return arguments == approval.arguments and command.value == approval.value
+    return wanted_arguments(approval, command) == arguments_of(approval) and command.value == approval.value
 
 
 def _check_given(approval: Approval, command: DecideApproval) -> None:
+    for name, given in (("arguments", command.arguments), ("value", command.value)):
+        for place in null_characters(given):
+            raise _refused(
+                f"{name}{place.rstrip('/')}", "the character U+0000 cannot be stored; leave it out"
+            )
     if command.arguments is not None:
         if approval.kind != "approval":
             raise _refused("arguments", "only an approval of an action has arguments to change")
+        if not command.approve:
+            raise _refused("arguments", "what is rejected is not done with any; leave them out, or approve")
         unknown = sorted(set(command.arguments) - set(approval.arguments))
         if unknown:
             raise _refused(f"arguments.{unknown[0]}", "the action has no such argument")

@@ -36,6 +36,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agora_execution.approvals import model, store
 from agora_execution.approvals.model import PLATFORM, NewApproval
+from agora_execution.database import json_text
 from agora_execution.models import store as models_store
 from agora_execution.runs import standing
 from agora_execution.runs.model import RUN_ENDED, lacks_callers_room
@@ -273,10 +274,15 @@ def answer_of(approval: Approval) -> Decision | InputGiven | BudgetDecided | Non
     if approval.kind == "budget":
         return BudgetDecided(raised=granted)
     if approval.kind == "input":
-        return InputGiven(given=granted, value=approval.value, given_by=approval.decided_by)
+        return InputGiven(
+            given=granted,
+            value=approval.value,
+            given_by=approval.decided_by,
+            refused=approval.state == "rejected",
+        )
     return Decision(
         approved=granted,
-        arguments=approval.arguments,
+        arguments=model.arguments_of(approval),
         comment=approval.comment,
         decided_by=approval.decided_by,
         expired=approval.state == "expired",
@@ -301,7 +307,7 @@ async def _lock(connection: AsyncConnection, approval: Approval) -> tuple[Standi
 async def _settle(connection: AsyncConnection, run: StandingRun, settled: Approval, what: str) -> None:
     at = settled.decided_at or utc_now()
     await store.save_decision(connection, settled)
-    await store.add_to_trail(connection, settled, at, what, settled.decided_by, settled.comment)
+    await store.add_to_trail(connection, settled, at, what, settled.decided_by, _told(settled))
     await standing.tell(
         connection,
         run,
@@ -321,6 +327,13 @@ async def _settle(connection: AsyncConnection, run: StandingRun, settled: Approv
     )
     if run.waiting_for != "pause":
         await standing.let_go(connection, run, at)
+
+
+def _told(settled: Approval) -> str:
+    """What the trail says of a decision: its comment, and the arguments that it changed."""
+    changed = settled.decided_arguments or {}
+    new = {name: value for name, value in changed.items() if settled.arguments.get(name) != value}
+    return f"{settled.comment}\nwith {json_text(new)}".strip() if new else settled.comment
 
 
 def _opened(new: NewApproval, run: StandingRun) -> Approval:
@@ -368,7 +381,8 @@ def _requested(approval: Approval, seq: int) -> ApprovalRequested:
 def _check_value(approval: Approval, command: DecideApproval) -> None:
     """The value that was asked for, or the arguments as they were changed, must fit the schema, if there is one."""
     field = "value" if approval.kind == "input" else "arguments"
-    given = command.value if approval.kind == "input" else command.arguments
+    changed = None if command.arguments is None else model.wanted_arguments(approval, command)
+    given = command.value if approval.kind == "input" else changed
     if approval.schema is None or given is None:
         return
     validator = jsonschema_rs.validator_for(approval.schema)

@@ -62,6 +62,7 @@ approvals = Table(
     Column("decided_at", DateTime(timezone=True)),
     Column("decided_by", Text, nullable=False, server_default=""),
     Column("comment", Text, nullable=False, server_default=""),
+    Column("decided_arguments", JSONB),
     Column("refused", Integer, nullable=False, server_default="0"),
 )
 Index("ix_approvals_tenant", approvals.c.tenant_id, approvals.c.requested_at, approvals.c.id)
@@ -87,7 +88,8 @@ approval_trail = Table(
 Index("ix_approval_trail_approval", approval_trail.c.approval_id, approval_trail.c.id)
 
 _COLUMNS = """id, tenant_id, run_id, step_id, package, kind, action, arguments, reason, decider, state, requested_at,
-    deadline, on_deadline, cost_so_far, currency, schema, needed, needed_for, value, decided_at, decided_by, comment"""
+    deadline, on_deadline, cost_so_far, currency, schema, needed, needed_for, value, decided_at, decided_by, comment,
+    decided_arguments"""
 
 
 async def insert(connection: AsyncConnection, approval: Approval) -> None:
@@ -97,7 +99,7 @@ async def insert(connection: AsyncConnection, approval: Approval) -> None:
             INSERT INTO approvals ({_COLUMNS})
             VALUES (:id, :tenant, :run, :step, :package, :kind, :action, CAST(:arguments AS jsonb), :reason, :decider,
                 :state, :requested_at, :deadline, :on_deadline, :cost_so_far, :currency, CAST(:schema AS jsonb),
-                :needed, :needed_for, NULL, NULL, '', '')
+                :needed, :needed_for, NULL, NULL, '', '', NULL)
         """),
         {
             "id": approval.id,
@@ -127,14 +129,16 @@ async def save_decision(connection: AsyncConnection, approval: Approval) -> None
     """Write what was decided of an approval whose run is locked."""
     await connection.execute(
         text("""
-            UPDATE approvals SET state = :state, arguments = CAST(:arguments AS jsonb), value = CAST(:value AS jsonb),
+            UPDATE approvals SET state = :state, decided_arguments = CAST(:arguments AS jsonb), value = CAST(:value AS jsonb),
                 decided_at = :decided_at, decided_by = :decided_by, comment = :comment
             WHERE id = :id AND state = 'pending'
         """),
         {
             "id": approval.id,
             "state": approval.state,
-            "arguments": json_text(approval.arguments),
+            "arguments": None
+            if approval.decided_arguments is None
+            else json_text(approval.decided_arguments),
             "value": None if approval.value is None else json_text(approval.value),
             "decided_at": approval.decided_at,
             "decided_by": approval.decided_by,
@@ -303,6 +307,7 @@ def _approval(row: Row[Any]) -> Approval:
             "kind": row.kind,
             "action": row.action,
             "arguments": row.arguments,
+            "decided_arguments": row.decided_arguments,
             "reason": row.reason,
             "decider": row.decider,
             "state": row.state,

@@ -22,7 +22,7 @@ from msgspec import Meta
 class DecisionBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A decision.
 
-    `arguments` replace those that were asked for, `value` is the input that was asked for, `comment` is kept and told
+    `arguments` replace those of these names that were asked for, `value` is the input that was asked for, `comment` is kept and told
     to the agent.
     """
 
@@ -37,7 +37,8 @@ class ApprovalShape(msgspec.Struct, frozen=True, kw_only=True):
 
     `kind` says what: whether `action` may be done with `arguments` (`approval`), something that fits `schema` (`input`),
     or whether `needed` may be set aside on top (`budget`), for the run's models or for the agents that it calls
-    (`needed_for`). After `deadline`, `on_deadline` is the decision.
+    (`needed_for`). After `deadline`, `on_deadline` is the decision. `decided_arguments` are those with
+    which it is done, where whoever approved changed any; `schema` is that of the value, or of a tool's arguments.
     """
 
     id: str
@@ -61,6 +62,7 @@ class ApprovalShape(msgspec.Struct, frozen=True, kw_only=True):
     decided_at: datetime | None
     decided_by: str
     comment: str
+    decided_arguments: dict[str, Any] | None
 
 
 class ApprovalPageShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,6 +96,7 @@ def approval_shape(approval: Approval) -> ApprovalShape:
         decided_at=approval.decided_at,
         decided_by=approval.decided_by,
         comment=approval.comment,
+        decided_arguments=approval.decided_arguments,
     )
 
 
@@ -124,6 +127,7 @@ AN_APPROVAL = ApprovalShape(
     decided_at=None,
     decided_by="",
     comment="",
+    decided_arguments=None,
 )
 A_DECISION = DecisionBody(decision="approve", comment="Checked with the supplier.")
 AN_APPROVAL_PAGE = ApprovalPageShape(items=[AN_APPROVAL], next_cursor=None)
