@@ -245,6 +245,25 @@ async def test_a_conversation_runs_on_a_rental(platform: Platform) -> None:
     assert [(conversation, "echo", 2)] == [(one.id, one.package, one.messages) for one in listed.items]
 
 
+@pytest.mark.parametrize(
+    ("beside", "field"), [({"zz": 1}, "/zz"), ({"steps": 0}, "/steps"), ({"fail": "softly"}, "/fail")]
+)
+async def test_an_input_with_which_no_message_could_run_is_refused(
+    echo_listed: Platform, beside: dict[str, Any], field: str
+) -> None:
+    """
+    What goes into every run is checked when the conversation begins, and nothing is stored; the message comes later.
+    """
+    with pytest.raises(AgoraError) as refused:
+        await begin(echo_listed, input=beside)
+
+    assert ("invalid_input", [field]) == (
+        refused.value.slug, [fault.field for fault in refused.value.problem.errors],
+    )  # fmt: skip
+    assert [] == await echo_listed.rows("SELECT 1 FROM conversations")
+    assert await begin(echo_listed, input={"steps": 2})
+
+
 async def test_what_cannot_converse_is_refused(probe: Agent, echo_listed: Platform) -> None:
     """
     A package without a [conversation], one that is not there, and a field that is the message's: each says so.
@@ -328,3 +347,18 @@ async def test_a_message_whose_service_died_after_its_commit_is_answered(platfor
     found = await platform.ask(command)
 
     assert (posted.run, "found again") == (found.run, found.reply.content)
+
+
+async def test_only_an_empty_conversation_is_deleted_where_that_is_asked(platform: Platform) -> None:
+    """
+    With a message in it, it stays, whether its run goes on or has ended; without one it is gone.
+    """
+    empty, spoken = await begin(platform), await begin(platform)
+    await exchanged(platform, message(spoken))
+    await platform.ask(DeleteConversation(conversation=empty, tenant=TENANT, only_empty=True))
+    with pytest.raises(AgoraError) as refused:
+        await platform.ask(DeleteConversation(conversation=spoken, tenant=TENANT, only_empty=True))
+
+    assert "conflict" == refused.value.slug
+    listed = await platform.ask(ListConversations(tenant=TENANT))
+    assert [spoken] == [one.id for one in listed.items]

@@ -40,6 +40,7 @@ class Agent:
         self.started: list[StartRun] = []
         self.cancelled: list[CancelRun] = []
         self.schema: dict[str, Any] = TALKER
+        self.executable = True
         self.end: dict[str, Any] = {"status": "succeeded", "output": {"text": "Hello, Ada"}}
 
     async def detail(self, query: GetPackage) -> PackageDetail:
@@ -50,7 +51,7 @@ class Agent:
         replace = msgspec.structs.replace
         return replace(
             example,
-            summary=replace(example.summary, id="echo", title="Echo"),
+            summary=replace(example.summary, id="echo", title="Echo", executable=self.executable),
             schemas=replace(example.schemas, input=self.schema),
         )
 
@@ -349,6 +350,21 @@ async def test_an_agent_that_takes_more_than_a_message_is_started_otherwise(
 
     assert ("not_executable", 4409) == (told["code"], closed)
     assert "/packages/echo/execute" in told["error"]
+
+
+async def test_an_agent_that_cannot_be_executed_cannot_be_talked_to(
+    customer: Customer, agent: Agent, gateway: Gateway
+):
+    """
+    Of a package that is only announced the socket says that, and not how it could be started.
+    """
+    agent.executable = False
+    async with opened(gateway, "/playground/echo", **with_key(customer)) as socket:
+        told = await frame(socket)
+        closed = await closed_with(socket)
+
+    assert ("not_executable", 4409) == (told["code"], closed)
+    assert ("cannot be executed" in told["error"], "POST" in told["error"]) == (True, False)
 
 
 @pytest.mark.parametrize(

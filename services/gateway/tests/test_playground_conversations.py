@@ -9,6 +9,7 @@ from agora_contracts.catalog import ConversationFields, GetPackage, PackageDetai
 from agora_contracts.conversations import (
     Conversation,
     ConversationMessage,
+    DeleteConversation,
     GetConversation,
     MessagePosted,
     PostMessage,
@@ -34,6 +35,7 @@ class Converser(Agent):
         self.conversations: dict[str, Conversation] = {}
         self.posted: list[PostMessage] = []
         self.ended = False
+        self.refuses: AgoraError | None = None
 
     async def detail(self, query: GetPackage) -> PackageDetail:
         found = await super().detail(query)
@@ -60,7 +62,13 @@ class Converser(Agent):
             raise AgoraError("not_found", "no such conversation")
         return self.conversations[query.conversation]
 
+    async def delete(self, command: DeleteConversation) -> Conversation:
+        assert command.only_empty
+        return self.conversations.pop(command.conversation)
+
     async def post(self, command: PostMessage) -> MessagePosted:
+        if self.refuses is not None:
+            raise self.refuses
         if command.message not in {one.message for one in self.posted}:
             await self.journal.write(accepted())
         self.posted.append(command)
@@ -87,6 +95,7 @@ async def converser(customer: Customer, others: Others) -> Converser:
         (GetPackage, made.detail),
         (StartConversation, made.begin),
         (GetConversation, made.find),
+        (DeleteConversation, made.delete),
         (PostMessage, made.post),
         (CancelRun, made.cancel),
         (GetRun, made.get),
@@ -177,3 +186,44 @@ async def test_a_conversation_goes_on_over_another_socket(
     assert ["not_found", "not_found", "not_found", "invalid_input"] == codes
     assert known == joined["conversation_id"]
     assert ["Hi", "Hi again"] == [one.content for one in converser.posted]
+
+
+async def test_a_refused_first_message_leaves_no_conversation(
+    customer: Customer, converser: Converser, gateway: Gateway
+):
+    """
+    The next message on the socket begins another one, with another input; where the platform was away it stays.
+    """
+    async with opened(gateway, "/playground/echo", **with_key(customer)) as socket:
+        converser.refuses = AgoraError("insufficient_credit", "0.01 USD are needed")
+        await say(socket, type="user_message", content="Hi", input={"steps": 1})
+        refused = await until_frame(socket, "error")
+        left = dict(converser.conversations)
+        converser.refuses = AgoraError("unavailable", "billing does not answer")
+        await say(socket, type="user_message", content="Hi", input={"steps": 2})
+        away = await until_frame(socket, "error")
+        converser.refuses = None
+        await say(socket, type="user_message", content="Hi", input={"steps": 2})
+        taken = await until_frame(socket, "message_started")
+
+    assert ("insufficient_credit", {}) == (refused[-1]["code"], left)
+    assert "conversation_started" not in {one["type"] for one in refused}
+    assert "conversation_started" in {one["type"] for one in away}
+    [conversation] = converser.conversations.values()
+    assert ({"steps": 2}, conversation.id) == (conversation.input, taken[-1]["conversation_id"])
+
+
+async def test_a_message_id_that_was_used_is_told_as_such(
+    customer: Customer, converser: Converser, gateway: Gateway
+):
+    """
+    The error names the frame's field, not a header that no frame has.
+    """
+    converser.refuses = AgoraError(
+        "idempotency_conflict", "this Idempotency-Key was used for another message"
+    )
+    async with opened(gateway, "/playground/echo", **with_key(customer)) as socket:
+        await say(socket, type="user_message", content="Hi", message_id="one")
+        told = (await until_frame(socket, "error"))[-1]
+
+    assert ("idempotency_conflict", True) == (told["code"], "message_id" in told["error"])

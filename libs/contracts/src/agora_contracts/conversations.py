@@ -81,10 +81,14 @@ class ConversationPage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeleteConversation(msgspec.Struct, frozen=True, kw_only=True):
-    """Delete a conversation with its messages; refused while a run works on it. The runs stay."""
+    """Delete a conversation with its messages; refused while a run works on it. The runs stay.
+
+    `only_empty` deletes it only while no message was posted into it.
+    """
 
     conversation: str
     tenant: str
+    only_empty: bool = False
 
 
 class PostMessage(msgspec.Struct, frozen=True, kw_only=True):

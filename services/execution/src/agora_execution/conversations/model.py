@@ -118,6 +118,15 @@ def busy(run: str) -> AgoraError:
     )
 
 
+def works_on(run: str) -> AgoraError:
+    """The refusal of a conversation's deletion while a run works on it."""
+    return AgoraError(
+        "conversation_busy",
+        f"{run} works on a message of it; delete the conversation when that run has ended, or cancel it",
+        retry_after_seconds=2,
+    )
+
+
 def messages(exchanges: Sequence[Exchange], after_seq: int) -> list[ConversationMessage]:
     """The messages of exchanges in their order, those after a place."""
     both = (message for one in exchanges for message in (one.asked, one.reply) if message is not None)

@@ -25,6 +25,7 @@ from agora_execution.conversations.model import (
     require_conversational,
     require_free_field,
     run_of,
+    works_on,
 )
 from agora_execution.conversations.store import ConversationRow
 from agora_execution.packages.model import null_characters
@@ -47,16 +48,18 @@ class Conversations:
 
         Raises:
             AgoraError: `not_found`, `not_executable`, `not_conversational`, `invalid_input`,
-                `idempotency_conflict`. Nothing is stored then.
+                `payload_too_large`, `idempotency_conflict`. Nothing is stored then.
         """
         async with self._database.transaction(command.tenant) as connection:
             known = await store.read(connection, command.conversation)
         if known is not None:
             return _same(command, known)
         target = await self._admission.target(command)
-        require_free_field(require_conversational(target.package), command.input)
+        fields = require_conversational(target.package)
+        require_free_field(fields, command.input)
         if null_characters(command.input) or "\0" in command.title:
             raise AgoraError("invalid_input", "the character U+0000 cannot be stored; leave it out")
+        await self._admission.check_beside(target, command.tenant, command.input, fields.input)
         async with self._database.transaction(command.tenant) as connection:
             await store.insert(connection, command, target.package.package)
             row = await store.read(connection, command.conversation)
@@ -81,14 +84,16 @@ class Conversations:
         """Delete a conversation with its messages; its runs stay.
 
         Raises:
-            AgoraError: `not_found`; `conversation_busy`, while a run works on it.
+            AgoraError: `not_found`; `conversation_busy`, while a run works on it; `conflict`, when it is to be empty and is not.
         """
         async with self._database.transaction(command.tenant) as connection:
             row = await store.read(connection, command.conversation, lock=True)
             if row is None:
                 raise _not_found(command.conversation)
+            if command.only_empty and row.exchanges:
+                raise AgoraError("conflict", f"the conversation {command.conversation} has messages")
             if row.public.running is not None:
-                raise busy(row.public.running)
+                raise works_on(row.public.running)
             await store.delete(connection, command.conversation)
         return row.public
 

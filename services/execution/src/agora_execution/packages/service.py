@@ -13,6 +13,7 @@ from agora_kit.database import Database
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agora_execution.packages import store
+from agora_execution.packages.faults import beside, faults
 from agora_execution.packages.model import PackageVersion, at, names, newest, null_characters, weighed
 
 _CACHE_SECONDS = 2.0
@@ -78,26 +79,32 @@ class Packages:
         Raises:
             AgoraError: `invalid_input` or `invalid_config` with every fault's place and rule.
         """
+        validator, schema = self._validator(version, which)
+        if validator.is_valid(document):
+            _refuse_null_characters(which, document)
+            return
+        raise _does_not_fit(version, which, faults(validator.iter_errors(document), schema))
+
+    def check_beside(self, version: PackageVersion, document: dict[str, Any], field: str) -> None:
+        """Check an input whose `field` is still to be filled, as far as that can be done without it.
+
+        Raises:
+            AgoraError: `invalid_input` with every fault that no value of the field can mend.
+        """
+        validator, schema = self._validator(version, "input")
+        found = beside(validator.iter_errors({**document, field: ""}), field, schema)
+        if found:
+            raise _does_not_fit(version, "input", found)
+        _refuse_null_characters("input", document)
+
+    def _validator(self, version: PackageVersion, which: str) -> tuple[Any, dict[str, Any]]:
+        schema = version.schemas.input if which == "input" else version.schemas.config
         # The price version is in the key because it changes with any change of a draft's contents.
         key = (version.package, version.version, version.price_version, which)
         validator = self._validators.get(key)
         if validator is None:
-            schema = version.schemas.input if which == "input" else version.schemas.config
             validator = self._validators[key] = jsonschema_rs.validator_for(schema)
-        if validator.is_valid(document):
-            _refuse_null_characters(which, document)
-            return
-        faults = [
-            FieldError(
-                field="/" + "/".join(str(part) for part in error.instance_path), detail=error.message[:500]
-            )
-            for error, _ in zip(validator.iter_errors(document), range(_ERRORS_SHOWN), strict=False)
-        ]
-        raise AgoraError(
-            f"invalid_{which}",
-            f"the {which} does not fit the schema of {version.package} {version.version}; see errors",
-            errors=faults,
-        )
+        return validator, schema
 
 
 def weigh(version: PackageVersion, document: dict[str, Any], sizes: Mapping[str, int]) -> dict[str, int]:
@@ -114,6 +121,14 @@ def weigh(version: PackageVersion, document: dict[str, Any], sizes: Mapping[str,
         if refs := list(every_file_ref(version.schemas.input, part)):
             found[pointer] = sum(sizes[ref] for ref in refs)
     return found
+
+
+def _does_not_fit(version: PackageVersion, which: str, found: list[FieldError]) -> AgoraError:
+    return AgoraError(
+        f"invalid_{which}",
+        f"the {which} does not fit the schema of {version.package} {version.version}; see errors",
+        errors=found,
+    )
 
 
 def _refuse_null_characters(which: str, document: dict[str, Any]) -> None:

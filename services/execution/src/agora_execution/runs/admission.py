@@ -227,6 +227,16 @@ class Admission:
         await self._check_input(target, asked.tenant, document)
         return target
 
+    async def check_beside(self, target: Target, tenant: str, document: dict[str, Any], field: str) -> None:
+        """Refuse an input that cannot run whatever its `field`, which is still to be filled, will hold.
+
+        Raises:
+            AgoraError: `invalid_input`, `payload_too_large`.
+        """
+        _check_size(document)
+        self._packages.check_beside(target.package, document, field)
+        await self._files_of(target, tenant, document)
+
     async def target(self, asked: Asked) -> Target:
         """What a run of a package or a deployment runs on.
 
@@ -247,11 +257,12 @@ class Admission:
 
     async def _check_input(self, target: Target, tenant: str, document: dict[str, Any]) -> dict[str, int]:
         """Refuse an input that cannot run; the bytes of the files that its estimate weighs, by pointer."""
-        if len(msgspec.json.encode(document)) > INPUT_BYTES_MAX:
-            raise AgoraError(
-                "payload_too_large", f"the input is larger than {INPUT_BYTES_MAX} bytes; upload it as a file"
-            )
+        _check_size(document)
         self._packages.check(target.package, "input", document)
+        return weigh(target.package, document, await self._files_of(target, tenant, document))
+
+    async def _files_of(self, target: Target, tenant: str, document: dict[str, Any]) -> dict[str, int]:
+        """The bytes of the files that an input names; one that is not there is refused."""
         named = await self._files.named(tenant, target.package.schemas.input, document)
         missing = [ref for ref, file in named.items() if file is None]
         if missing:
@@ -260,8 +271,7 @@ class Admission:
                 "the input names files that are not there; upload them first",
                 errors=[FieldError(field=ref, detail="no such file") for ref in missing],
             )
-        sizes = {ref: file.size for ref, file in named.items() if file is not None}
-        return weigh(target.package, document, sizes)
+        return {ref: file.size for ref, file in named.items() if file is not None}
 
     async def _hold(
         self, command: StartRun, target: Target, weights: dict[str, int], *, parent: str | None = None
@@ -293,6 +303,13 @@ class Admission:
                 hold: Hold = await self._broker.ask(place)
                 return hold
         raise AssertionError("a retry ends by returning or raising")
+
+
+def _check_size(document: dict[str, Any]) -> None:
+    if len(msgspec.json.encode(document)) > INPUT_BYTES_MAX:
+        raise AgoraError(
+            "payload_too_large", f"the input is larger than {INPUT_BYTES_MAX} bytes; upload it as a file"
+        )
 
 
 def _require_rerunnable(command: RerunRun, origin: Origin | None) -> None:

@@ -48,6 +48,10 @@ class Answers(Protocol):
         """
         ...
 
+    async def leave(self, conversation: str) -> None:
+        """Keep nothing of a conversation that a message began which was refused."""
+        ...
+
     async def reply(self, conversation: str, frame: UserMessage, asked: Asked) -> Reply:
         """The answer, once the run has ended."""
         ...
@@ -93,6 +97,9 @@ class RunAnswers:
         )
         run: Run = await self._broker.ask(command)
         return Asked(message=f"msg_{run.id.removeprefix('run_')}", run=run.id)
+
+    async def leave(self, conversation: str) -> None:
+        """Nothing is kept anyway."""
 
     async def reply(self, conversation: str, frame: UserMessage, asked: Asked) -> Reply:
         """What of the run's output is the answer."""

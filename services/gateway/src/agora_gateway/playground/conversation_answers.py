@@ -1,7 +1,9 @@
 """Being answered in a conversation that is kept: the next socket, and the routes of conversations, find it again."""
 
+import structlog
 from agora_contracts.conversations import (
     Conversation,
+    DeleteConversation,
     GetConversation,
     MessagePosted,
     PostMessage,
@@ -17,6 +19,8 @@ from agora_gateway.edge.routing import existing
 from agora_gateway.edge.shapes import read_money
 from agora_gateway.playground.answers import Asked, Reply, conversation_id, is_rental
 from agora_gateway.playground.model import UserMessage
+
+log = structlog.get_logger()
 
 
 class ConversationAnswers:
@@ -73,6 +77,16 @@ class ConversationAnswers:
             self._post(conversation, frame, requested_id("msg", conversation, frame.message_id))
         )
         return Asked(message=posted.message.id, run=posted.run)
+
+    async def leave(self, conversation: str) -> None:
+        """Delete the conversation, unless a message came into it meanwhile."""
+        try:
+            await self._broker.ask(
+                DeleteConversation(conversation=conversation, tenant=self._tenant.id, only_empty=True)
+            )
+        except AgoraError as error:
+            # It is empty then, and can be gone on with under its own input.
+            log.info("a conversation without a message stays", conversation=conversation, error=repr(error))
 
     async def reply(self, conversation: str, frame: UserMessage, asked: Asked) -> Reply:
         """The assistant's message, which is there as soon as the run has ended.

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from agora_contracts.catalog import GetPackage, PackageDetail
 from agora_contracts.execution import CancelRun, Deployment, GetDeployment
-from agora_contracts.problems import AgoraError, Problem, from_problem
+from agora_contracts.problems import AgoraError, FieldError, Problem, from_problem
 from agora_kit.broker import Broker
 
 from agora_gateway.edge import bodies, problems
@@ -112,8 +112,13 @@ class Talk:
         else:
             package, version = existing_package(self._target), None
         detail: PackageDetail = await self._broker.ask(GetPackage(package=package, version=version))
-        self._answers = self._answers_of(detail)
         summary = detail.summary
+        if version is None and not summary.executable:
+            raise AgoraError(
+                "not_executable",
+                f"{summary.id} {summary.version} is {summary.state}; it cannot be executed on this platform",
+            )
+        self._answers = self._answers_of(detail)
         await self._send(
             AgentLoaded(
                 agent_id=self._target, package=summary.id, version=summary.version, title=summary.title
@@ -144,14 +149,38 @@ class Talk:
             raise AgoraError(
                 "conflict", "the message before is still being answered; wait for message_complete, or cancel"
             )
-        conversation = await self._answers.join(frame, self._conversation)
-        if conversation != self._conversation:
-            self._conversation = conversation
-            await self._send(ConversationStarted(conversation_id=conversation))
-        asked = await self._answers.ask(conversation, frame)
+        try:
+            conversation, asked = await self._ask(frame)
+        except AgoraError as error:
+            if error.slug != "idempotency_conflict":
+                raise
+            detail = "was used for another message; use a new one"
+            errors = [FieldError(field="/message_id", detail=detail)]
+            raise AgoraError(error.slug, f"this message_id {detail}", errors=errors) from error
         self._run = asked.run
         work = self._answer_or_say_why(conversation, frame, asked)
         self._answering = asyncio.create_task(work, name=f"answer {asked.run}")
+
+    async def _ask(self, frame: UserMessage) -> tuple[str, Asked]:
+        """Start the run that answers a message. A conversation that only a refused message began is none."""
+        begins = frame.conversation_id is None and self._conversation is None
+        conversation = await self._answers.join(frame, self._conversation)
+        try:
+            asked = await self._answers.ask(conversation, frame)
+        except AgoraError as error:
+            # Where the platform did not answer, the run may have been started.
+            if begins and error.problem.status < 500:
+                await self._answers.leave(conversation)
+            else:
+                await self._joined(conversation)
+            raise
+        await self._joined(conversation)
+        return conversation, asked
+
+    async def _joined(self, conversation: str) -> None:
+        if conversation != self._conversation:
+            self._conversation = conversation
+            await self._send(ConversationStarted(conversation_id=conversation))
 
     # --- the answer ------------------------------------------------------------------------------
 
