@@ -96,7 +96,7 @@ EXAMPLES: tuple[msgspec.Struct, ...] = (
         limit=20,
     ),
     conversations.ConversationPage(items=[CONVERSATION], next_cursor=story.CURSOR),
-    conversations.DeleteConversation(conversation=CONVERSATION_ID, tenant=story.TENANT),
+    conversations.DeleteConversation(conversation=CONVERSATION_ID, tenant=story.TENANT, only_empty=True),
     conversations.PostMessage(
         conversation=CONVERSATION_ID,
         message=MESSAGE_ID,
