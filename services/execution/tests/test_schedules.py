@@ -1,7 +1,7 @@
 """Schedules: each time starts its run exactly once, on Temporal's clock, and failures are told."""
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -268,6 +268,17 @@ async def test_a_fire_waits_for_a_platform_that_is_away(echo_listed: Platform) -
         ({"cron": "0 9 * * *", "time_zone": "Mars/Base"}, "invalid_input", "/time_zone"),
         ({"cron": "0 9 * * *", "time_zone": "../etc/passwd"}, "invalid_input", "/time_zone"),
         ({"cron": None, "at": datetime(2025, 1, 28, 9, 15, tzinfo=UTC)}, "schedule_never_fires", "/at"),
+        (
+            {"cron": None, "at": datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14)))},
+            "invalid_input",
+            "/at",
+        ),
+        (
+            {"cron": None, "at": datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=-9)))},
+            "invalid_input",
+            "/at",
+        ),
+        ({"cron": None, "at": datetime(2101, 1, 1, tzinfo=UTC)}, "invalid_input", "/at"),
     ],
 )
 async def test_a_schedule_that_can_never_fire_is_refused(
@@ -281,6 +292,20 @@ async def test_a_schedule_that_can_never_fire_is_refused(
 
     assert (slug, field) == (refused.value.slug, refused.value.problem.errors[0].field)
     assert [] == await echo_listed.rows("SELECT 1 FROM schedules")
+
+
+async def test_a_schedule_is_not_moved_to_where_no_clock_reaches(echo_listed: Platform) -> None:
+    """
+    Moments at the ends of the calendar are refused with the field, and the last year that is allowed fires.
+    """
+    last = datetime(2100, 12, 31, 9, tzinfo=UTC)
+    made = await make(echo_listed, cron=None, at=last)
+    assert [last] == made.next_times
+    for at in (datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14))), datetime(9999, 1, 1, tzinfo=UTC)):
+        with pytest.raises(AgoraError, match="2100") as refused:
+            await echo_listed.ask(ChangeSchedule(schedule=made.id, tenant=TENANT, at=at))
+        assert ["/at"] == [fault.field for fault in refused.value.problem.errors]
+    assert [last] == (await get(echo_listed, made.id)).next_times
 
 
 async def test_what_cannot_run_is_not_scheduled(echo_listed: Platform) -> None:

@@ -118,6 +118,22 @@ async def test_a_stream_resumes_where_the_reader_stopped(customer: Customer, jou
     assert ["4", "5"] == [event["id"] for event in by_header] == [event["id"] for event in by_parameter]
 
 
+@pytest.mark.parametrize(("headers", "params"), [({"Last-Event-ID": "6"}, {}), ({}, {"after": 999})])
+async def test_an_id_that_no_event_has_is_refused(
+    customer: Customer, journal: Journal, headers: dict[str, str], params: dict[str, int]
+):
+    """
+    Behind it nothing would come, not even the end of the run; behind the last one the stream ends at once.
+    """
+    await journal.write_all()
+    refused = await customer.http.get(f"/runs/{RUN}/events", headers=headers, params=params)
+    ended = await follow(customer, headers={"Last-Event-ID": "5"})
+
+    assert (422, "invalid_input") == (refused.status_code, refused.json()["type"].rpartition("/")[2])
+    assert "has no event" in refused.json()["detail"]
+    assert [] == ended
+
+
 async def test_events_arrive_as_they_happen(
     customer: Customer, others: Others, journal: Journal, gateway: Gateway
 ):

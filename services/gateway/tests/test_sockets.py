@@ -105,6 +105,20 @@ async def test_a_socket_resumes_after_an_id(customer: Customer, journal: Journal
     assert [4, 5] == found
 
 
+async def test_a_socket_refuses_an_id_that_no_event_has(
+    customer: Customer, journal: Journal, gateway: Gateway
+):
+    """
+    It is told why, and closed, instead of waiting for events that never come.
+    """
+    await journal.write_all()
+    async with opened(gateway, f"/runs/{RUN}/events?after=999", **with_key(customer)) as socket:
+        told = await frame(socket)
+        closed = await closed_with(socket)
+
+    assert ("invalid_input", 4422) == (told["code"], closed)
+
+
 @pytest.mark.parametrize("way", ["x-api-key", "subprotocol", "frame"])
 async def test_a_key_comes_in_several_ways(customer: Customer, journal: Journal, gateway: Gateway, way: str):
     """

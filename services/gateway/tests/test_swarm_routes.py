@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+import pytest
 from agora_contracts.execution import GetRun, ListRuns, Run, RunPage, StartRun
 from agora_contracts.money import Money
 from agora_contracts.problems import AgoraError
@@ -110,6 +111,34 @@ async def test_a_swarm_is_shown_with_its_plan_agents_and_cost(customer: Customer
     assert [("engineering", 1, 1, 0), ("research", 1, 0, 1)] == [
         (one["phase"], one["planned"], one["working"], one["done"]) for one in shown["phases"]
     ]
+
+
+@pytest.mark.parametrize(
+    ("agents", "expected"),
+    [
+        (["pause", "pause", None], ("waiting", "pause")),
+        (["pause", "approval"], ("running", None)),
+        ([None], ("running", None)),
+        ([], ("running", None)),
+    ],
+)
+async def test_a_swarm_whose_agents_rest_is_paused(
+    customer: Customer, others: Others, agents: list[Any], expected: tuple[str, str | None]
+) -> None:
+    """
+    Its own run is still at the step that waits for the agents; those that have ended do not count.
+    """
+    replace = msgspec.structs.replace
+    children = [
+        replace(CHILD, id=f"run_{number}", status="succeeded", finished_at=AT)
+        if waiting_for is None
+        else replace(CHILD, id=f"run_{number}", status="waiting", waiting_for=waiting_for)
+        for number, waiting_for in enumerate(agents)
+    ]
+    await others.answer((GetRun, RUN), (ListFindings, findings), (ListChildren, ChildPage(items=children)))
+    shown = (await customer.http.get(f"/swarms/{SWARM}")).json()
+
+    assert expected == (shown["status"], shown["waiting_for"])
 
 
 async def test_a_plan_that_is_not_understood_is_left_out(customer: Customer, others: Others) -> None:

@@ -231,6 +231,19 @@ entries it bounds to 2 MB (a state goes with the run's input and configuration).
 HOLD_LOST = RunError(
     code="hold_lost", detail="the credit set aside for this run had lapsed and there was not enough left"
 )
+_HOW = {
+    "succeeded": "it succeeded",
+    "failed": "it failed",
+    "timed_out": "it timed out",
+    "cancelled": "it was cancelled",
+}
+
+
+def over(status: str) -> AgoraError:
+    """The refusal of what is asked of a run that has ended."""
+    return AgoraError("run_ended", f"the run has ended: {_HOW.get(status, status)}")
+
+
 RUN_ENDED = RunError(code="run_ended", detail="the run has ended")
 TERMINATED = RunError(code="terminated", detail="an operator terminated the run")
 TIMED_OUT = RunError(code="timed_out", detail="the run took longer than its limit")

@@ -29,6 +29,7 @@ from agora_kit.database import Database
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agora_execution.runs import queries, recording, store
+from agora_execution.runs.model import over
 from agora_execution.runs.starting import Starter
 from agora_execution.runs.waiters import Waiters
 
@@ -98,7 +99,7 @@ class Runs:
         """
         run = await self._read(command.run, command.tenant)
         if run.status in ENDED:
-            raise AgoraError("run_ended", f"the run has ended: it {run.status.replace('_', ' ')}")
+            raise over(run.status)
         async with self._database.system() as connection:
             await store.request_cancel(connection, command.run)
         await self._starter.cancel(command.run)

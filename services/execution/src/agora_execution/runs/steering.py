@@ -14,6 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agora_execution.runs import queries, standing
+from agora_execution.runs.model import over
 from agora_execution.runs.starting import Starter
 
 
@@ -74,7 +75,7 @@ class Steering:
     async def _unfinished(self, run: str, tenant: str) -> Run:
         found = await self._read(run, tenant)
         if found.status in ENDED:
-            raise AgoraError("run_ended", f"the run has ended: it {found.status.replace('_', ' ')}")
+            raise over(found.status)
         return found
 
     async def _told(self, run: str, tenant: str, family: list[str]) -> Run:

@@ -23,6 +23,9 @@ CATCH_UP_SECONDS = 600
 CATCH_UP_ONCE_SECONDS = 30 * 86_400
 """How late the only time of a schedule still counts."""
 
+AT_YEAR_MAX = 2100
+"""The last year in which Temporal's calendar has a schedule fire."""
+
 Outcome = Literal["good", "bad", "open"]
 """What became of a fire: its run succeeded, it was refused or its run failed, or nobody can tell yet."""
 
@@ -57,8 +60,18 @@ def check_timing(timing: Timing, now: datetime) -> None:
             f"must have five fields (minute, hour, day of the month, month, day of the week), or be one of "
             f"{', '.join(_MACROS)}"
         )
+    if timing.at is not None and timing.at.year > AT_YEAR_MAX:
+        raise beyond_the_clock()
     if timing.at is not None and timing.at <= now:
         raise never_fires("/at", f"{timing.at.isoformat()} is over; name a moment to come")
+
+
+def beyond_the_clock() -> AgoraError:
+    """The refusal of a moment that no clock of schedules can hold."""
+    detail = f"must be a moment to come, no later than the year {AT_YEAR_MAX}"
+    return AgoraError(
+        "invalid_input", f"the moment of `at` {detail}", errors=[FieldError(field="/at", detail=detail)]
+    )
 
 
 def _invalid_cron(detail: str) -> AgoraError:

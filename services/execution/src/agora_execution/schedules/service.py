@@ -31,7 +31,7 @@ from agora_execution.deployments.model import Named
 from agora_execution.packages.model import null_characters
 from agora_execution.runs.admission import Admission
 from agora_execution.schedules import fire_store, key_store, pausing, store
-from agora_execution.schedules.model import Timing, check_timing, failures_in_row
+from agora_execution.schedules.model import Timing, beyond_the_clock, check_timing, failures_in_row
 from agora_execution.schedules.store import ScheduleRow
 from agora_execution.schedules.timing import Clock
 
@@ -268,7 +268,13 @@ def _check(timing: Timing) -> None:
 
 def _whole(at: datetime | None) -> datetime | None:
     """A moment in UTC without its fraction of a second, which no clock of schedules knows."""
-    return None if at is None else at.astimezone(UTC).replace(microsecond=0)
+    if at is None:
+        return None
+    try:
+        return at.astimezone(UTC).replace(microsecond=0)
+    except OverflowError as error:
+        # In its own zone it is a date, in UTC none.
+        raise beyond_the_clock() from error
 
 
 def _changed(row: ScheduleRow, command: ChangeSchedule) -> ScheduleRow:

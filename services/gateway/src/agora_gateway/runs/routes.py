@@ -193,7 +193,7 @@ async def follow_run(
     stream = RunStream(broker, feeds, tenant=tenant.id, run=existing("run", run), after=seen, permit=permit)
     place = feeds.streams.take(tenant.id)
     try:
-        first = await stream.journal()
+        first = await stream.begin()
     except BaseException:
         place.release()
         raise

@@ -37,7 +37,7 @@ async def follow_run_socket(
             after=_number(after),
             permit=session.permit,
         )
-        first = await stream.journal()
+        first = await stream.begin()
 
         async def tell() -> None:
             async with aclosing(stream.events(first)) as events:

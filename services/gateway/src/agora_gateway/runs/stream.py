@@ -83,6 +83,25 @@ class RunStream:
         found: RunEventList = await self._broker.ask(query)
         return found
 
+    async def begin(self) -> RunEventList:
+        """The first page of the journal, for `events`.
+
+        Raises:
+            AgoraError: `not_found`; `invalid_input`, when the run has no event of the id after which the stream is to begin:
+                behind it nothing would ever come, not even the run's end.
+        """
+        first = await self.journal()
+        if self._seq and not first.items:
+            last = ListRunEvents(run=self._run, tenant=self._tenant, after=self._seq - 1, limit=1)
+            found: RunEventList = await self._broker.ask(last)
+            if not found.items:
+                raise AgoraError(
+                    "invalid_input",
+                    f"the run has no event {self._seq} yet; come back with the id of the last one that arrived, or with "
+                    "none to begin anew",
+                )
+        return first
+
     async def events(self, first: RunEventList) -> AsyncGenerator[StreamEvent]:
         """The stream, beginning with a page of the journal; ends after the charge, or with a `problem`."""
         for message in self._from_page(first):

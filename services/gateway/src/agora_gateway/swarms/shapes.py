@@ -116,7 +116,10 @@ class SwarmPageShape(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SwarmDetailShape(SwarmShape, frozen=True, kw_only=True):
-    """A swarm with its plan, its agents, and how many findings there are."""
+    """A swarm with its plan, its agents, and how many findings there are.
+
+    It waits for `pause` also while all of its agents that have not ended do.
+    """
 
     plan: SwarmPlan | None
     phases: list[SwarmPhase]
@@ -173,13 +176,20 @@ def swarm_detail(
     agents = [_agent(child, tasks) for child in children]
     spent = sum(child.cost.amount for child in children if child.cost is not None)
     return SwarmDetailShape(
-        **_fields(run),
+        **(_fields(run) | _resting(run, agents)),
         plan=plan,
         phases=phases_of(plan, agents),
         agents=agents,
         agents_cost=to_public(Money(amount=spent, currency=run.quoted.currency)),
         findings=findings,
     )
+
+
+def _resting(run: Run, agents: list[SwarmAgent]) -> dict[str, Any]:
+    """What is shown of a swarm that is paused while it waits for its agents: its own run rests only behind them."""
+    open_ones = [agent for agent in agents if agent.finished_at is None]
+    paused = bool(open_ones) and all(agent.waiting_for == "pause" for agent in open_ones)
+    return {"status": "waiting", "waiting_for": "pause"} if run.status == "running" and paused else {}
 
 
 def plan_of(posted: list[PostedFinding]) -> SwarmPlan | None:
