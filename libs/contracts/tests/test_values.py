@@ -24,14 +24,21 @@ def test_money_survives_its_public_form(amount: int):
     assert 6 == len(shown.amount.rpartition(".")[2])
 
 
-@pytest.mark.parametrize(
-    "text", ["", "1.", ".5", "1e3", "NaN", "1,5", "0.1234567", " 1", "+1", "1" * 14, "\u0661"]
-)
+@pytest.mark.parametrize("text", ["", "1.", ".5", "1e3", "NaN", "1,5", "0.1234567", " 1", "+1", "\u0661"])
 def test_what_is_no_plain_amount_is_refused(text: str):
     """
     Only a plain decimal number with at most six places is an amount; the error shows one.
     """
     with pytest.raises(ValueError, match=r"such as 12\.50"):
+        money.parse_amount(text)
+
+
+@pytest.mark.parametrize("text", ["1" * 14, "-" + "9" * 26, "1" * 30 + ".5"])
+def test_more_than_an_account_holds_is_told_as_such(text: str):
+    """
+    However many digits it has, an amount that is only too large is not called malformed.
+    """
+    with pytest.raises(ValueError, match="beyond what an account can hold"):
         money.parse_amount(text)
 
 

@@ -267,6 +267,52 @@ async def test_a_tenant_keeps_schedules(customer: Customer, others: Others):
     )  # fmt: skip
 
 
+async def test_pausing_and_triggering_need_no_body(customer: Customer, others: Others):
+    """
+    Nothing, and nothing in braces, will do; a field that neither knows is refused and asks for nothing.
+    """
+    await others.answer((PauseSchedule, SCHEDULE), (TriggerSchedule, FIRE))
+    path = f"/schedules/{SCHEDULE_ID}"
+    taken = [
+        await customer.http.post(f"{path}/pause"),
+        await customer.http.post(f"{path}/pause", json={}),
+        await customer.http.post(f"{path}/trigger"),
+        await customer.http.post(f"{path}/trigger", json={}),
+    ]
+    asked = len(asked_of(others))
+    refused = [
+        await customer.http.post(f"{path}/pause", json={"why": "stocktaking"}),
+        await customer.http.post(f"{path}/trigger", json={"input": {}}),
+    ]
+
+    assert [200] * 4 + [422] * 2 == [one.status_code for one in (*taken, *refused)]
+    assert ["/why", "/input"] == [one.json()["errors"][0]["field"] for one in refused]
+    assert asked == len(asked_of(others))
+
+
+@pytest.mark.parametrize(
+    ("amount", "told"),
+    [
+        ("-0.01", "must not be negative"),
+        ("1" * 26, "beyond what an account can hold"),
+        ("0.0000001", "at most 6 places"),
+    ],
+)
+async def test_a_hard_budget_that_cannot_be_is_refused_with_its_field(
+    customer: Customer, amount: str, told: str
+):
+    """
+    Below nothing, more than an account holds, or finer than money is: each says so.
+    """
+    refused = await customer.http.post(
+        "/packages/echo/execute", json={"input": {"text": "a"}, "max_cost": {"amount": amount}}
+    )
+
+    [fault] = refused.json()["errors"]
+    assert (422, "/max_cost/amount") == (refused.status_code, fault["field"])
+    assert told in fault["detail"]
+
+
 async def test_the_end_of_a_key_goes_with_its_schedules(new_customer: Any, others: Others):
     """
     Execution is told until when the key that asks works.

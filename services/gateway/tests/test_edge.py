@@ -10,12 +10,14 @@ import msgspec
 import pytest
 from agora_contracts.catalog import ListPackages, PackagePage
 from agora_contracts.execution import Run, StartRun
+from agora_contracts.problems import AgoraError
 from agora_contracts.subjects import event_subject
 from agora_gateway.app import Gateway
 from agora_gateway.edge.bodies import decode, depth
 from agora_gateway.edge.headers import wait_seconds
 from agora_gateway.edge.tracing import traced
 from agora_gateway.packages.shapes import A_PAGE, A_SUMMARY
+from agora_gateway.playground.model import UserMessage
 from agora_gateway.settings import GatewaySettings
 from agora_kit.settings import SettingsError, load_settings
 from litestar import Litestar, get
@@ -63,6 +65,34 @@ async def test_a_bad_body_is_refused_and_sent_nowhere(customer: Customer, others
         assert (status, code) == (answer.status_code, slug(answer)), content[:40]
         assert fields == [error["field"] for error in answer.json()["errors"]], content[:40]
     assert asked_before == len(others.asked)
+
+
+@pytest.mark.parametrize(
+    ("raw", "told"),
+    [
+        (b'{"text": "abc\xff"}', "position 13 is not UTF-8"),
+        (b'{"text": "\\ud800"}', "half of a surrogate pair"),
+        (b'{"text": "\\udc00 a"}', "half of a surrogate pair"),
+        (b'{"text": "\\ud83d\\ude00"', "truncated"),
+    ],
+)
+def test_a_body_that_is_no_text_says_where(raw: bytes, told: str):
+    """
+    A byte that is not UTF-8 by its place in the body, and half a character as such.
+    """
+    with pytest.raises(AgoraError, match=told) as refused:
+        decode(raw, dict[str, str])
+    assert "malformed_request" == refused.value.slug
+
+
+def test_a_text_with_blanks_is_told_in_words():
+    """
+    A rule for keys and secrets is told as one, and not as a pattern.
+    """
+    raw = msgspec.json.encode({"type": "user_message", "content": "a", "message_id": "a b"})
+    with pytest.raises(AgoraError, match="printable ASCII without blanks") as refused:
+        decode(raw, UserMessage)
+    assert ["/message_id"] == [fault.field for fault in refused.value.problem.errors]
 
 
 async def test_numbers_in_strings_are_not_coerced():

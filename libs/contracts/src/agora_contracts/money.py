@@ -15,6 +15,7 @@ MAX_MICRO = 2**63 - 1
 _EXACT = Context(prec=100, traps=[Inexact, InvalidOperation, Overflow])
 
 _PUBLIC_AMOUNT = re.compile(r"-?[0-9]{1,13}(\.[0-9]{1,6})?")
+_TOO_LARGE = re.compile(r"-?[0-9]{14,}(\.[0-9]{1,6})?")
 
 
 class Money(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,6 +59,8 @@ def parse_amount(text: str) -> int:
     Raises:
         ValueError: not a plain decimal number with at most six places.
     """
+    if _TOO_LARGE.fullmatch(text):
+        raise ValueError("amount is beyond what an account can hold")
     if not _PUBLIC_AMOUNT.fullmatch(text):
         raise ValueError(
             f"amount must be a decimal number with at most 6 places, such as 12.50; got {text[:40]!r}"

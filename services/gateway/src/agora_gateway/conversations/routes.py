@@ -42,7 +42,7 @@ from agora_gateway.edge.routing import (
     existing,
     header,
 )
-from agora_gateway.edge.shapes import read_money
+from agora_gateway.edge.shapes import read_max_cost
 
 Package = Annotated[
     str | None, QueryParameter(name="package", description="Only conversations with this package.")
@@ -208,7 +208,7 @@ async def post_message(
         content=data.content,
         fingerprint=fingerprint("message", known, data),
         requested_by=tenant.key,
-        max_cost=None if data.max_cost is None else read_money(data.max_cost, "/max_cost"),
+        max_cost=read_max_cost(data.max_cost),
     )
     posted = await service.post_message(broker, command, wait_seconds(prefer))
     return Response(

@@ -13,11 +13,16 @@ DEPTH_MAX = 100
 """How deep arrays and objects may lie in each other: what reads a body after us has its own, deeper limits."""
 
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_HALF_PAIR = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F]"
+)
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[{}]"))
 _OPENS = ord("[")
 _STEPS = bytes.maketrans(b"{}", b"[]")
 _PLACE = re.compile(r"(?s)(.*?)(?: - at `(.*)`)?")
 _NAMED = re.compile(r"(?:unknown|missing required) field `(.+)`$")
+_VISIBLE = r"[\\x21-\\x7e]"
+"""How msgspec shows a pattern of visible ASCII characters."""
 _PATH_PART = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
 
 
@@ -53,12 +58,25 @@ def decode[Body](raw: bytes, kind: type[Body]) -> Body:
         detail = f"the body does not fit: {field.detail} (at {field.field or '/'})"
         raise AgoraError("invalid_input", detail, errors=[field]) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise AgoraError("malformed_request", f"the body is not valid JSON: {error}") from error
+        raise AgoraError(
+            "malformed_request", f"the body is not valid JSON: {_unreadable(raw, error)}"
+        ) from error
     except RecursionError as error:
         raise _too_deep() from error
     if depth(raw) > DEPTH_MAX:
         raise _too_deep()
     return body
+
+
+def _unreadable(raw: bytes, error: Exception) -> str:
+    """Why a body is no JSON, where the decoder's own words mislead."""
+    try:
+        raw.decode()
+    except UnicodeDecodeError as undecodable:
+        return f"the byte at position {undecodable.start} is not UTF-8"
+    if _HALF_PAIR.search(raw):
+        return "it holds half of a surrogate pair (\\ud800 to \\udfff alone), which is no character"
+    return str(error)
 
 
 def depth(raw: bytes) -> int:
@@ -81,6 +99,8 @@ def field_error(error: msgspec.ValidationError) -> FieldError:
     found = _PLACE.fullmatch(str(error))
     assert found is not None, "the pattern matches anything"
     detail, path = found.group(1), found.group(2) or ""
+    if "matching regex" in detail and _VISIBLE in detail:
+        detail = "must be printable ASCII without blanks"
     parts = [first or second for first, second in _PATH_PART.findall(path)]
     if named := _NAMED.search(detail):
         parts.append(named.group(1))

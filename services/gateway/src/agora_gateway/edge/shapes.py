@@ -24,6 +24,25 @@ def read_money(given: PublicMoney, field: str) -> Money:
         raise AgoraError("invalid_input", "the amount cannot be read", errors=fields) from error
 
 
+def read_max_cost(given: PublicMoney | None) -> Money | None:
+    """The hard budget that somebody sent for a run, if any.
+
+    Raises:
+        AgoraError: `invalid_input`, naming the field; also for one below nothing.
+    """
+    if given is None:
+        return None
+    money = read_money(given, "/max_cost")
+    if money.amount < 0:
+        detail = "must not be negative"
+        raise AgoraError(
+            "invalid_input",
+            f"max_cost {detail}",
+            errors=[FieldError(field="/max_cost/amount", detail=detail)],
+        )
+    return money
+
+
 def public_money(amount: int, currency: str) -> PublicMoney:
     """Micro-units as public money."""
     return PublicMoney(amount=format_amount(amount), currency=currency)

@@ -10,7 +10,7 @@ from agora_kit.broker import Broker
 
 from agora_gateway.edge.headers import fingerprint, requested_id
 from agora_gateway.edge.principals import Tenant
-from agora_gateway.edge.shapes import read_money
+from agora_gateway.edge.shapes import read_max_cost
 from agora_gateway.playground.model import UserMessage, answer_text
 
 
@@ -93,7 +93,7 @@ class RunAnswers:
             package=None if rented else self._target,
             deployment=self._target if rented else None,
             input={**frame.input, self._field: frame.content},
-            max_cost=None if frame.max_cost is None else read_money(frame.max_cost, "/max_cost"),
+            max_cost=read_max_cost(frame.max_cost),
         )
         run: Run = await self._broker.ask(command)
         return Asked(message=f"msg_{run.id.removeprefix('run_')}", run=run.id)

@@ -16,7 +16,7 @@ from agora_kit.broker import Broker
 from agora_gateway.edge.headers import fingerprint, requested_id
 from agora_gateway.edge.principals import Tenant
 from agora_gateway.edge.routing import existing
-from agora_gateway.edge.shapes import read_money
+from agora_gateway.edge.shapes import read_max_cost
 from agora_gateway.playground.answers import Asked, Reply, conversation_id, is_rental
 from agora_gateway.playground.model import UserMessage
 
@@ -110,5 +110,5 @@ class ConversationAnswers:
             content=frame.content,
             fingerprint=fingerprint("message", conversation, [frame.content, frame.max_cost]),
             requested_by=tenant.key,
-            max_cost=None if frame.max_cost is None else read_money(frame.max_cost, "/max_cost"),
+            max_cost=read_max_cost(frame.max_cost),
         )

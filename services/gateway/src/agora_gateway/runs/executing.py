@@ -10,7 +10,7 @@ from litestar import Response, post
 from agora_gateway.edge.headers import fingerprint, requested_id, wait_seconds
 from agora_gateway.edge.principals import Tenant, requires
 from agora_gateway.edge.routing import answers, header
-from agora_gateway.edge.shapes import MoneyBody, read_money
+from agora_gateway.edge.shapes import MoneyBody, read_max_cost
 from agora_gateway.packages.shapes import AN_ESTIMATE, EstimateShape, estimate_shape
 from agora_gateway.runs.service import start_run
 from agora_gateway.runs.shapes import A_RUN, RunShape, started
@@ -116,6 +116,6 @@ async def execute(
         version=target.version,
         deployment=target.deployment,
         input=body.input,
-        max_cost=None if body.max_cost is None else read_money(body.max_cost, "/max_cost"),
+        max_cost=read_max_cost(body.max_cost),
     )
     return started(await start_run(broker, command, wait_seconds(prefer)))

@@ -25,7 +25,7 @@ from agora_gateway.edge.routing import (
     existing,
     header,
 )
-from agora_gateway.edge.shapes import MoneyBody, read_money
+from agora_gateway.edge.shapes import MoneyBody, read_max_cost
 from agora_gateway.runs import shapes
 from agora_gateway.runs.service import wait_for
 from agora_gateway.runs.shapes import RunShape, run_shape, started
@@ -210,7 +210,7 @@ async def _rerun(
         fingerprint=fingerprint("rerun", origin, data),
         requested_by=tenant.key,
         before=before,
-        max_cost=None if limit is None else read_money(limit, "/max_cost"),
+        max_cost=read_max_cost(limit),
     )
     run = await broker.ask(command)
     return started(await wait_for(broker, run, wait_seconds(prefer)))

@@ -31,7 +31,7 @@ from agora_gateway.edge.routing import (
     body,
     existing,
 )
-from agora_gateway.edge.shapes import read_money
+from agora_gateway.edge.shapes import read_max_cost
 from agora_gateway.schedules import shapes
 from agora_gateway.schedules.shapes import (
     FirePageShape,
@@ -41,6 +41,7 @@ from agora_gateway.schedules.shapes import (
     ScheduleChangeBody,
     SchedulePageShape,
     ScheduleShape,
+    TriggerBody,
     fire_shape,
     schedule_shape,
 )
@@ -87,7 +88,7 @@ async def create_schedule(
         time_zone=data.time_zone,
         overlap=data.overlap,
         failures_max=data.failures_max,
-        max_cost=None if data.max_cost is None else read_money(data.max_cost, "/max_cost"),
+        max_cost=read_max_cost(data.max_cost),
         name=data.name,
         requested_by=tenant.key,
         key_expires_at=tenant.key_expires_at,
@@ -175,10 +176,11 @@ async def pause_schedule(
     broker: NamedDependency[Broker],
     tenant: NamedDependency[Tenant],
     schedule: ScheduleId,
-    data: Annotated[PauseBody, body(shapes.A_PAUSE_BODY)],
+    data: Annotated[PauseBody | None, body(shapes.A_PAUSE_BODY)] = None,
 ) -> ScheduleShape:
-    """Let it start nothing until it is resumed. Doing it again changes nothing."""
-    command = PauseSchedule(schedule=existing("sch", schedule), tenant=tenant.id, reason=data.reason)
+    """Let it start nothing until it is resumed. Doing it again changes nothing. No body is needed."""
+    reason = "" if data is None else data.reason
+    command = PauseSchedule(schedule=existing("sch", schedule), tenant=tenant.id, reason=reason)
     return schedule_shape(await broker.ask(command))
 
 
@@ -212,12 +214,15 @@ async def resume_schedule(
     guards=[requires("execute")],
     summary="Start a run of a schedule now",
     operation_id="triggerSchedule",
-    responses=answers(shapes.A_FIRE, "not_found", "idempotency_conflict"),
+    responses=answers(
+        shapes.A_FIRE, "not_found", "idempotency_conflict", "malformed_request", "invalid_input"
+    ),
 )
 async def trigger_schedule(
     broker: NamedDependency[Broker],
     tenant: NamedDependency[Tenant],
     schedule: ScheduleId,
+    data: Annotated[TriggerBody | None, body(shapes.A_TRIGGER_BODY)] = None,
     idempotency_key: IdempotencyKey = None,
 ) -> FireShape:
     """Start a run now, whatever its times, its state and its overlap; without credit the fire says so.

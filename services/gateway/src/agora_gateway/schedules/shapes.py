@@ -22,7 +22,7 @@ from agora_contracts.schedules import (
 )
 from msgspec import UNSET, Meta, UnsetType
 
-from agora_gateway.edge.shapes import MoneyBody, optional_money, read_money
+from agora_gateway.edge.shapes import MoneyBody, optional_money, read_max_cost
 
 
 class ScheduleBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -67,6 +67,10 @@ class PauseBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Why it is paused, in your own words."""
 
     reason: Annotated[str, Meta(max_length=300)] = ""
+
+
+class TriggerBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Nothing: the run is what the schedule says."""
 
 
 class ScheduleShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -162,7 +166,7 @@ def change(schedule: str, tenant: str, given: ScheduleChangeBody) -> ChangeSched
         name for name in get_args(Clearable) if fields.get(name, UNSET) is None
     )
     if fields.get("max_cost") is not None:
-        fields["max_cost"] = read_money(fields["max_cost"], "/max_cost")
+        fields["max_cost"] = read_max_cost(fields["max_cost"])
     return ChangeSchedule(schedule=schedule, tenant=tenant, clear=cleared, **fields)
 
 
@@ -178,6 +182,7 @@ A_BODY = ScheduleBody(
 )
 A_CHANGE_BODY = ScheduleChangeBody(cron="30 9 * * 1-5", overlap="buffer_one")
 A_PAUSE_BODY = PauseBody(reason="stocktaking")
+A_TRIGGER_BODY = TriggerBody()
 A_SCHEDULE = ScheduleShape(
     id="sch_0190a5b07c3a7d4e8f00112233445566",
     name="Every working day",

@@ -23,7 +23,7 @@ from agora_gateway.edge.routing import (
     existing,
     header,
 )
-from agora_gateway.edge.shapes import read_money
+from agora_gateway.edge.shapes import read_max_cost
 from agora_gateway.runs.service import start_run
 from agora_gateway.swarms import shapes
 from agora_gateway.swarms.service import read_swarm, swarm_run
@@ -84,7 +84,7 @@ async def start_swarm(
         requested_by=tenant.key,
         package=PACKAGE,
         input=data.input,
-        max_cost=None if data.max_cost is None else read_money(data.max_cost, "/max_cost"),
+        max_cost=read_max_cost(data.max_cost),
     )
     run = await start_run(broker, command, 0)
     return Response(swarm_shape(run), status_code=202, headers={"location": f"{PREFIX}/swarms/{run.id}"})
