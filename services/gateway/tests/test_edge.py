@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from agora_contracts.catalog import ListPackages, PackagePage
 from agora_contracts.execution import Run, StartRun
+from agora_contracts.models import SecretText
 from agora_contracts.problems import AgoraError
 from agora_contracts.subjects import event_subject
 from agora_gateway.app import Gateway
@@ -30,6 +31,12 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from .conftest import OPERATOR_TOKEN, Customer, Others
 
 EXECUTE = "/packages/echo/execute"
+
+
+class Secret(msgspec.Struct):
+    """A body with a vendor's key."""
+
+    secret: SecretText
 
 
 def slug(response: httpx.Response) -> str:
@@ -85,14 +92,22 @@ def test_a_body_that_is_no_text_says_where(raw: bytes, told: str):
     assert "malformed_request" == refused.value.slug
 
 
-def test_a_text_with_blanks_is_told_in_words():
+@pytest.mark.parametrize("key", ["a b", "\u00e4", "", "a" * 201])
+def test_a_text_with_blanks_is_told_in_words(key: str):
     """
     A rule for keys and secrets is told as one, and not as a pattern.
     """
-    raw = msgspec.json.encode({"type": "user_message", "content": "a", "message_id": "a b"})
-    with pytest.raises(AgoraError, match="printable ASCII without blanks") as refused:
+    raw = msgspec.json.encode({"type": "user_message", "content": "a", "message_id": key})
+    with pytest.raises(AgoraError) as message:
         decode(raw, UserMessage)
-    assert ["/message_id"] == [fault.field for fault in refused.value.problem.errors]
+    with pytest.raises(AgoraError) as secret:
+        decode(b'{"secret": "sk 12345678"}', Secret)
+
+    [of_message], [of_secret] = message.value.problem.errors, secret.value.problem.errors
+    assert ("/message_id", "must be printable ASCII without blanks, 1 to 200 characters") == (
+        of_message.field, of_message.detail,
+    )  # fmt: skip
+    assert ("/secret", "must be printable ASCII without blanks") == (of_secret.field, of_secret.detail)
 
 
 async def test_numbers_in_strings_are_not_coerced():

@@ -21,8 +21,8 @@ _OPENS = ord("[")
 _STEPS = bytes.maketrans(b"{}", b"[]")
 _PLACE = re.compile(r"(?s)(.*?)(?: - at `(.*)`)?")
 _NAMED = re.compile(r"(?:unknown|missing required) field `(.+)`$")
-_VISIBLE = r"[\\x21-\\x7e]"
-"""How msgspec shows a pattern of visible ASCII characters."""
+_VISIBLE = re.compile(r"matching regex '\^\[\\\\x21-\\\\x7e\](?:\{1,(\d+)\})?")
+"""A pattern of visible ASCII characters, as msgspec shows it."""
 _PATH_PART = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
 
 
@@ -99,8 +99,9 @@ def field_error(error: msgspec.ValidationError) -> FieldError:
     found = _PLACE.fullmatch(str(error))
     assert found is not None, "the pattern matches anything"
     detail, path = found.group(1), found.group(2) or ""
-    if "matching regex" in detail and _VISIBLE in detail:
-        detail = "must be printable ASCII without blanks"
+    if visible := _VISIBLE.search(detail):
+        most = visible.group(1)
+        detail = "must be printable ASCII without blanks" + (f", 1 to {most} characters" if most else "")
     parts = [first or second for first, second in _PATH_PART.findall(path)]
     if named := _NAMED.search(detail):
         parts.append(named.group(1))
