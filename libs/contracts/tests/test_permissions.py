@@ -29,7 +29,7 @@ DURABLE = {
     "metering": ["CATALOG", "INGEST", "RUNS", "USAGE"],
     "billing": ["CATALOG", "METERING", "RUNS"],
 } | {
-    "execution": ["BILLING", "CATALOG"],
+    "execution": ["BILLING", "CATALOG", "GATEWAY"],
     "worker": [],
     "vectors": [],
     "gateway": [],

@@ -40,7 +40,9 @@ async def take_over(platform: Platform, build: str) -> bool:
 
 
 async def version_of(platform: Platform, run: str) -> str:
-    """The version that a run is on."""
+    """The version that an ended run was on."""
+    # The row may end within the workflow's first task, and Temporal notes the version when that is completed.
+    await platform.workflow(run).result()
     description = await platform.workflow(run).describe()
     return description.raw_info.versioning_info.deployment_version.build_id
 
