@@ -46,6 +46,8 @@ _GONE_SECONDS = 100.0
 differ."""
 
 _WATCH_SECONDS = 15.0
+_UNSEEN_MAX = 2
+"""How many looks in a row must find no worker of the current version before another one takes its place."""
 
 
 @cache
@@ -104,14 +106,18 @@ class Versions:
         Later, newer code does not take over from older code at work: an operator may have gone back to that.
         """
         await self.take_over(build)
+        unseen: list[str] = []
         while True:
             await asyncio.sleep(_WATCH_SECONDS)
             try:
                 current, _ = await self.known()
-                if current != build and current not in await self.served(self._queue):
-                    log.warning(
-                        "nobody serves the current version, taking over", version=build, current=current
-                    )
+                if current == build or current in await self.served(self._queue):
+                    unseen.clear()
+                    continue
+                # Temporal lists a worker that has just begun to ask for work a little later.
+                unseen = [*unseen, current] if current in unseen else [current]
+                if len(unseen) >= _UNSEEN_MAX:
+                    log.warning("taking over from a version that is gone", version=build, current=current)
                     await self.use(build)
             except RPCError as error:
                 log.debug("versions not known now", error=repr(error)[:200])
@@ -161,7 +167,7 @@ class Versions:
             return True
         if current not in created or build not in created:
             raise _NotKnownYet
-        return created[build] > created[current] or current not in await self.served(self._queue)
+        return created[build] > created[current]
 
     async def known(self) -> tuple[str, dict[str, datetime]]:
         """The current version (empty without one), and since when each version is known, in UTC.
