@@ -185,7 +185,7 @@ async def test_an_input_is_refused_with_every_faults_place(echo_listed: Platform
         await echo_listed.start({"text": "", "steps": 0, "fail": "maybe", "unknown": 1})
 
     assert "invalid_input" == caught.value.slug
-    assert {"/text", "/steps", "/fail", "/"} == {error.field for error in caught.value.problem.errors}
+    assert {"/text", "/steps", "/fail", "/unknown"} == {error.field for error in caught.value.problem.errors}
     assert not echo_listed.billing.placed
     assert await nothing_stored(echo_listed)
 

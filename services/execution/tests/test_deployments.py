@@ -101,7 +101,7 @@ async def test_hiring_again_with_the_same_id_is_the_same_deployment(probe_platfo
     ("change", "slug", "field"),
     [
         ({"config": {"word": 1}}, "invalid_config", "/word"),
-        ({"config": {"unknown": 1}}, "invalid_config", "/"),
+        ({"config": {"unknown": 1}}, "invalid_config", "/unknown"),
         ({"config": {"file": "file_unheard_of"}}, "invalid_config", "file_unheard_of"),
         ({"config": {"word": "\x00"}}, "invalid_config", "/word"),
         ({"basis": "hour"}, "invalid_price", "/basis"),
