@@ -126,7 +126,7 @@ async def operator(gateway: Gateway) -> AsyncIterator[httpx.AsyncClient]:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Wait until something has become true, which nobody announces."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 

@@ -276,7 +276,7 @@ async def test_lists_of_packages_come_from_memory_until_something_is_published(
     assert {200} == {answer.status_code for answer in answers}
     assert "0.5" == answers[0].json()["items"][0]["prices"][0]["unit_price"]
     assert 1 == asked
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (await customer.http.get("/packages?search=echo")).json()["items"]:
             pass
 

@@ -218,7 +218,7 @@ async def test_streams_end_when_the_gateway_stops(customer: Customer, journal: J
         await anext(events)
         await until_followed(gateway)
         stopping = asyncio.create_task(gateway.stop())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             rest = [event async for event in events]
         await stopping
     await gateway.start()

@@ -54,7 +54,7 @@ def with_key(customer: Customer) -> dict[str, Any]:
 
 async def frame(socket: ClientConnection) -> dict[str, Any]:
     """The next frame."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         found: dict[str, Any] = msgspec.json.decode(await socket.recv())
     return found
 
@@ -62,7 +62,7 @@ async def frame(socket: ClientConnection) -> dict[str, Any]:
 async def closed_with(socket: ClientConnection) -> int | None:
     """Read a socket to its end, and with which code that comes."""
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while True:
                 await socket.recv()
     except ConnectionClosed as end:
