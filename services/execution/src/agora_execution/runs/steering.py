@@ -52,13 +52,16 @@ class Steering:
         run = await self._unfinished(command.run, command.tenant)
         async with self._database.system() as connection:
             family = await _lock_family(connection, run.id)
-            await connection.execute(
-                text("UPDATE runs SET pause_requested_at = NULL WHERE id = ANY(CAST(:ids AS text[]))"),
+            resumed = await connection.execute(
+                text("""
+                    UPDATE runs SET pause_requested_at = NULL WHERE id = ANY(CAST(:ids AS text[]))
+                    RETURNING id, waiting_for
+                """),
                 {"ids": family},
             )
-            for one in family:
+            for one in sorted(row.id for row in resumed if row.waiting_for == "pause"):
                 locked = await standing.lock(connection, one)
-                if locked is not None and locked.waiting_for == "pause":
+                if locked is not None:
                     await standing.let_go(connection, locked, utc_now())
         return await self._told(command.run, command.tenant, family)
 
