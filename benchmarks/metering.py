@@ -40,6 +40,7 @@ from agora_contracts.ids import derived
 from agora_contracts.meters import Aggregation, CheckTotals, CreateMeter
 from agora_contracts.subjects import PLATFORM_TENANT, USAGE_STREAM
 from agora_kit.database import Database
+from agora_kit.durable import is_caught_up
 from agora_kit.outbox import Event, encode
 from agora_kit.provision import DatabasePasswords, DatabaseUrls, provision
 from agora_kit.relay import ensure_streams
@@ -169,7 +170,6 @@ async def run_metering(nats_url: str, urls: DatabaseUrls, objects_folder: str) -
     process = psutil.Process()
     resident: list[int] = []
     async with connected(nats_url) as watching, connected(nats_url) as consuming:
-        stream = watching.jetstream()
         await service.database.check()
         started, cpu_before = time.perf_counter(), time.process_time()
         task = asyncio.create_task(consumer.run(consuming, service.database))
@@ -178,11 +178,7 @@ async def run_metering(nats_url: str, urls: DatabaseUrls, objects_folder: str) -
             await asyncio.sleep(0.02)
             if len(resident) <= (time.perf_counter() - started):
                 resident.append(process.memory_info().rss)
-            try:
-                info = await stream.consumer_info(USAGE_STREAM.name, _DURABLE)
-            except nats.js.errors.NotFoundError:
-                continue
-            if not info.num_pending and not info.num_ack_pending:
+            if await is_caught_up(watching, USAGE_STREAM.name, _DURABLE):
                 break
         rolling.cancel()
         await asyncio.gather(rolling, return_exceptions=True)

@@ -113,11 +113,7 @@ async def buried(database: Database) -> list[tuple[str, str]]:
 
 async def settled(client: Client, stream: str = METERING_STREAM.name) -> bool:
     """Whether every message was delivered and acknowledged."""
-    try:
-        info = await client.jetstream().consumer_info(stream, NAME)
-    except Exception:
-        return False
-    return bool(info.num_pending == 0 and info.num_ack_pending == 0)
+    return await durable.is_caught_up(client, stream, NAME)
 
 
 async def test_a_backlog_is_applied_in_batches(

@@ -16,6 +16,7 @@ from agora_contracts.periods import PeriodTotal
 from agora_contracts.platform import DeadLetter, ListDeadLetters, ReplayDeadLetters
 from agora_contracts.problems import AgoraError
 from agora_kit.broker import Broker
+from agora_kit.durable import is_caught_up
 from agora_metering.app import build
 from agora_metering.settings import MeteringSettings
 
@@ -273,12 +274,10 @@ async def test_a_restart_doubles_nothing(
 async def until_acknowledged(nats_url: str) -> None:
     """Wait until metering has acknowledged all that is on its streams."""
     connection = await nats.connect(nats_url)
-    stream = connection.jetstream()
     async with asyncio.timeout(20):
-        for name, durable in (("USAGE", "metering-usage"), ("RUNS", "metering-run-finished")):
+        for stream, durable in (("USAGE", "metering-usage"), ("RUNS", "metering-run-finished")):
             while True:
-                info = await stream.consumer_info(name, durable)
-                if not info.num_pending and not info.num_ack_pending:
+                if await is_caught_up(connection, stream, durable):
                     break
                 await asyncio.sleep(0.02)
     await connection.close()

@@ -12,6 +12,7 @@ from agora_contracts.problems import AgoraError
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js.api import AckPolicy, ConsumerConfig
+from nats.js.errors import NotFoundError
 from sqlalchemy.exc import DBAPIError
 
 from agora_kit import failpoints
@@ -118,6 +119,31 @@ class DurableConsumer:
         for one in done:
             if not one.cancelled() and (error := one.exception()) is not None:
                 log.warning("batch failed in the stop", consumer=self.name, error=repr(error))
+
+
+async def is_caught_up(connection: Client, stream: str, durable: str) -> bool:
+    """Whether a durable consumer has acknowledged every message on its subjects; False where it does not exist yet.
+
+    Its own counts do not say so alone: the server counts what is pending a moment after it has made the consumer,
+    and after it has stored a message, and says 0 until then. So they are held against the stream.
+    """
+    context = connection.jetstream()
+    try:
+        found = await context.consumer_info(stream, durable)
+    except NotFoundError:
+        return False
+    if found.num_pending or found.num_ack_pending:
+        return False
+    subjects = found.config.filter_subjects or [found.config.filter_subject or ">"]
+    acknowledged = (found.ack_floor.stream_seq if found.ack_floor else 0) or 0
+    for subject in subjects:
+        try:
+            last = (await context.get_last_msg(stream, subject)).seq
+        except NotFoundError:
+            continue
+        if (last or 0) > acknowledged:
+            return False
+    return True
 
 
 def is_final(error: Exception) -> bool:
