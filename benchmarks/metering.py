@@ -35,10 +35,10 @@ import asyncpg
 import msgspec
 import nats
 import psutil
-from agora_contracts.execution import UsageRecorded
 from agora_contracts.ids import derived
 from agora_contracts.meters import Aggregation, CheckTotals, CreateMeter
 from agora_contracts.subjects import PLATFORM_TENANT, USAGE_STREAM
+from agora_contracts.usage import UsageRecorded
 from agora_kit.database import Database
 from agora_kit.durable import is_caught_up
 from agora_kit.outbox import Event, encode

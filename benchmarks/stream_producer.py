@@ -11,8 +11,8 @@ import time
 
 import uvloop
 from agora.live import TextWritten
-from agora_contracts.execution import ListRunEvents, RunEventList
 from agora_contracts.ids import derived
+from agora_contracts.runs import ListRunEvents, RunEventList
 from agora_execution.runs.live import LiveRuns, LiveStep
 from agora_kit.broker import Broker
 

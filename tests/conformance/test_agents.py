@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from agora import Agent, alone, prepared
 from agora.file_refs import file_refs
-from agora_contracts.execution import GetDeployment, StartDeployment
+from agora_contracts.deployments import GetDeployment, StartDeployment
 from agora_execution import agents
 from agora_execution.knowledge import handlers
 from agora_execution.knowledge.service import Knowledge

@@ -14,12 +14,13 @@ from typing import Any
 import msgspec
 from agora_contracts.billing import PlaceHold, Quantity
 from agora_contracts.envelope import utc_now
-from agora_contracts.execution import EstimateRun, ReplayRunUsage
 from agora_contracts.ids import derived
 from agora_contracts.meters import CreateMeter, GetMeter
 from agora_contracts.money import Money
 from agora_contracts.problems import AgoraError
 from agora_contracts.refunds import RefundRun
+from agora_contracts.runs import EstimateRun
+from agora_contracts.usage import ReplayRunUsage
 from agora_contracts.usage_ingest import REPORTED_TYPE, CorrectUsage, IngestUsage
 from agora_execution.runs.model import Ending, NewRun, StepResult, UsageItem, step_id, usage_id
 from agora_execution.runs.recording import Recorder

@@ -31,20 +31,15 @@ from agora_contracts.billing import (
 from agora_contracts.budgets import CreateBudget
 from agora_contracts.catalog import ChargePolicy, OfferedPrice, PriceVersionPublished
 from agora_contracts.catalogue import EVENTS
+from agora_contracts.deployments import DeploymentEnded, DeploymentStarted
 from agora_contracts.envelope import Envelope, utc_now
-from agora_contracts.execution import (
-    DeploymentEnded,
-    DeploymentStarted,
-    RunAccepted,
-    RunFinished,
-    UsageRecorded,
-)
 from agora_contracts.metering import RunUsageClosed
 from agora_contracts.meters import CheckTotals, CreateMeter
 from agora_contracts.money import Money
 from agora_contracts.periods import PeriodTotal
 from agora_contracts.promotions import GrantPromotion
 from agora_contracts.refunds import RefundRun
+from agora_contracts.runs import RunAccepted, RunFinished
 from agora_contracts.subjects import (
     BILLING_STREAM,
     METERING_STREAM,
@@ -52,6 +47,7 @@ from agora_contracts.subjects import (
     event_subject,
     ingest_subject,
 )
+from agora_contracts.usage import UsageRecorded
 from agora_contracts.usage_ingest import REPORTED_TYPE, CorrectUsage, IngestUsage
 from agora_kit.broker import Broker
 from agora_kit.database import Database

@@ -8,11 +8,11 @@ from pathlib import Path
 import msgspec
 import pytest
 from agora_contracts.catalogue import COMMANDS, EVENTS
-from agora_contracts.execution import RunStarted
 from agora_contracts.gates import asyncapi, commands, recorded, rules, snapshot, sources
 from agora_contracts.gates.messages import all_messages
 from agora_contracts.gates.workspace import Workspace, find_workspace
 from agora_contracts.metering import UsageIncomplete
+from agora_contracts.runs import RunStarted
 from agora_contracts.subjects import METERING_STREAM, RUNS_STREAM, Stream
 
 STARTED = "events/agora.run.started.v1.json"

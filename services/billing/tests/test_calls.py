@@ -8,9 +8,9 @@ from agora_billing.app import build
 from agora_billing.audit.service import verify
 from agora_billing.settings import BillingSettings
 from agora_contracts.billing import GetBalance, Hold, IncreaseHold
-from agora_contracts.execution import RunAccepted
 from agora_contracts.money import Money
 from agora_contracts.problems import AgoraError
+from agora_contracts.runs import RunAccepted
 
 from .calling import CENT, HELPER, begin, called, calling, calls_left, cents, confirm, kept, publish_helper
 from .conftest import ACCOUNT, TENANT, Platform, hold_request, usage

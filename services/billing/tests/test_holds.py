@@ -17,9 +17,9 @@ from agora_contracts.billing import (
     Quantity,
     QuoteRun,
 )
-from agora_contracts.execution import RunAccepted
 from agora_contracts.money import Money
 from agora_contracts.problems import AgoraError
+from agora_contracts.runs import RunAccepted
 
 from .conftest import ACCOUNT, PRICE, TENANT, Platform, hold_request, usage
 

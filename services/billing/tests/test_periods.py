@@ -14,8 +14,8 @@ from agora_billing.rating.model import amount as rated_amount
 from agora_billing.rating.usage import Usage
 from agora_contracts.billing import ConfirmHold, GetBalance, GetReceipt, Quantity, QuoteRun
 from agora_contracts.catalog import ChargePolicy, OfferedPrice, PriceVersionPublished
+from agora_contracts.deployments import DeploymentStarted
 from agora_contracts.envelope import Envelope
-from agora_contracts.execution import DeploymentStarted
 from agora_contracts.metering import RunUsageClosed
 from agora_contracts.money import MICRO, Money
 from agora_contracts.periods import ListPeriods, PeriodCharged, PeriodTotal

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from agora_billing.prices import service as prices
 from agora_billing.rentals import service as rentals
-from agora_contracts.execution import DeploymentStarted
+from agora_contracts.deployments import DeploymentStarted
 from agora_contracts.prices import PriceChangeScheduled
 from agora_contracts.subjects import PLATFORM_TENANT
 from sqlalchemy.ext.asyncio import AsyncConnection

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from agora_contracts.billing import Quantity
 from agora_contracts.catalog import MODEL_COST_METER, OfferedPrice
-from agora_contracts.execution import DeploymentEnded
+from agora_contracts.deployments import DeploymentEnded
 from agora_contracts.problems import AgoraError
 from agora_contracts.rentals import CheckRental
 

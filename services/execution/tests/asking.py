@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from agora import Agent
 from agora_contracts.catalog import Manifest, PackagePublished
-from agora_contracts.execution import StartRun
+from agora_contracts.runs import StartRun
 
 TENANT = "ten_one"
 OTHER_TENANT = "ten_two"

@@ -11,9 +11,10 @@ from agora_contracts.billing import ChargeAdjusted, ChargeSettled, QuoteLine
 from agora_contracts.catalog import PackagePublished
 from agora_contracts.catalogue import EVENTS
 from agora_contracts.envelope import Envelope, utc_now
-from agora_contracts.execution import ENDED, GetRun, ListSteps, RegisterFile, Step
+from agora_contracts.files import RegisterFile
 from agora_contracts.money import Money
 from agora_contracts.refunds import ChargeRefunded
+from agora_contracts.runs import ENDED, GetRun, ListSteps, Step
 from agora_contracts.subjects import PLATFORM_TENANT
 from agora_execution import agents
 from agora_execution.deployments.service import Deployments

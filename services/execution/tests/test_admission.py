@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 from agora_contracts.catalog import ListingStateChanged
-from agora_contracts.execution import EstimateRun, RunAccepted
 from agora_contracts.money import Money
 from agora_contracts.problems import AgoraError
+from agora_contracts.runs import EstimateRun, RunAccepted
 from agora_contracts.subjects import PLATFORM_TENANT
 
 from .asking import ACCOUNT, OTHER_TENANT, TENANT, new_id, start_command

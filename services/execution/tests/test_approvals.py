@@ -12,8 +12,8 @@ from agora_contracts.approvals import (
     ListApprovals,
     ListApprovalTrail,
 )
-from agora_contracts.execution import CancelRun
 from agora_contracts.problems import AgoraError
+from agora_contracts.runs import CancelRun
 from agora_contracts.steering import PauseRun, ResumeRun, RunResumed, RunWaiting
 
 from .asking import OTHER_TENANT, TENANT

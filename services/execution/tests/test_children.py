@@ -7,8 +7,8 @@ import pytest
 from agora import Agent
 from agora_contracts.approvals import ListApprovals
 from agora_contracts.catalog import Limits
-from agora_contracts.execution import CancelRun
 from agora_contracts.problems import AgoraError
+from agora_contracts.runs import CancelRun
 from agora_contracts.steering import ListChildren, PauseRun, ResumeRun
 from agora_execution.approvals.model import NewApproval
 from agora_execution.approvals.service import Approvals

@@ -13,7 +13,7 @@ from agora_contracts.conversations import (
     PostMessage,
     StartConversation,
 )
-from agora_contracts.execution import EndDeployment, StartDeployment
+from agora_contracts.deployments import EndDeployment, StartDeployment
 from agora_contracts.ids import derived
 from agora_contracts.problems import AgoraError
 from agora_execution.conversations.service import Conversations

@@ -6,18 +6,18 @@ import shutil
 from typing import Any
 
 import pytest
-from agora_contracts.execution import (
+from agora_contracts.deployments import (
     ChangeDeploymentConfig,
     Deployment,
     DeploymentEnded,
     DeploymentStarted,
     EndDeployment,
-    EstimateRun,
     GetDeployment,
     ListDeployments,
     StartDeployment,
 )
 from agora_contracts.problems import AgoraError
+from agora_contracts.runs import EstimateRun
 from agora_execution.deployments.activities import DeploymentActivities
 from agora_execution.deployments.artifacts import Artifacts
 from agora_execution.deployments.workflows import PrepareTask, prepare_workflow_id

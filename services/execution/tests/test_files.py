@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from agora_contracts.execution import DeleteFile, File, GetFile, ListFiles, RegisterFile
+from agora_contracts.files import DeleteFile, File, GetFile, ListFiles, RegisterFile
 from agora_contracts.problems import AgoraError
 from agora_execution.files import service as files_service
 from agora_execution.files.service import Files

@@ -7,8 +7,9 @@ import msgspec
 import pytest
 from agora import Agent
 from agora_contracts.catalog import Schemas
-from agora_contracts.execution import CheckPackageHealth, RunProgress
+from agora_contracts.package_health import CheckPackageHealth
 from agora_contracts.problems import AgoraError
+from agora_contracts.runs import RunProgress
 from agora_contracts.subjects import PLATFORM_TENANT, live_subject
 from agora_execution import agents
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from agora import Agent, Passage
-from agora_contracts.execution import (
+from agora_contracts.knowledge import (
     DropCollection,
     Embeddings,
     EmbedTexts,

@@ -7,8 +7,8 @@ import pytest
 from agora_contracts.approvals import Approval, DecideApproval, ListApprovals, ListApprovalTrail
 from agora_contracts.envelope import utc_now
 from agora_contracts.examples import EXAMPLES
-from agora_contracts.execution import ListRunEvents
 from agora_contracts.problems import AgoraError
+from agora_contracts.runs import ListRunEvents
 from agora_execution.approvals import store
 
 from .asking import TENANT, new_id

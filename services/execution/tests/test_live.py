@@ -10,7 +10,6 @@ import pytest
 from agora import Progress
 from agora.context import ToolUse
 from agora.live import TextWritten
-from agora_contracts.execution import RunProgress
 from agora_contracts.live import (
     TEXT_CHARACTERS_MAX,
     LiveMessage,
@@ -20,6 +19,7 @@ from agora_contracts.live import (
     ToolStarted,
     decode_live,
 )
+from agora_contracts.runs import RunProgress
 from agora_contracts.subjects import live_ask_subject, live_subject
 from agora_execution.runs.live import KEPT_CHARACTERS_MAX, LiveRuns, LiveStep
 from agora_kit.broker import Broker

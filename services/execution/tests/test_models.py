@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 from agora import Agent, ModelBudgetSpent, ModelUnavailable
 from agora.models.breaker import FAILURES_MAX
-from agora_contracts.execution import UsageRecorded
+from agora_contracts.usage import UsageRecorded
 from agora_execution.models.model import RETRIES_MAX
 from agora_execution.models.service import ModelCalls
 from agora_kit.database import Database

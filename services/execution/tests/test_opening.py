@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from agora import Agent
 from agora_contracts.envelope import utc_now
-from agora_contracts.execution import CancelRun, RunFinished, RunStarted, StepRecorded, UsageRecorded
+from agora_contracts.runs import CancelRun, RunFinished, RunStarted, StepRecorded
+from agora_contracts.usage import UsageRecorded
 from agora_execution import agents
 from agora_execution.runs.model import Ending, LockedRun
 from agora_execution.runs.opening import fresh_run

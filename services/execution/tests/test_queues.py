@@ -4,7 +4,7 @@ import msgspec
 import pytest
 from agora import Agent
 from agora_contracts.catalog import Limits
-from agora_contracts.execution import CancelRun
+from agora_contracts.runs import CancelRun
 from agora_execution.queues import class_queue, queue_name
 from agora_execution.worker import build_worker
 from agora_kit.settings import SettingsError

@@ -3,16 +3,9 @@
 from typing import Any
 
 import pytest
-from agora_contracts.execution import (
-    CancelRun,
-    GetRun,
-    ListRunEvents,
-    ListRuns,
-    ListRunUsage,
-    ListSteps,
-    ReplayRunUsage,
-)
 from agora_contracts.problems import AgoraError
+from agora_contracts.runs import CancelRun, GetRun, ListRunEvents, ListRuns, ListSteps
+from agora_contracts.usage import ListRunUsage, ReplayRunUsage
 
 from .asking import OTHER_TENANT, TENANT, new_id
 from .driving import Platform

@@ -9,7 +9,8 @@ import pytest
 from agora import Agent
 from agora_contracts.billing import PlaceHold
 from agora_contracts.envelope import utc_now
-from agora_contracts.execution import (
+from agora_contracts.platform import ListDeadLetters
+from agora_contracts.runs import (
     CancelRun,
     GetRun,
     ListRunEvents,
@@ -17,9 +18,8 @@ from agora_contracts.execution import (
     RunError,
     RunFinished,
     StepRecorded,
-    UsageRecorded,
 )
-from agora_contracts.platform import ListDeadLetters
+from agora_contracts.usage import UsageRecorded
 from agora_execution import agents
 from agora_execution.runs import store
 from agora_execution.runs.model import Ending, NewRun, StepResult, UsageItem, step_id, usage_id

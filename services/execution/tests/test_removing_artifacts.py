@@ -5,13 +5,9 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from agora_contracts.execution import (
-    CancelRun,
-    ChangeDeploymentConfig,
-    DropCollection,
-    Dropped,
-    EndDeployment,
-)
+from agora_contracts.deployments import ChangeDeploymentConfig, EndDeployment
+from agora_contracts.knowledge import DropCollection, Dropped
+from agora_contracts.runs import CancelRun
 from agora_execution.deployments import artifact_store
 from agora_execution.deployments.artifacts import prune_copies
 from agora_execution.deployments.removing import ArtifactSweep

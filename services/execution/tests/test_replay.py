@@ -15,9 +15,10 @@ import pytest
 from agora import Agent
 from agora_contracts.approvals import DecideApproval, ListApprovals
 from agora_contracts.catalog import Limits
+from agora_contracts.deployments import GetDeployment, StartDeployment
 from agora_contracts.envelope import utc_now
-from agora_contracts.execution import CancelRun, GetDeployment, StartDeployment
-from agora_contracts.execution import CheckPackageHealth as CheckPackageHealthQuery
+from agora_contracts.package_health import CheckPackageHealth as CheckPackageHealthQuery
+from agora_contracts.runs import CancelRun
 from agora_contracts.schedules import CreateSchedule, ListFires
 from agora_contracts.steering import PauseRun, ResumeRun
 from agora_execution import temporal

@@ -3,9 +3,9 @@
 from typing import Any
 
 import pytest
-from agora_contracts.execution import UsageRecorded
 from agora_contracts.problems import AgoraError
 from agora_contracts.steering import RerunRun
+from agora_contracts.usage import UsageRecorded
 
 from .asking import ACCOUNT, OTHER_TENANT, TENANT, new_id
 from .driving import Platform

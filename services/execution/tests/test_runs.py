@@ -7,14 +7,8 @@ from typing import Any
 import pytest
 from agora import Agent
 from agora_contracts.catalog import Limits
-from agora_contracts.execution import (
-    ListRunUsage,
-    RunAccepted,
-    RunFinished,
-    RunStarted,
-    StepRecorded,
-    UsageRecorded,
-)
+from agora_contracts.runs import RunAccepted, RunFinished, RunStarted, StepRecorded
+from agora_contracts.usage import ListRunUsage, UsageRecorded
 
 from .asking import TENANT, start_command
 from .conftest import Workers

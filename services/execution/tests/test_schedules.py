@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from agora_contracts.deployments import EndDeployment, StartDeployment
 from agora_contracts.envelope import utc_now
-from agora_contracts.execution import EndDeployment, StartDeployment
 from agora_contracts.problems import AgoraError
 from agora_contracts.schedules import (
     ChangeSchedule,

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 from agora_contracts.envelope import utc_now
-from agora_contracts.execution import GetRun
 from agora_contracts.identity import KeyRevoked
 from agora_contracts.money import Money
 from agora_contracts.problems import AgoraError
+from agora_contracts.runs import GetRun
 from agora_contracts.schedules import (
     ChangeSchedule,
     PauseSchedule,

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from agora.suspension import ApprovalRequest, BudgetRequest
 from agora_contracts.envelope import utc_now
-from agora_contracts.execution import CancelRun
 from agora_contracts.money import Money
 from agora_contracts.problems import AgoraError
+from agora_contracts.runs import CancelRun
 from agora_contracts.steering import PauseRun, ResumeRun
 from agora_execution.approvals.activities import ApprovalActivities
 from agora_execution.approvals.service import Approvals

@@ -3,11 +3,8 @@
 import asyncio
 
 import pytest
-from agora_contracts.execution import (
-    CancelRun,
-    RunFinished,
-)
 from agora_contracts.problems import AgoraError
+from agora_contracts.runs import CancelRun, RunFinished
 
 from .asking import TENANT
 from .conftest import Workers

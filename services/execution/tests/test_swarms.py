@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from agora_contracts.approvals import ListApprovals
-from agora_contracts.execution import CancelRun
+from agora_contracts.runs import CancelRun
 from agora_contracts.steering import ListChildren, RerunRun
 from agora_contracts.swarms import ListFindings
 from sqlalchemy import text

@@ -6,14 +6,14 @@ from decimal import Decimal
 
 import httpx
 import msgspec
-from agora_contracts import execution
+from agora_contracts import runs
 from agora_contracts.billing import Quantity
 from agora_contracts.catalogue import EVENTS
 from agora_contracts.envelope import Envelope
-from agora_contracts.execution import ListRunEvents, RunEvent, RunEventList
 from agora_contracts.live import TextDelta, TextSnapshot
 from agora_contracts.money import Money
 from agora_contracts.problems import AgoraError
+from agora_contracts.runs import ListRunEvents, RunEvent, RunEventList
 from agora_contracts.subjects import LIVE_ASKS, event_subject, live_subject
 from agora_gateway.app import Gateway
 from nats.aio.msg import Msg
@@ -68,8 +68,8 @@ class Journal:
             await self.write(fact, lose=lose)
 
 
-def accepted() -> execution.RunAccepted:
-    return execution.RunAccepted(
+def accepted() -> runs.RunAccepted:
+    return runs.RunAccepted(
         run=RUN,
         account="acc_1",
         package="echo",
@@ -81,19 +81,19 @@ def accepted() -> execution.RunAccepted:
     )
 
 
-def started(seq: int) -> execution.RunStarted:
-    return execution.RunStarted(run=RUN, seq=seq)
+def started(seq: int) -> runs.RunStarted:
+    return runs.RunStarted(run=RUN, seq=seq)
 
 
-def step(seq: int) -> execution.StepRecorded:
+def step(seq: int) -> runs.StepRecorded:
     usage = [Quantity(meter="tasks", quantity=Decimal("1.5"))]
-    return execution.StepRecorded(
+    return runs.StepRecorded(
         run=RUN, step=f"echo:{seq}", seq=seq, node="echo", title="Echo", visit=1, branch="", usage=usage
     )
 
 
-def finished(seq: int) -> execution.RunFinished:
-    return execution.RunFinished(
+def finished(seq: int) -> runs.RunFinished:
+    return runs.RunFinished(
         run=RUN,
         outcome="succeeded",
         deliverable="full",
@@ -105,8 +105,8 @@ def finished(seq: int) -> execution.RunFinished:
     )
 
 
-def charged(seq: int) -> execution.RunCharged:
-    return execution.RunCharged(run=RUN, seq=seq, revision=1, amount=HALF, lines=[])
+def charged(seq: int) -> runs.RunCharged:
+    return runs.RunCharged(run=RUN, seq=seq, revision=1, amount=HALF, lines=[])
 
 
 async def journal_of(customer: Customer, others: Others) -> Journal:

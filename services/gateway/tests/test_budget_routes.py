@@ -15,10 +15,10 @@ from agora_contracts.budgets import (
     GetBudget,
     ListBudgets,
 )
-from agora_contracts.execution import StartRun
 from agora_contracts.money import Money
 from agora_contracts.problems import AgoraError
 from agora_contracts.promotions import GrantPromotion, ListPromotions, Promotion, PromotionPage
+from agora_contracts.runs import StartRun
 
 from .conftest import Customer, Others
 

@@ -9,9 +9,9 @@ import httpx
 import msgspec
 import pytest
 from agora_contracts.catalog import ListPackages, PackagePage
-from agora_contracts.execution import Run, StartRun
 from agora_contracts.models import SecretText
 from agora_contracts.problems import AgoraError
+from agora_contracts.runs import Run, StartRun
 from agora_contracts.subjects import event_subject
 from agora_gateway.app import Gateway
 from agora_gateway.edge.bodies import decode, depth

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from agora_contracts.execution import File, GetFile, RegisterFile
+from agora_contracts.files import File, GetFile, RegisterFile
 from agora_contracts.problems import AgoraError
 from agora_gateway.app import Gateway
 from agora_gateway.files import model

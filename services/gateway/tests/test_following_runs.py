@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from agora_contracts.execution import RunProgress
 from agora_contracts.live import TextDelta
+from agora_contracts.runs import RunProgress
 from agora_contracts.subjects import live_subject
 from agora_gateway.app import Gateway
 from agora_gateway.runs.feeds import WAITING_MAX, Feed, Heard, LiveEvent

@@ -9,10 +9,10 @@ import msgspec
 import pytest
 from agora_contracts.catalog import GetPackage, PackageDetail
 from agora_contracts.examples import EXAMPLES
-from agora_contracts.execution import CancelRun, GetRun, ListRunEvents, Run, RunError, StartRun
 from agora_contracts.live import ToolFinished, ToolStarted
 from agora_contracts.money import Money
 from agora_contracts.problems import AgoraError
+from agora_contracts.runs import CancelRun, GetRun, ListRunEvents, Run, RunError, StartRun
 from agora_contracts.subjects import live_subject
 from agora_gateway.app import Gateway
 from agora_gateway.playground import service as playground

@@ -15,8 +15,8 @@ from agora_contracts.conversations import (
     PostMessage,
     StartConversation,
 )
-from agora_contracts.execution import CancelRun, GetRun, ListRunEvents
 from agora_contracts.problems import AgoraError
+from agora_contracts.runs import CancelRun, GetRun, ListRunEvents
 from agora_gateway.app import Gateway
 
 from .conftest import Customer, Others

@@ -31,22 +31,20 @@ from agora_contracts.catalog import (
     Schemas,
     SetListingState,
 )
-from agora_contracts.execution import (
+from agora_contracts.deployments import (
     ChangeDeploymentConfig,
     Deployment,
     DeploymentPage,
     EndDeployment,
-    EstimateRun,
     GetDeployment,
     ListDeployments,
-    Replayed,
-    ReplayRunUsage,
-    RunEstimate,
     StartDeployment,
 )
 from agora_contracts.ids import derived
 from agora_contracts.metering import QueryUsage, UsageReport, UsageRow
 from agora_contracts.platform import DeadLetterPage, ListDeadLetters, ReplayDeadLetters, ReplayReport
+from agora_contracts.runs import EstimateRun, RunEstimate
+from agora_contracts.usage import Replayed, ReplayRunUsage
 from agora_gateway.app import Gateway
 from agora_gateway.packages.shapes import A_QUOTE, A_SUMMARY, CATEGORIES
 from agora_kit.broker import Broker

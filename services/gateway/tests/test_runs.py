@@ -6,16 +6,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from agora_contracts.execution import (
-    GetRun,
-    ListSteps,
-    Run,
-    StartRun,
-    StepList,
-)
 from agora_contracts.ids import derived
 from agora_contracts.money import Money
 from agora_contracts.problems import AgoraError, FieldError
+from agora_contracts.runs import GetRun, ListSteps, Run, StartRun, StepList
 
 from .conftest import Customer, Others
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import msgspec
 import pytest
-from agora_contracts.execution import GetRun, ListRuns, Run, RunPage, StartRun
 from agora_contracts.money import Money
 from agora_contracts.problems import AgoraError
+from agora_contracts.runs import GetRun, ListRuns, Run, RunPage, StartRun
 from agora_contracts.steering import ChildPage, ChildRun, ListChildren
 from agora_contracts.swarms import Evidence, Finding, FindingPage, ListFindings, PostedFinding
 

@@ -11,7 +11,8 @@ import nats
 import pytest
 from agora_contracts.catalogue import EVENTS
 from agora_contracts.envelope import Envelope
-from agora_contracts.execution import RunFinished, UsageRecorded
+from agora_contracts.runs import RunFinished
+from agora_contracts.usage import UsageRecorded
 from agora_kit.broker import Broker
 from agora_kit.database import Database
 from agora_kit.outbox import Event, encode

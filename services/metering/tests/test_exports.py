@@ -11,7 +11,6 @@ from typing import Any
 
 import pyarrow.parquet
 import pytest
-from agora_contracts.execution import DeleteFile, File, RegisterFile
 from agora_contracts.exports import (
     CancelUsageExport,
     ExportFormat,
@@ -21,6 +20,7 @@ from agora_contracts.exports import (
     RequestUsageExport,
     UsageExport,
 )
+from agora_contracts.files import DeleteFile, File, RegisterFile
 from agora_contracts.ids import derived
 from agora_contracts.problems import AgoraError
 from agora_contracts.usage_ingest import CorrectUsage

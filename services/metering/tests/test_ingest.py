@@ -14,8 +14,8 @@ from agora_contracts.catalog import (
     PriceVersionPublished,
 )
 from agora_contracts.catalogue import EVENTS
+from agora_contracts.deployments import DeploymentStarted
 from agora_contracts.envelope import Envelope
-from agora_contracts.execution import DeploymentStarted
 from agora_contracts.meters import CreateMeter
 from agora_contracts.usage_ingest import IngestedEvent, ListRefusedUsage, RefusedUsage
 from agora_kit.database import Database

@@ -9,12 +9,12 @@ from typing import Any
 import msgspec
 import nats
 import pytest
-from agora_contracts.execution import ListRunUsage, RunUsageIds
 from agora_contracts.metering import GetRunTotals, QueryUsage, RunTotals, RunUsageClosed, UsageIncomplete
 from agora_contracts.meters import CheckTotals, CreateMeter, GetMeter, ListMeters, Meter, TotalsCheck
 from agora_contracts.periods import PeriodTotal
 from agora_contracts.platform import DeadLetter, ListDeadLetters, ReplayDeadLetters
 from agora_contracts.problems import AgoraError
+from agora_contracts.usage import ListRunUsage, RunUsageIds
 from agora_kit.broker import Broker
 from agora_kit.durable import is_caught_up
 from agora_metering.app import build

@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
+from agora_contracts.deployments import DeploymentEnded, DeploymentStarted
 from agora_contracts.envelope import Envelope
-from agora_contracts.execution import DeploymentEnded, DeploymentStarted
 from agora_contracts.meters import CreateMeter
 from agora_contracts.periods import PeriodTotal
 from agora_kit.database import Database

@@ -11,8 +11,9 @@ import msgspec
 import nats
 import pytest
 from agora_contracts.catalog import ChargePolicy, OfferedPrice, PriceVersionPublished
-from agora_contracts.execution import DeploymentStarted, File, RegisterFile
+from agora_contracts.deployments import DeploymentStarted
 from agora_contracts.exports import GetUsageExport, RequestUsageExport, UsageExport
+from agora_contracts.files import File, RegisterFile
 from agora_contracts.ids import derived
 from agora_contracts.metering import QueryUsage, RunUsageClosed
 from agora_contracts.periods import PeriodTotal

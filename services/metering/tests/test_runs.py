@@ -10,9 +10,10 @@ import msgspec
 import pytest
 from agora_contracts.billing import TRANSACTIONS_MAX, Quantity
 from agora_contracts.envelope import Envelope
-from agora_contracts.execution import ListRunUsage, RunError, RunUsageIds
 from agora_contracts.metering import GetRunTotals, RunTotals, RunUsageClosed, UsageIncomplete
 from agora_contracts.problems import AgoraError
+from agora_contracts.runs import RunError
+from agora_contracts.usage import ListRunUsage, RunUsageIds
 from agora_kit.database import Database
 from agora_metering.runs.model import Completeness, EndedRun, completeness
 from agora_metering.runs.service import AskUsage, get_run_totals, look_into_incomplete, take_in_ends

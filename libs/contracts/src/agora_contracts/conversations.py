@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from agora_contracts.execution import RunError
 from agora_contracts.money import Money
+from agora_contracts.runs import RunError
 
 Role = Literal["user", "assistant"]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from agora_contracts.execution import RunProgress
+from agora_contracts.runs import RunProgress
 
 TEXT_CHARACTERS_MAX = 16_384
 """The longest text of one message; longer ones are sent in several."""

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from agora_contracts.billing import Quantity
-from agora_contracts.execution import Deliverable, Outcome
+from agora_contracts.runs import Deliverable, Outcome
 
 GroupBy = Literal["meter", "package", "deployment", "minute", "hour", "day", "month"]
 

@@ -6,8 +6,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from agora_contracts.execution import Outcome, RunStatus, WaitingFor
 from agora_contracts.money import Money
+from agora_contracts.runs import Outcome, RunStatus, WaitingFor
 
 
 class PauseRun(msgspec.Struct, frozen=True, kw_only=True):

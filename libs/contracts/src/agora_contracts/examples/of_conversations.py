@@ -4,9 +4,9 @@ import msgspec
 
 from agora_contracts import conversations, memory
 from agora_contracts.examples import story
-from agora_contracts.execution import RunError
 from agora_contracts.ids import derived
 from agora_contracts.money import Money
+from agora_contracts.runs import RunError
 
 CONVERSATION_ID = derived("conv", story.TENANT, "orders")
 MESSAGE_ID = derived("msg", CONVERSATION_ID, "first")

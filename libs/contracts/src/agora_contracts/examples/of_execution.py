@@ -5,16 +5,16 @@ from decimal import Decimal
 
 import msgspec
 
-from agora_contracts import execution
+from agora_contracts import deployments, files, package_health, runs, usage
 from agora_contracts.examples import story
 from agora_contracts.ids import derived
 from agora_contracts.money import Money
 
-ERROR = execution.RunError(
+ERROR = runs.RunError(
     code="unreadable_file", detail="the file is neither CSV nor Excel nor JSON", place="/file"
 )
 EVENTS: tuple[msgspec.Struct, ...] = (
-    execution.RunAccepted(
+    runs.RunAccepted(
         run=story.RUN,
         account=story.ACCOUNT,
         package=story.PACKAGE,
@@ -29,8 +29,8 @@ EVENTS: tuple[msgspec.Struct, ...] = (
         run_limit=Money(amount=1_000_000),
         parent=derived("run", story.TENANT, "month-end"),
     ),
-    execution.RunStarted(run=story.RUN, seq=2),
-    execution.StepRecorded(
+    runs.RunStarted(run=story.RUN, seq=2),
+    runs.StepRecorded(
         run=story.RUN,
         step=story.STEP,
         seq=3,
@@ -41,7 +41,7 @@ EVENTS: tuple[msgspec.Struct, ...] = (
         usage=story.USAGE,
         summary="1,840 rows, 212 cells repaired",
     ),
-    execution.UsageRecorded(
+    usage.UsageRecorded(
         meter="model.cost",
         quantity=Decimal("0.0125"),
         run=story.RUN,
@@ -50,7 +50,7 @@ EVENTS: tuple[msgspec.Struct, ...] = (
         step=story.STEP,
         dimensions={"vendor": "openai", "model": "gpt-4.1-mini"},
     ),
-    execution.RunFinished(
+    runs.RunFinished(
         run=story.RUN,
         outcome="succeeded",
         deliverable="full",
@@ -62,7 +62,7 @@ EVENTS: tuple[msgspec.Struct, ...] = (
         deployment=story.DEPLOYMENT,
         seq=4,
     ),
-    execution.RunFinished(
+    runs.RunFinished(
         run=story.RUN,
         outcome="failed",
         deliverable="empty",
@@ -73,8 +73,8 @@ EVENTS: tuple[msgspec.Struct, ...] = (
         error=ERROR,
         seq=3,
     ),
-    execution.RunCharged(run=story.RUN, seq=5, revision=1, amount=story.CHARGED, lines=story.CHARGE_LINES),
-    execution.RunCharged(
+    runs.RunCharged(run=story.RUN, seq=5, revision=1, amount=story.CHARGED, lines=story.CHARGE_LINES),
+    runs.RunCharged(
         run=story.RUN,
         seq=6,
         revision=1,
@@ -82,7 +82,7 @@ EVENTS: tuple[msgspec.Struct, ...] = (
         lines=story.CHARGE_LINES,
         refunded=Money(amount=200_000),
     ),
-    execution.DeploymentStarted(
+    deployments.DeploymentStarted(
         deployment=story.DEPLOYMENT,
         account=story.ACCOUNT,
         package=story.PACKAGE,
@@ -91,15 +91,13 @@ EVENTS: tuple[msgspec.Struct, ...] = (
         basis="job",
         at=story.ACCEPTED_AT,
     ),
-    execution.DeploymentEnded(
+    deployments.DeploymentEnded(
         deployment=story.DEPLOYMENT, account=story.ACCOUNT, at=story.ACCEPTED_AT + timedelta(days=30)
     ),
-    execution.RunProgress(
-        run=story.RUN, step=story.STEP, node="clean", message="repairing dates", fraction=0.4
-    ),
+    runs.RunProgress(run=story.RUN, step=story.STEP, node="clean", message="repairing dates", fraction=0.4),
 )
 
-RUN = execution.Run(
+RUN = runs.Run(
     id=story.RUN,
     tenant=story.TENANT,
     status="succeeded",
@@ -125,7 +123,7 @@ FAILED = msgspec.structs.replace(
     RUN, status="failed", error=ERROR, output=None, deliverable="empty", usage=[], cost=story.NOTHING
 )
 RUNS: tuple[msgspec.Struct, ...] = (
-    execution.StartRun(
+    runs.StartRun(
         run_id=story.RUN,
         tenant=story.TENANT,
         account=story.ACCOUNT,
@@ -136,7 +134,7 @@ RUNS: tuple[msgspec.Struct, ...] = (
         wait_seconds=30,
         max_cost=Money(amount=1_000_000),
     ),
-    execution.StartRun(
+    runs.StartRun(
         run_id=story.RUN,
         tenant=story.TENANT,
         account=story.ACCOUNT,
@@ -146,8 +144,8 @@ RUNS: tuple[msgspec.Struct, ...] = (
         package=story.PACKAGE,
         version=story.VERSION,
     ),
-    execution.GetRun(run=story.RUN, tenant=story.TENANT, wait_seconds=30),
-    execution.ListRuns(
+    runs.GetRun(run=story.RUN, tenant=story.TENANT, wait_seconds=30),
+    runs.ListRuns(
         tenant=story.TENANT,
         status="failed",
         package=story.PACKAGE,
@@ -155,24 +153,22 @@ RUNS: tuple[msgspec.Struct, ...] = (
         cursor=story.CURSOR,
         limit=20,
     ),
-    execution.CancelRun(run=story.RUN, tenant=story.TENANT, requested_by=story.KEY),
-    execution.ListSteps(run=story.RUN, tenant=story.TENANT, cursor=story.CURSOR, limit=100),
-    execution.ListRunEvents(run=story.RUN, tenant=story.TENANT, after=2, limit=100),
-    execution.EstimateRun(
+    runs.CancelRun(run=story.RUN, tenant=story.TENANT, requested_by=story.KEY),
+    runs.ListSteps(run=story.RUN, tenant=story.TENANT, cursor=story.CURSOR, limit=100),
+    runs.ListRunEvents(run=story.RUN, tenant=story.TENANT, after=2, limit=100),
+    runs.EstimateRun(
         tenant=story.TENANT, input=story.INPUT, deployment=story.DEPLOYMENT, account=story.ACCOUNT
     ),
-    execution.EstimateRun(
-        tenant=story.TENANT, input=story.INPUT, package=story.PACKAGE, version=story.VERSION
-    ),
-    execution.ListRunUsage(run=story.RUN, tenant=story.TENANT),
-    execution.ReplayRunUsage(run=story.RUN),
+    runs.EstimateRun(tenant=story.TENANT, input=story.INPUT, package=story.PACKAGE, version=story.VERSION),
+    usage.ListRunUsage(run=story.RUN, tenant=story.TENANT),
+    usage.ReplayRunUsage(run=story.RUN),
     RUN,
     WAITING,
     FAILED,
-    execution.RunPage(items=[RUN, FAILED], next_cursor=story.CURSOR),
-    execution.StepList(
+    runs.RunPage(items=[RUN, FAILED], next_cursor=story.CURSOR),
+    runs.StepList(
         items=[
-            execution.Step(
+            runs.Step(
                 id=story.STEP,
                 node="clean",
                 title="Clean the table",
@@ -188,9 +184,9 @@ RUNS: tuple[msgspec.Struct, ...] = (
         ],
         next_cursor=story.CURSOR,
     ),
-    execution.RunEventList(
+    runs.RunEventList(
         items=[
-            execution.RunEvent(
+            runs.RunEvent(
                 seq=2,
                 type="agora.run.started.v1",
                 time=story.STARTED_AT,
@@ -200,12 +196,12 @@ RUNS: tuple[msgspec.Struct, ...] = (
         complete=False,
         more=True,
     ),
-    execution.RunEstimate(estimates=story.ESTIMATES, quote=story.QUOTE),
-    execution.RunUsageIds(run=story.RUN, ids=[f"{story.STEP}1/jobs", f"{story.STEP}2/model.cost"]),
-    execution.Replayed(count=3),
+    runs.RunEstimate(estimates=story.ESTIMATES, quote=story.QUOTE),
+    usage.RunUsageIds(run=story.RUN, ids=[f"{story.STEP}1/jobs", f"{story.STEP}2/model.cost"]),
+    usage.Replayed(count=3),
 )
 
-DEPLOYMENT = execution.Deployment(
+DEPLOYMENT = deployments.Deployment(
     id=story.DEPLOYMENT,
     tenant=story.TENANT,
     name="Orders",
@@ -219,7 +215,7 @@ DEPLOYMENT = execution.Deployment(
     started_at=story.ACCEPTED_AT,
 )
 DEPLOYMENTS: tuple[msgspec.Struct, ...] = (
-    execution.StartDeployment(
+    deployments.StartDeployment(
         deployment_id=story.DEPLOYMENT,
         tenant=story.TENANT,
         account=story.ACCOUNT,
@@ -231,22 +227,22 @@ DEPLOYMENTS: tuple[msgspec.Struct, ...] = (
         config={"decimal_comma": True},
         requested_by=story.KEY,
     ),
-    execution.GetDeployment(deployment=story.DEPLOYMENT, tenant=story.TENANT),
-    execution.ListDeployments(tenant=story.TENANT, status="active", cursor=story.CURSOR, limit=20),
-    execution.ChangeDeploymentConfig(
+    deployments.GetDeployment(deployment=story.DEPLOYMENT, tenant=story.TENANT),
+    deployments.ListDeployments(tenant=story.TENANT, status="active", cursor=story.CURSOR, limit=20),
+    deployments.ChangeDeploymentConfig(
         deployment=story.DEPLOYMENT, tenant=story.TENANT, config={"decimal_comma": False}
     ),
-    execution.EndDeployment(deployment=story.DEPLOYMENT, tenant=story.TENANT),
+    deployments.EndDeployment(deployment=story.DEPLOYMENT, tenant=story.TENANT),
     DEPLOYMENT,
     msgspec.structs.replace(
         DEPLOYMENT,
         status="terminated",
         ended_at=story.FINISHED_AT,
-        error=execution.RunError(code="preparation_failed", detail="the folder holds no document"),
+        error=runs.RunError(code="preparation_failed", detail="the folder holds no document"),
     ),
-    execution.DeploymentPage(items=[DEPLOYMENT], next_cursor=story.CURSOR),
-    execution.CheckPackageHealth(package=story.PACKAGE, version=story.VERSION),
-    execution.PackageHealth(
+    deployments.DeploymentPage(items=[DEPLOYMENT], next_cursor=story.CURSOR),
+    package_health.CheckPackageHealth(package=story.PACKAGE, version=story.VERSION),
+    package_health.PackageHealth(
         package=story.PACKAGE,
         version=story.VERSION,
         status="degraded",
@@ -258,7 +254,7 @@ DEPLOYMENTS: tuple[msgspec.Struct, ...] = (
     ),
 )
 
-FILE = execution.File(
+FILE = files.File(
     id=story.CLEANED,
     tenant=story.TENANT,
     name="orders-clean.csv",
@@ -270,7 +266,7 @@ FILE = execution.File(
     run=story.RUN,
 )
 FILES: tuple[msgspec.Struct, ...] = (
-    execution.RegisterFile(
+    files.RegisterFile(
         file=story.UPLOADED,
         tenant=story.TENANT,
         name="orders.csv",
@@ -278,11 +274,11 @@ FILES: tuple[msgspec.Struct, ...] = (
         sha256=story.SHA256,
         content_type="text/csv",
     ),
-    execution.GetFile(file=story.UPLOADED, tenant=story.TENANT),
-    execution.ListFiles(tenant=story.TENANT, run=story.RUN, cursor=story.CURSOR, limit=20),
-    execution.DeleteFile(file=story.UPLOADED, tenant=story.TENANT),
+    files.GetFile(file=story.UPLOADED, tenant=story.TENANT),
+    files.ListFiles(tenant=story.TENANT, run=story.RUN, cursor=story.CURSOR, limit=20),
+    files.DeleteFile(file=story.UPLOADED, tenant=story.TENANT),
     FILE,
-    execution.FilePage(items=[FILE], used_bytes=372_355, quota_bytes=1_073_741_824, next_cursor=story.CURSOR),
+    files.FilePage(items=[FILE], used_bytes=372_355, quota_bytes=1_073_741_824, next_cursor=story.CURSOR),
 )
 
 EXAMPLES = (*EVENTS, *RUNS, *DEPLOYMENTS, *FILES)

@@ -6,9 +6,9 @@ import msgspec
 
 from agora_contracts import schedules
 from agora_contracts.examples import story
-from agora_contracts.execution import RunError
 from agora_contracts.ids import derived
 from agora_contracts.money import Money
+from agora_contracts.runs import RunError
 
 SCHEDULE_ID = derived("sch", story.TENANT, "orders-every-morning")
 FIRST = story.ACCEPTED_AT.replace(microsecond=0)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import msgspec
-from agora_contracts.execution import StepList
 from agora_contracts.problems import Problem
+from agora_contracts.runs import StepList
 from httpx_sse import SSEError, aconnect_sse
 
 from agora.client.errors import ApiError, ConnectionFailed

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from agora_contracts.execution import Deliverable, RunError, RunStatus
+from agora_contracts.runs import Deliverable, RunError, RunStatus
 from agora_contracts.swarms import Evidence, Severity
 
 from agora.client.transport import new_key, segment

@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 from agora_contracts.billing import ChargeDifference, Quantity, QuoteLine
 from agora_contracts.catalog import ChargePolicy, Estimate, Limits, OfferedPrice, Permissions
-from agora_contracts.execution import RunError, Step
 from agora_contracts.metering import UsageRow
 from agora_contracts.money import PublicMoney
+from agora_contracts.runs import RunError, Step
 
 __all__ = [
     "ChargeDifference",

@@ -1,7 +1,7 @@
 """What billing hears and answers about holds."""
 
 from agora_contracts.billing import ConfirmHold, IncreaseHold, ListOpenHolds, PlaceHold
-from agora_contracts.execution import RunAccepted
+from agora_contracts.runs import RunAccepted
 from agora_kit.broker import Broker
 
 from agora_billing.holds.service import Holds

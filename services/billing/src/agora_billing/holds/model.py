@@ -14,9 +14,9 @@ from typing import NamedTuple
 import msgspec
 from agora_contracts.billing import Hold, HoldState, IncreaseHold, PlaceHold, Quote
 from agora_contracts.catalog import AGENTS_COST_METER
-from agora_contracts.execution import RunAccepted
 from agora_contracts.money import MAX_MICRO, Money
 from agora_contracts.problems import AgoraError
+from agora_contracts.runs import RunAccepted
 
 from agora_billing.accounts.model import Account
 

@@ -14,8 +14,8 @@ from agora_contracts.billing import (
     Quote,
 )
 from agora_contracts.envelope import Envelope
-from agora_contracts.execution import RunAccepted
 from agora_contracts.problems import AgoraError
+from agora_contracts.runs import RunAccepted
 from agora_kit.database import Database
 from agora_kit.group_commit import GroupCommit
 from sqlalchemy.ext.asyncio import AsyncConnection

@@ -1,6 +1,6 @@
 """What billing hears and answers about deployments."""
 
-from agora_contracts.execution import DeploymentEnded, DeploymentStarted
+from agora_contracts.deployments import DeploymentEnded, DeploymentStarted
 from agora_contracts.rentals import CheckRental, RentalCheck
 from agora_kit.broker import Broker
 from agora_kit.database import Database

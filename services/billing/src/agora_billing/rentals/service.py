@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from datetime import datetime
 
+from agora_contracts.deployments import DeploymentEnded, DeploymentStarted
 from agora_contracts.envelope import Envelope
-from agora_contracts.execution import DeploymentEnded, DeploymentStarted
 from agora_contracts.money import Money, format_amount
 from agora_contracts.periods import RENTAL_METERS
 from agora_contracts.problems import AgoraError

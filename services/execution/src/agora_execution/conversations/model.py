@@ -11,9 +11,9 @@ from typing import Any
 
 from agora_contracts.catalog import ConversationFields
 from agora_contracts.conversations import CONTENT_CHARACTERS_MAX, ConversationMessage
-from agora_contracts.execution import ENDED, RunError
 from agora_contracts.ids import derived
 from agora_contracts.problems import AgoraError, FieldError
+from agora_contracts.runs import ENDED, RunError
 
 from agora_execution.packages.model import PackageVersion
 

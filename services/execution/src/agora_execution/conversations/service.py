@@ -12,8 +12,8 @@ from agora_contracts.conversations import (
     PostMessage,
     StartConversation,
 )
-from agora_contracts.execution import Run, StartRun
 from agora_contracts.problems import AgoraError
+from agora_contracts.runs import Run, StartRun
 from agora_kit.cursor import decode_cursor, encode_cursor
 from agora_kit.database import Database
 

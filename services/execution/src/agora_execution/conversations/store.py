@@ -12,7 +12,7 @@ from agora_contracts.conversations import (
     PostMessage,
     StartConversation,
 )
-from agora_contracts.execution import RunError
+from agora_contracts.runs import RunError
 from agora_kit.cursor import decode_cursor, encode_cursor
 from sqlalchemy import Column, DateTime, Index, Integer, Row, Table, Text, UniqueConstraint, func, text
 from sqlalchemy.dialects.postgresql import JSONB

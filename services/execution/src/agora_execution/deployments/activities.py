@@ -7,8 +7,8 @@ from typing import Any
 import structlog
 from agora import InputRejected
 from agora.errors import AgentDefinitionError, PermissionNotGranted
-from agora_contracts.execution import RunError
 from agora_contracts.problems import AgoraError
+from agora_contracts.runs import RunError
 from agora_kit.database import Database, is_transient
 from temporalio import activity
 

@@ -1,6 +1,6 @@
 """NATS in: commands and queries of deployments."""
 
-from agora_contracts.execution import (
+from agora_contracts.deployments import (
     ChangeDeploymentConfig,
     EndDeployment,
     GetDeployment,

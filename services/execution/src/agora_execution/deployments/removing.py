@@ -1,7 +1,7 @@
 """Removing artifacts that nothing needs any more: their collection, their bytes, then their record."""
 
 import structlog
-from agora_contracts.execution import DropCollection
+from agora_contracts.knowledge import DropCollection
 from agora_contracts.problems import AgoraError
 from agora_kit.broker import Broker
 from agora_kit.database import Database

@@ -4,8 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import structlog
-from agora_contracts.envelope import utc_now
-from agora_contracts.execution import (
+from agora_contracts.deployments import (
     ChangeDeploymentConfig,
     Deployment,
     DeploymentEnded,
@@ -16,6 +15,7 @@ from agora_contracts.execution import (
     ListDeployments,
     StartDeployment,
 )
+from agora_contracts.envelope import utc_now
 from agora_contracts.periods import RENTAL_METERS
 from agora_contracts.problems import AgoraError, FieldError
 from agora_contracts.rentals import CheckRental

@@ -4,7 +4,8 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from agora_contracts.execution import Deployment, DeploymentPage, ListDeployments, RunError, StartDeployment
+from agora_contracts.deployments import Deployment, DeploymentPage, ListDeployments, StartDeployment
+from agora_contracts.runs import RunError
 from agora_kit.cursor import decode_cursor, encode_cursor
 from sqlalchemy import Column, DateTime, Index, Integer, Row, Table, Text, func, text
 from sqlalchemy.dialects.postgresql import JSONB

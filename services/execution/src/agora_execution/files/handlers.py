@@ -1,6 +1,6 @@
 """NATS in: commands and queries of files."""
 
-from agora_contracts.execution import DeleteFile, GetFile, ListFiles, RegisterFile
+from agora_contracts.files import DeleteFile, GetFile, ListFiles, RegisterFile
 from agora_kit.service import Service
 
 from agora_execution.files.service import Files

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from agora import FileInfo, InputRejected
-from agora_contracts.execution import File, GetFile, RegisterFile
+from agora_contracts.files import File, GetFile, RegisterFile
 from agora_contracts.ids import derived
 from agora_contracts.problems import AgoraError
 from agora_kit.objects import ObjectStore

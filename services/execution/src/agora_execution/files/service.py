@@ -3,7 +3,7 @@
 from typing import Any
 
 from agora.file_refs import file_refs
-from agora_contracts.execution import DeleteFile, File, FilePage, GetFile, ListFiles, RegisterFile
+from agora_contracts.files import DeleteFile, File, FilePage, GetFile, ListFiles, RegisterFile
 from agora_contracts.ids import is_id
 from agora_contracts.problems import AgoraError, FieldError
 from agora_kit.database import Database

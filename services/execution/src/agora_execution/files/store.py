@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from agora_contracts.execution import File, FilePage, ListFiles, RegisterFile
+from agora_contracts.files import File, FilePage, ListFiles, RegisterFile
 from agora_kit.cursor import decode_cursor, encode_cursor
 from sqlalchemy import BigInteger, Column, DateTime, Index, Row, Table, Text, func, text
 from sqlalchemy.ext.asyncio import AsyncConnection

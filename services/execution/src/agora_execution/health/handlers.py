@@ -1,6 +1,6 @@
 """NATS in: questions about packages' health."""
 
-from agora_contracts.execution import CheckPackageHealth
+from agora_contracts.package_health import CheckPackageHealth
 from agora_kit.service import Service
 
 from agora_execution.health.service import PackageHealths

@@ -6,8 +6,8 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
-from agora_contracts.execution import CheckPackageHealth as CheckPackageHealthQuery
-from agora_contracts.execution import PackageHealth
+from agora_contracts.package_health import CheckPackageHealth as CheckPackageHealthQuery
+from agora_contracts.package_health import PackageHealth
 from agora_kit.database import Database
 from sqlalchemy import text
 from temporalio.client import Client, WorkflowFailureError

@@ -1,6 +1,6 @@
 """NATS in: what the vectors process answers."""
 
-from agora_contracts.execution import DropCollection, EmbedTexts, IndexPassages, SearchPassages
+from agora_contracts.knowledge import DropCollection, EmbedTexts, IndexPassages, SearchPassages
 from agora_contracts.memory import ForgetPassages
 from agora_kit.broker import Broker
 

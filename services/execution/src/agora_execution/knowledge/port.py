@@ -4,13 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 from agora import AgentDefinitionError, Hit, Passage
-from agora_contracts.execution import (
-    DropCollection,
-    EmbedTexts,
-    IndexPassages,
-    PassageIn,
-    SearchPassages,
-)
+from agora_contracts.knowledge import DropCollection, EmbedTexts, IndexPassages, PassageIn, SearchPassages
 from agora_kit.broker import Broker
 
 from agora_execution.memory.model import COLLECTION_PREFIX

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from agora import embeddings
-from agora_contracts.execution import (
+from agora_contracts.knowledge import (
     DropCollection,
     Dropped,
     Embeddings,

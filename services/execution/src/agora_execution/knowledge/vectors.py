@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import qdrant_edge as qdrant
-from agora_contracts.execution import PassageHit, PassageIn
+from agora_contracts.knowledge import PassageHit, PassageIn
 
 _NAMESPACE = uuid.UUID("0a9c1f7e-6d0e-5f0b-8a55-8a3f6f1f7b21")
 _DIMENSIONS = 384

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import structlog
 from agora import Recollection
 from agora.memory import MemoryInUse
-from agora_contracts.execution import SearchPassages
+from agora_contracts.knowledge import SearchPassages
 from agora_contracts.memory import MemoryEntry
 from agora_contracts.problems import AgoraError
 from agora_kit.broker import Broker

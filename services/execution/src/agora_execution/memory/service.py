@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 import structlog
-from agora_contracts.execution import IndexPassages, PassageIn
+from agora_contracts.knowledge import IndexPassages, PassageIn
 from agora_contracts.memory import (
     DeleteMemory,
     ForgetPassages,

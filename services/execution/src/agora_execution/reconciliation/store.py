@@ -6,7 +6,6 @@ from typing import Any
 
 from agora_contracts.billing import Quantity
 from agora_contracts.catalogue import EVENTS
-from agora_contracts.execution import UsageRecorded
 from agora_contracts.reconciliation import (
     PAGE_MAX,
     RUNS_MAX,
@@ -17,6 +16,7 @@ from agora_contracts.reconciliation import (
     RecordedUsage,
     RecordedUsagePage,
 )
+from agora_contracts.usage import UsageRecorded
 from agora_kit.cursor import decode_cursor, encode_cursor
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection

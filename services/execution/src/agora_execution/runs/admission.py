@@ -14,8 +14,8 @@ import msgspec
 import stamina
 from agora_contracts.billing import Hold, PlaceHold, QuoteRun
 from agora_contracts.envelope import utc_now
-from agora_contracts.execution import EstimateRun, Run, RunEstimate, StartRun
 from agora_contracts.problems import AgoraError, FieldError
+from agora_contracts.runs import EstimateRun, Run, RunEstimate, StartRun
 from agora_contracts.steering import RerunRun
 from agora_kit import deadlines
 from agora_kit.broker import Broker

@@ -4,8 +4,8 @@ from typing import Any
 
 from agora import CallResult
 from agora.suspension import CallsEnded
-from agora_contracts.execution import ENDED
 from agora_contracts.money import Money
+from agora_contracts.runs import ENDED
 from agora_kit.database import Database
 from sqlalchemy import text
 

@@ -3,9 +3,9 @@
 from typing import Any
 
 from agora_contracts.envelope import utc_now
-from agora_contracts.execution import ENDED, EstimateRun, RunError, StartRun
 from agora_contracts.money import Money
 from agora_contracts.problems import AgoraError
+from agora_contracts.runs import ENDED, EstimateRun, RunError, StartRun
 from agora_kit.database import Database
 from sqlalchemy import text
 from temporalio import activity

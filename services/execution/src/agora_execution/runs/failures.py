@@ -12,8 +12,8 @@ from agora.retries import POLICIES
 from agora.steps import StepDefinition
 from agora.suspension import Suspended
 from agora.unwrapping import leaves_of, unwrapped
-from agora_contracts.execution import RunError
 from agora_contracts.problems import AgoraError
+from agora_contracts.runs import RunError
 from temporalio.exceptions import ApplicationError
 
 from agora_execution.patience import is_absence

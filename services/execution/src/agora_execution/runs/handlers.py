@@ -1,20 +1,19 @@
 """NATS in: commands and queries of runs, and billing's charges."""
 
 from agora_contracts.billing import ChargeAdjusted, ChargeSettled
-from agora_contracts.execution import (
+from agora_contracts.refunds import ChargeRefunded
+from agora_contracts.runs import (
     CancelRun,
     EstimateRun,
     GetRun,
     ListRunEvents,
     ListRuns,
-    ListRunUsage,
     ListSteps,
-    ReplayRunUsage,
     Run,
     StartRun,
 )
-from agora_contracts.refunds import ChargeRefunded
 from agora_contracts.steering import ListChildren, PauseRun, RerunRun, ResumeRun
+from agora_contracts.usage import ListRunUsage, ReplayRunUsage
 from agora_kit.service import Service
 
 from agora_execution.runs.admission import Admission

@@ -17,7 +17,6 @@ import structlog
 from agora import Progress
 from agora.context import ToolUse
 from agora.live import TextWritten
-from agora_contracts.execution import RunProgress
 from agora_contracts.live import (
     TEXT_CHARACTERS_MAX,
     LiveMessage,
@@ -26,6 +25,7 @@ from agora_contracts.live import (
     ToolFinished,
     ToolStarted,
 )
+from agora_contracts.runs import RunProgress
 from agora_contracts.subjects import LIVE_ASKS, live_subject
 from agora_kit.broker import Broker
 from nats.aio.msg import Msg

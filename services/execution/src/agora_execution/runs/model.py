@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 from agora_contracts.billing import CALLERS_ROOM, Quantity
 from agora_contracts.catalog import MODEL_COST_METER
-from agora_contracts.execution import ENDED, Deliverable, Outcome, Run, RunError
 from agora_contracts.money import MICRO, Money
 from agora_contracts.problems import AgoraError
+from agora_contracts.runs import ENDED, Deliverable, Outcome, Run, RunError
 
 from agora_execution.memory.model import StepWrite
 

@@ -6,17 +6,8 @@ from typing import Any
 
 import msgspec
 from agora_contracts.billing import Quantity
-from agora_contracts.execution import (
-    ListRuns,
-    ListSteps,
-    Run,
-    RunError,
-    RunEvent,
-    RunPage,
-    Step,
-    StepList,
-)
 from agora_contracts.money import Money
+from agora_contracts.runs import ListRuns, ListSteps, Run, RunError, RunEvent, RunPage, Step, StepList
 from agora_kit.cursor import decode_cursor, encode_cursor
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection

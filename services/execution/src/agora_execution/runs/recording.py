@@ -12,18 +12,11 @@ from typing import Any
 import msgspec
 from agora_contracts.billing import ChargeAdjusted, ChargeSettled
 from agora_contracts.envelope import Envelope, utc_now
-from agora_contracts.execution import (
-    Run,
-    RunAccepted,
-    RunCharged,
-    RunFinished,
-    RunStarted,
-    StepRecorded,
-    UsageRecorded,
-)
 from agora_contracts.money import Money
 from agora_contracts.problems import AgoraError
 from agora_contracts.refunds import ChargeRefunded
+from agora_contracts.runs import Run, RunAccepted, RunCharged, RunFinished, RunStarted, StepRecorded
+from agora_contracts.usage import UsageRecorded
 from agora_kit.database import Database
 from agora_kit.group_commit import GroupCommit
 from agora_kit.outbox import Event

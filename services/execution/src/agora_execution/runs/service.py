@@ -6,23 +6,20 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from agora_contracts.envelope import Envelope
-from agora_contracts.execution import (
+from agora_contracts.problems import AgoraError
+from agora_contracts.runs import (
     ENDED,
     CancelRun,
     GetRun,
     ListRunEvents,
     ListRuns,
-    ListRunUsage,
     ListSteps,
-    Replayed,
-    ReplayRunUsage,
     Run,
     RunEventList,
     RunPage,
-    RunUsageIds,
     StepList,
 )
-from agora_contracts.problems import AgoraError
+from agora_contracts.usage import ListRunUsage, Replayed, ReplayRunUsage, RunUsageIds
 from agora_kit import outbox
 from agora_kit.consumer import AfterCommit
 from agora_kit.database import Database

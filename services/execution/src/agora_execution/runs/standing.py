@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 from agora_contracts.approvals import ApprovalKind
-from agora_contracts.execution import ENDED, WaitingFor
+from agora_contracts.runs import ENDED, WaitingFor
 from agora_contracts.steering import RunResumed, RunWaiting
 from agora_kit.outbox import Event
 from sqlalchemy import text

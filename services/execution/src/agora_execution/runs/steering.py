@@ -4,9 +4,9 @@ from datetime import datetime
 
 import msgspec
 from agora_contracts.envelope import utc_now
-from agora_contracts.execution import ENDED, Run
 from agora_contracts.money import Money
 from agora_contracts.problems import AgoraError
+from agora_contracts.runs import ENDED, Run
 from agora_contracts.steering import ChildPage, ChildRun, ListChildren, PauseRun, ResumeRun
 from agora_kit.cursor import decode_cursor, encode_cursor
 from agora_kit.database import Database

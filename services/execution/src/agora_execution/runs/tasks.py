@@ -13,8 +13,8 @@ from agora.suspension import (
     InputRequest,
     Request,
 )
-from agora_contracts.execution import RunError
 from agora_contracts.money import Money
+from agora_contracts.runs import RunError
 
 
 class RunTask(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from agora_contracts.execution import Run
+from agora_contracts.runs import Run
 
 
 class Waiters:

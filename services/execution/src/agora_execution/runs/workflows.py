@@ -15,7 +15,7 @@ from agora.graph_runner import NodeCall
 from agora.retries import POLICIES
 from agora.steps import StepDefinition
 from agora.suspension import BudgetDecided
-from agora_contracts.execution import RunError
+from agora_contracts.runs import RunError
 from temporalio import workflow
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import (

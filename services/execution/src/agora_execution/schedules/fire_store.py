@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from agora_contracts.execution import RunError
+from agora_contracts.runs import RunError
 from agora_contracts.schedules import Fire, FirePage, ListFires
 from agora_kit.cursor import decode_cursor, encode_cursor
 from sqlalchemy import Row, text

@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 
 import structlog
 from agora_contracts.envelope import utc_now
-from agora_contracts.execution import RunError, StartRun
 from agora_contracts.problems import AgoraError
+from agora_contracts.runs import RunError, StartRun
 from agora_contracts.schedules import Fire, FireSchedule, TriggerSchedule
 from agora_kit.database import Database
 from msgspec.structs import replace

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from agora_contracts.execution import RunError
 from agora_contracts.ids import derived
 from agora_contracts.problems import AgoraError, FieldError
+from agora_contracts.runs import RunError
 from agora_contracts.schedules import FireState, Overlap
 
 _MACROS = ("@hourly", "@daily", "@weekly", "@monthly", "@yearly")

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from agora_contracts.envelope import Envelope, utc_now
-from agora_contracts.execution import RunError
 from agora_contracts.identity import KeyRevoked
 from agora_contracts.problems import AgoraError
+from agora_contracts.runs import RunError
 from agora_contracts.schedules import SchedulePaused
 from agora_kit.outbox import Event, emit
 from sqlalchemy.ext.asyncio import AsyncConnection

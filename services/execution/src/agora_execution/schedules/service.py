@@ -6,8 +6,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import structlog
 from agora_contracts.envelope import utc_now
-from agora_contracts.execution import RunError
 from agora_contracts.problems import AgoraError, FieldError
+from agora_contracts.runs import RunError
 from agora_contracts.schedules import (
     SCHEDULES_MAX,
     ChangeSchedule,

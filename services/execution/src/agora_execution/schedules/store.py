@@ -4,8 +4,8 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from agora_contracts.execution import RunError
 from agora_contracts.money import Money
+from agora_contracts.runs import RunError
 from agora_contracts.schedules import CreateSchedule, ListSchedules, Schedule
 from agora_kit.cursor import decode_cursor, encode_cursor
 from sqlalchemy import Row, text

@@ -12,7 +12,7 @@ from agora_contracts.conversations import (
     Role,
     Title,
 )
-from agora_contracts.execution import RunError
+from agora_contracts.runs import RunError
 
 from agora_gateway.edge.shapes import MoneyBody
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from agora_contracts.execution import (
+from agora_contracts.deployments import (
     ChangeDeploymentConfig,
     DeploymentStatus,
     EndDeployment,

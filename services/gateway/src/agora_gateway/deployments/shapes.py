@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import msgspec
-from agora_contracts.execution import Deployment, DeploymentStatus, RunError
+from agora_contracts.deployments import Deployment, DeploymentStatus
+from agora_contracts.runs import RunError
 from msgspec import Meta
 
 from agora_gateway.edge.shapes import MoneyBody

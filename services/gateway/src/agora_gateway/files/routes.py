@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from agora_contracts.execution import DeleteFile, GetFile, ListFiles
+from agora_contracts.files import DeleteFile, GetFile, ListFiles
 from agora_kit.broker import Broker
 from litestar import Request, Router, delete, get, post
 from litestar.di import NamedDependency

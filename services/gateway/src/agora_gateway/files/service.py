@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import structlog
 import uuid_utils
-from agora_contracts.execution import File, GetFile, RegisterFile
+from agora_contracts.files import File, GetFile, RegisterFile
 from agora_contracts.problems import AgoraError
 from agora_kit.broker import Broker
 from agora_kit.objects import ObjectStore

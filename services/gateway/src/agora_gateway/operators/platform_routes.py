@@ -5,7 +5,6 @@ from typing import Annotated
 
 from agora_contracts.billing import ListOpenHolds
 from agora_contracts.catalogue import PROCESSES, SERVICES
-from agora_contracts.execution import Replayed, ReplayRunUsage
 from agora_contracts.platform import (
     DeadLetterPage,
     GetHealth,
@@ -15,6 +14,7 @@ from agora_contracts.platform import (
     ReplayReport,
 )
 from agora_contracts.problems import AgoraError, FieldError
+from agora_contracts.usage import Replayed, ReplayRunUsage
 from agora_kit.broker import Broker
 from litestar import get, post
 from litestar.di import NamedDependency

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 import msgspec
 from agora_contracts.billing import OpenHolds
 from agora_contracts.catalog import ListingState, Schemas
-from agora_contracts.execution import Replayed
 from agora_contracts.money import PublicMoney
 from agora_contracts.platform import DeadLetter, DeadLetterPage, Health, ReplayReport
+from agora_contracts.usage import Replayed
 from msgspec import Meta
 
 from agora_gateway.edge.shapes import MoneyBody, public_money

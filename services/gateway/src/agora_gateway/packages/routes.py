@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from agora_contracts.catalog import CategoryList, GetPackage, ListCategories, ListPackages, PackagePage
-from agora_contracts.execution import CheckPackageHealth, PackageHealth
+from agora_contracts.package_health import CheckPackageHealth, PackageHealth
 from agora_kit.broker import Broker
 from litestar import Response, Router, get
 from litestar.di import NamedDependency

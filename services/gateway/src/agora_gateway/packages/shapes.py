@@ -18,8 +18,9 @@ from agora_contracts.catalog import (
     PackageSummary,
     Permissions,
 )
-from agora_contracts.execution import PackageHealth, RunEstimate
 from agora_contracts.money import PublicMoney, to_public
+from agora_contracts.package_health import PackageHealth
+from agora_contracts.runs import RunEstimate
 
 from agora_gateway.edge.shapes import A_LINE, A_QUANTITY, USD_HALF, MoneyBody
 

@@ -3,9 +3,9 @@
 from typing import Protocol
 
 import msgspec
-from agora_contracts.execution import GetRun, Run, StartRun
 from agora_contracts.ids import is_id
 from agora_contracts.problems import AgoraError
+from agora_contracts.runs import GetRun, Run, StartRun
 from agora_kit.broker import Broker
 
 from agora_gateway.edge.headers import fingerprint, requested_id

@@ -9,8 +9,8 @@ from agora_contracts.conversations import (
     PostMessage,
     StartConversation,
 )
-from agora_contracts.execution import GetRun, Run
 from agora_contracts.problems import AgoraError, FieldError
+from agora_contracts.runs import GetRun, Run
 from agora_kit.broker import Broker
 
 from agora_gateway.edge.headers import fingerprint, requested_id

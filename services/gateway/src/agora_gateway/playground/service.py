@@ -7,8 +7,9 @@ from typing import Any
 
 import msgspec
 from agora_contracts.catalog import GetPackage, PackageDetail
-from agora_contracts.execution import CancelRun, Deployment, GetDeployment
+from agora_contracts.deployments import Deployment, GetDeployment
 from agora_contracts.problems import AgoraError, FieldError, Problem, from_problem
+from agora_contracts.runs import CancelRun
 from agora_kit.broker import Broker
 
 from agora_gateway.edge import bodies, problems

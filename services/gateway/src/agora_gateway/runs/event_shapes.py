@@ -4,11 +4,11 @@ from datetime import datetime
 from typing import Any, Literal
 
 import msgspec
-from agora_contracts import approvals, execution, steering
+from agora_contracts import approvals, runs, steering
 from agora_contracts.approvals import ApprovalKind, ApprovalState, DeciderRole, NeededFor
 from agora_contracts.billing import Quantity, QuoteLine
-from agora_contracts.execution import Deliverable, Outcome, RunError
 from agora_contracts.money import PublicMoney, to_public
+from agora_contracts.runs import Deliverable, Outcome, RunError
 
 EventType = Literal[
     "run.accepted",
@@ -86,7 +86,7 @@ class WaitingShape(msgspec.Struct, frozen=True, kw_only=True):
     """`run.waiting`: it does nothing until something happens."""
 
     run: str
-    waiting_for: execution.WaitingFor
+    waiting_for: runs.WaitingFor
 
 
 class ResumedShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,7 +117,7 @@ class ChargedShape(msgspec.Struct, frozen=True, kw_only=True):
     refunded: PublicMoney
 
 
-def _accepted(fact: execution.RunAccepted) -> AcceptedShape:
+def _accepted(fact: runs.RunAccepted) -> AcceptedShape:
     return AcceptedShape(
         run=fact.run,
         package=fact.package,
@@ -128,7 +128,7 @@ def _accepted(fact: execution.RunAccepted) -> AcceptedShape:
     )
 
 
-def _step(fact: execution.StepRecorded) -> StepShape:
+def _step(fact: runs.StepRecorded) -> StepShape:
     fields = msgspec.structs.asdict(fact)
     del fields["seq"]
     return StepShape(**fields)
@@ -161,11 +161,11 @@ def _decided(fact: approvals.ApprovalDecided) -> ApprovalDecidedShape:
     )
 
 
-def _finished(fact: execution.RunFinished) -> FinishedShape:
+def _finished(fact: runs.RunFinished) -> FinishedShape:
     return FinishedShape(run=fact.run, status=fact.outcome, deliverable=fact.deliverable, error=fact.error)
 
 
-def _charged(fact: execution.RunCharged) -> ChargedShape:
+def _charged(fact: runs.RunCharged) -> ChargedShape:
     return ChargedShape(
         run=fact.run,
         revision=fact.revision,
@@ -176,9 +176,9 @@ def _charged(fact: execution.RunCharged) -> ChargedShape:
 
 
 _SHAPES: dict[str, tuple[type[msgspec.Struct], Any]] = {
-    "run.accepted": (execution.RunAccepted, _accepted),
-    "run.started": (execution.RunStarted, lambda fact: StartedShape(run=fact.run)),
-    "step.recorded": (execution.StepRecorded, _step),
+    "run.accepted": (runs.RunAccepted, _accepted),
+    "run.started": (runs.RunStarted, lambda fact: StartedShape(run=fact.run)),
+    "step.recorded": (runs.StepRecorded, _step),
     "approval.requested": (approvals.ApprovalRequested, _requested),
     "approval.decided": (approvals.ApprovalDecided, _decided),
     "run.waiting": (
@@ -186,8 +186,8 @@ _SHAPES: dict[str, tuple[type[msgspec.Struct], Any]] = {
         lambda fact: WaitingShape(run=fact.run, waiting_for=fact.waiting_for),
     ),
     "run.resumed": (steering.RunResumed, lambda fact: ResumedShape(run=fact.run)),
-    "run.finished": (execution.RunFinished, _finished),
-    "run.charged": (execution.RunCharged, _charged),
+    "run.finished": (runs.RunFinished, _finished),
+    "run.charged": (runs.RunCharged, _charged),
 }
 
 

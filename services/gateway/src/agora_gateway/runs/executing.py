@@ -3,7 +3,7 @@
 from typing import Any, Protocol
 
 import msgspec
-from agora_contracts.execution import EstimateRun, StartRun
+from agora_contracts.runs import EstimateRun, StartRun
 from agora_kit.broker import Broker
 from litestar import Response, post
 

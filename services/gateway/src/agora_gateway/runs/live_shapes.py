@@ -3,8 +3,8 @@
 from typing import Any, Literal, get_args
 
 import msgspec
-from agora_contracts.execution import RunProgress
 from agora_contracts.live import LiveMessage, TextDelta, TextSnapshot, ToolFinished, ToolStarted
+from agora_contracts.runs import RunProgress
 
 LiveType = Literal[
     "progress",

@@ -6,7 +6,7 @@ from contextlib import aclosing
 from typing import Annotated, Any
 
 from agora_contracts.billing import GetReceipt
-from agora_contracts.execution import CancelRun, GetRun, ListRuns, ListSteps, RunStatus, StepList
+from agora_contracts.runs import CancelRun, GetRun, ListRuns, ListSteps, RunStatus, StepList
 from agora_kit.broker import Broker
 from litestar import Request, Router, get, post
 from litestar.di import NamedDependency

@@ -3,8 +3,8 @@
 import time
 
 import msgspec
-from agora_contracts.execution import ENDED, GetRun, Run, StartRun
 from agora_contracts.problems import AgoraError
+from agora_contracts.runs import ENDED, GetRun, Run, StartRun
 from agora_kit.broker import Broker
 
 _SLICE_SECONDS = 4

@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 from agora_contracts.billing import ChargeDifference, Quantity, QuoteLine, Receipt
 from agora_contracts.calls import CallCharge
-from agora_contracts.execution import ENDED, Deliverable, Run, RunError, RunStatus, Step, StepList, WaitingFor
 from agora_contracts.money import PublicMoney, to_public
+from agora_contracts.runs import ENDED, Deliverable, Run, RunError, RunStatus, Step, StepList, WaitingFor
 from litestar import Response
 
 from agora_gateway.edge.gate import PREFIX

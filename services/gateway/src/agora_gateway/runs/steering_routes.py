@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 import msgspec
-from agora_contracts.execution import RunStatus, WaitingFor
 from agora_contracts.money import PublicMoney, to_public
+from agora_contracts.runs import RunStatus, WaitingFor
 from agora_contracts.steering import ChildPage, ListChildren, PauseRun, RerunRun, ResumeRun
 from agora_kit.broker import Broker
 from litestar import Response, get, post

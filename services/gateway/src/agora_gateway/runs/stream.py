@@ -9,9 +9,9 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
 import msgspec
 import structlog
-from agora_contracts.execution import ListRunEvents, RunEventList, RunProgress
 from agora_contracts.live import TextDelta, TextSnapshot
 from agora_contracts.problems import AgoraError, Problem
+from agora_contracts.runs import ListRunEvents, RunEventList, RunProgress
 from agora_kit.broker import Broker
 
 from agora_gateway.runs import event_shapes

@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, get_args
 
 import msgspec
-from agora_contracts.execution import RunError
 from agora_contracts.money import PublicMoney
+from agora_contracts.runs import RunError
 from agora_contracts.schedules import (
     ChangeSchedule,
     Clearable,

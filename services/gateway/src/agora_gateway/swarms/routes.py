@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from agora_contracts.execution import CancelRun, ListRuns, RunStatus, StartRun
+from agora_contracts.runs import CancelRun, ListRuns, RunStatus, StartRun
 from agora_contracts.swarms import ListFindings
 from agora_kit.broker import Broker
 from litestar import Response, Router, get, post

@@ -2,8 +2,8 @@
 
 import asyncio
 
-from agora_contracts.execution import GetRun, Run
 from agora_contracts.problems import AgoraError
+from agora_contracts.runs import GetRun, Run
 from agora_contracts.steering import ChildPage, ChildRun, ListChildren
 from agora_contracts.swarms import FindingPage, ListFindings, PostedFinding
 from agora_kit.broker import Broker

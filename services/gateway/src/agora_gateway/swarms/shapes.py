@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
-from agora_contracts.execution import Deliverable, Run, RunError, RunStatus, WaitingFor
 from agora_contracts.money import Money, PublicMoney, to_public
+from agora_contracts.runs import Deliverable, Run, RunError, RunStatus, WaitingFor
 from agora_contracts.steering import ChildRun
 from agora_contracts.swarms import Evidence, Finding, FindingPage, PostedFinding, Severity
 from msgspec import Meta

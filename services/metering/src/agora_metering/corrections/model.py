@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 
-from agora_contracts.execution import QUANTITY_MAX, QUANTITY_STEP
 from agora_contracts.problems import AgoraError, FieldError
+from agora_contracts.usage import QUANTITY_MAX, QUANTITY_STEP
 from agora_contracts.usage_ingest import CorrectionKind, CorrectUsage
 
 _OWN = ("key:", "nats:")

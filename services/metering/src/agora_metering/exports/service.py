@@ -10,7 +10,6 @@ from typing import Any, NoReturn
 import msgspec
 import structlog
 from agora_contracts.envelope import utc_now
-from agora_contracts.execution import DeleteFile, RegisterFile
 from agora_contracts.exports import (
     CancelUsageExport,
     GetUsageExport,
@@ -19,6 +18,7 @@ from agora_contracts.exports import (
     UsageExport,
     UsageExportPage,
 )
+from agora_contracts.files import DeleteFile, RegisterFile
 from agora_contracts.problems import AgoraError
 from agora_kit.cursor import decode_cursor, encode_cursor
 from agora_kit.database import Database, is_transient

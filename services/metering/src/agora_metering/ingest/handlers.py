@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from agora_contracts.catalog import PriceVersionPublished
+from agora_contracts.deployments import DeploymentStarted
 from agora_contracts.envelope import utc_now
-from agora_contracts.execution import DeploymentStarted
 from agora_contracts.subjects import INGEST_STREAM, ingest_source_of, tenant_of
 from agora_contracts.usage_ingest import IngestReport, IngestUsage
 from agora_kit.inbound import Inbound

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 from agora_contracts.catalog import MODEL_COST_METER, PER_UNIT_BASES, OfferedPrice
-from agora_contracts.execution import QUANTITY_MAX, QUANTITY_STEP
+from agora_contracts.usage import QUANTITY_MAX, QUANTITY_STEP
 from agora_contracts.usage_ingest import (
     EVENT_BYTES_MAX,
     REPORTED_TYPE,

@@ -6,8 +6,9 @@ from typing import Literal
 
 from agora_contracts.catalog import PriceVersionPublished
 from agora_contracts.catalogue import EVENTS
+from agora_contracts.deployments import DeploymentStarted
 from agora_contracts.envelope import Envelope
-from agora_contracts.execution import DeploymentStarted, UsageRecorded
+from agora_contracts.usage import UsageRecorded
 from agora_contracts.usage_ingest import IngestedEvent
 from sqlalchemy.ext.asyncio import AsyncConnection
 

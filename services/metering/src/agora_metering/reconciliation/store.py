@@ -6,9 +6,9 @@ from datetime import datetime
 import msgspec
 from agora_contracts.catalogue import EVENTS
 from agora_contracts.envelope import Envelope
-from agora_contracts.execution import UsageRecorded
 from agora_contracts.periods import PeriodTotal
 from agora_contracts.reconciliation import Reconciliation, RecordedUsage
+from agora_contracts.usage import UsageRecorded
 from sqlalchemy import Column, DateTime, Integer, PrimaryKeyConstraint, Table, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 

@@ -1,7 +1,7 @@
 """Deployments that start and end, and their time, counted again and again."""
 
+from agora_contracts.deployments import DeploymentEnded, DeploymentStarted
 from agora_contracts.envelope import utc_now
-from agora_contracts.execution import DeploymentEnded, DeploymentStarted
 from agora_kit.service import Service
 
 from agora_metering.rentals import service as use_cases

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from agora_contracts.deployments import DeploymentEnded, DeploymentStarted
 from agora_contracts.envelope import Envelope
-from agora_contracts.execution import DeploymentEnded, DeploymentStarted
 from agora_contracts.ids import derived
 from agora_contracts.periods import RENTAL_METERS, PeriodTotal
 from agora_kit.outbox import Event, emit

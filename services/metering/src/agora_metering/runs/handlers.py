@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from typing import cast
 
 from agora_contracts.envelope import Envelope
-from agora_contracts.execution import ListRunUsage, RunFinished, RunUsageIds
 from agora_contracts.metering import GetRunTotals, RunTotals
+from agora_contracts.runs import RunFinished
+from agora_contracts.usage import ListRunUsage, RunUsageIds
 from agora_kit.service import Service
 from sqlalchemy.ext.asyncio import AsyncConnection
 

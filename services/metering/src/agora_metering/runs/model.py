@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import Enum
 
 from agora_contracts.billing import Quantity
-from agora_contracts.execution import Deliverable, Outcome
+from agora_contracts.runs import Deliverable, Outcome
 
 
 class Completeness(Enum):

@@ -6,9 +6,10 @@ from datetime import timedelta
 import structlog
 from agora_contracts import metering as contracts
 from agora_contracts.envelope import Envelope, utc_now
-from agora_contracts.execution import ListRunUsage, RunFinished, RunUsageIds
 from agora_contracts.ids import derived
 from agora_contracts.problems import AgoraError
+from agora_contracts.runs import RunFinished
+from agora_contracts.usage import ListRunUsage, RunUsageIds
 from agora_kit.database import Database
 from agora_kit.outbox import Event, emit
 from sqlalchemy.ext.asyncio import AsyncConnection

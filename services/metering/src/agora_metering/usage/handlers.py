@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import msgspec
 from agora_contracts.catalogue import EVENTS
 from agora_contracts.envelope import Envelope
-from agora_contracts.execution import UsageRecorded
 from agora_contracts.problems import AgoraError
 from agora_contracts.subjects import event_subject
+from agora_contracts.usage import UsageRecorded
 from agora_kit import dead_letters
 from agora_kit.dead_letters import Refused
 from agora_kit.service import Service

@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Any
 
 from agora_contracts.envelope import Envelope
-from agora_contracts.execution import UsageRecorded
+from agora_contracts.usage import UsageRecorded
 
 type EventKey = tuple[str, str, str]
 """An event's id, source and tenant: what makes it one event."""

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from agora_contracts.envelope import Envelope
-from agora_contracts.execution import UsageRecorded
 from agora_contracts.subjects import PLATFORM_TENANT
+from agora_contracts.usage import UsageRecorded
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agora_metering.meters.store import definitions_of

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import msgspec
 from agora_contracts.envelope import Envelope
-from agora_contracts.execution import UsageRecorded
+from agora_contracts.usage import UsageRecorded
 from sqlalchemy import (
     Boolean,
     Column,

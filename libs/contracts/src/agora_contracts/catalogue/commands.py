@@ -1,8 +1,4 @@
-"""The catalogue of messages as data: who says what, who listens, on which stream.
-
-The AsyncAPI page, the JSON Schemas, NATS permissions and the contract gates are all made from these
-tables. A message that is not listed here cannot be sent: the kit's broker and outbox look it up.
-"""
+"""The commands and queries: who answers each, who may ask, and for how long."""
 
 import re
 
@@ -14,60 +10,37 @@ from agora_contracts import (
     budgets,
     catalog,
     conversations,
-    execution,
+    deployments,
     exports,
-    identity,
+    files,
+    knowledge,
     ledger,
-    live,
     memory,
     metering,
     meters,
     models,
     month_books,
+    package_health,
     periods,
     platform,
-    prices,
     promotions,
     reconciliation,
     refunds,
     rentals,
+    runs,
     schedules,
-    spending,
     steering,
     swarms,
+    usage,
     usage_ingest,
 )
-from agora_contracts.subjects import (
-    BILLING_STREAM,
-    CATALOG_STREAM,
-    GATEWAY_STREAM,
-    METERING_STREAM,
-    RUNS_STREAM,
-    USAGE_STREAM,
-    Stream,
-    command_subject,
-)
+from agora_contracts.subjects import command_subject
 
 Struct = type[msgspec.Struct]
 
 SERVICES = ("catalog", "execution", "metering", "billing", "gateway")
 PROCESSES = ("catalog", "execution", "worker", "vectors", "metering", "billing", "gateway")
 """Everything that answers `health`; worker and vectors belong to execution."""
-
-
-EXTERNAL_CONSUMERS = ("operators", "integrators")
-"""Who listens to an event without being a service: people with their tools, and customers' own systems."""
-
-
-class EventSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """An event: its type name with version, subject path, producer, consumers and stream."""
-
-    data: Struct
-    type: str
-    path: str
-    producer: str
-    consumers: tuple[str, ...]
-    stream: Stream
 
 
 class CommandSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,179 +57,6 @@ class CommandSpec(msgspec.Struct, frozen=True, kw_only=True):
     def subject(self) -> str:
         """The subject on which it is answered."""
         return command_subject(self.service, self.verb)
-
-
-def _event(
-    data: Struct,
-    path: str,
-    producer: str,
-    consumers: tuple[str, ...],
-    stream: Stream,
-    *,
-    type_name: str | None = None,
-) -> EventSpec:
-    """An event of version 1, named after its entity and fact: `agora.run.finished.v1`."""
-    return EventSpec(
-        data=data,
-        type=type_name or f"agora.{path.split('.', 1)[1]}.v1",
-        path=path,
-        producer=producer,
-        consumers=consumers,
-        stream=stream,
-    )
-
-
-EVENTS: dict[Struct, EventSpec] = {
-    spec.data: spec
-    for spec in (
-        _event(
-            catalog.PackagePublished,
-            "catalog.package.published",
-            "catalog",
-            ("execution", "gateway"),
-            CATALOG_STREAM,
-        ),
-        _event(
-            catalog.ListingStateChanged,
-            "catalog.package.state_changed",
-            "catalog",
-            ("execution", "gateway"),
-            CATALOG_STREAM,
-        ),
-        _event(
-            catalog.PriceVersionPublished,
-            "catalog.price.published",
-            "catalog",
-            ("billing", "metering"),
-            CATALOG_STREAM,
-        ),
-        _event(
-            execution.RunAccepted, "execution.run.accepted", "execution", ("billing", "gateway"), RUNS_STREAM
-        ),
-        _event(execution.RunStarted, "execution.run.started", "execution", ("gateway",), RUNS_STREAM),
-        _event(execution.StepRecorded, "execution.step.recorded", "execution", ("gateway",), RUNS_STREAM),
-        _event(
-            execution.RunFinished, "execution.run.finished", "execution", ("metering", "gateway"), RUNS_STREAM
-        ),
-        _event(
-            approvals.ApprovalRequested,
-            "execution.approval.requested",
-            "execution",
-            ("gateway", "integrators"),
-            RUNS_STREAM,
-        ),
-        _event(
-            approvals.ApprovalDecided,
-            "execution.approval.decided",
-            "execution",
-            ("gateway", "integrators"),
-            RUNS_STREAM,
-        ),
-        _event(steering.RunWaiting, "execution.run.waiting", "execution", ("gateway",), RUNS_STREAM),
-        _event(steering.RunResumed, "execution.run.resumed", "execution", ("gateway",), RUNS_STREAM),
-        _event(execution.RunCharged, "execution.run.charged", "execution", ("gateway",), RUNS_STREAM),
-        _event(
-            execution.DeploymentStarted,
-            "execution.deployment.started",
-            "execution",
-            ("metering", "billing", "integrators"),
-            RUNS_STREAM,
-        ),
-        _event(
-            execution.DeploymentEnded,
-            "execution.deployment.ended",
-            "execution",
-            ("metering", "billing", "integrators"),
-            RUNS_STREAM,
-        ),
-        _event(
-            identity.KeyRevoked,
-            "gateway.key.revoked",
-            "gateway",
-            ("execution", "integrators"),
-            GATEWAY_STREAM,
-        ),
-        _event(
-            schedules.SchedulePaused,
-            "execution.schedule.paused",
-            "execution",
-            ("integrators",),
-            RUNS_STREAM,
-        ),
-        _event(
-            execution.UsageRecorded,
-            "usage.event.recorded",
-            "execution",
-            ("metering",),
-            USAGE_STREAM,
-            type_name="agora.usage.recorded.v1",
-        ),
-        _event(metering.RunUsageClosed, "metering.usage.closed", "metering", ("billing",), METERING_STREAM),
-        _event(
-            metering.UsageIncomplete, "metering.usage.incomplete", "metering", ("operators",), METERING_STREAM
-        ),
-        _event(
-            reconciliation.ReconciliationFailed,
-            "metering.reconciliation.failed",
-            "metering",
-            ("operators",),
-            METERING_STREAM,
-        ),
-        _event(periods.PeriodTotal, "metering.period.total", "metering", ("billing",), METERING_STREAM),
-        _event(
-            prices.PriceChangeScheduled,
-            "billing.price.change_scheduled",
-            "billing",
-            ("integrators",),
-            BILLING_STREAM,
-        ),
-        _event(periods.PeriodCharged, "billing.period.charged", "billing", ("integrators",), BILLING_STREAM),
-        _event(
-            usage_ingest.UsageCorrected,
-            "metering.usage.corrected",
-            "metering",
-            ("integrators",),
-            METERING_STREAM,
-        ),
-        _event(billing.ChargeSettled, "billing.charge.settled", "billing", ("execution",), BILLING_STREAM),
-        _event(billing.ChargeAdjusted, "billing.charge.adjusted", "billing", ("execution",), BILLING_STREAM),
-        _event(refunds.ChargeRefunded, "billing.charge.refunded", "billing", ("execution",), BILLING_STREAM),
-        _event(
-            billing.CreditToppedUp, "billing.credit.topped_up", "billing", ("integrators",), BILLING_STREAM
-        ),
-        _event(
-            spending.SpendingRoomGrew,
-            "billing.spending.room_grew",
-            "billing",
-            ("execution", "integrators"),
-            BILLING_STREAM,
-        ),
-        _event(
-            promotions.PromotionGranted,
-            "billing.promotion.granted",
-            "billing",
-            ("integrators",),
-            BILLING_STREAM,
-        ),
-        _event(
-            promotions.PromotionExpired,
-            "billing.promotion.expired",
-            "billing",
-            ("integrators",),
-            BILLING_STREAM,
-        ),
-        _event(
-            budgets.BudgetThresholdReached,
-            "billing.budget.threshold_reached",
-            "billing",
-            ("integrators",),
-            BILLING_STREAM,
-        ),
-        _event(
-            budgets.BudgetExhausted, "billing.budget.exhausted", "billing", ("integrators",), BILLING_STREAM
-        ),
-    )
-}
 
 
 def _verb(request: Struct) -> str:
@@ -296,34 +96,38 @@ COMMANDS: dict[Struct, CommandSpec] = _each_once(
         _command(catalog.PublishPrices, catalog.PriceBook, "catalog"),
         _command(catalog.ListPrices, catalog.PriceBook, "catalog"),
         _command(catalog.ListCategories, catalog.CategoryList, "catalog"),
-        _command(execution.StartRun, execution.Run, "execution", deadline_seconds=15),
-        _command(execution.GetRun, execution.Run, "execution", deadline_seconds=65),
-        _command(execution.ListRuns, execution.RunPage, "execution"),
-        _command(steering.PauseRun, execution.Run, "execution", deadline_seconds=10),
-        _command(steering.ResumeRun, execution.Run, "execution", deadline_seconds=10),
-        _command(steering.RerunRun, execution.Run, "execution", deadline_seconds=15),
+        _command(runs.StartRun, runs.Run, "execution", deadline_seconds=15),
+        _command(runs.GetRun, runs.Run, "execution", deadline_seconds=65),
+        _command(runs.ListRuns, runs.RunPage, "execution"),
+        _command(steering.PauseRun, runs.Run, "execution", deadline_seconds=10),
+        _command(steering.ResumeRun, runs.Run, "execution", deadline_seconds=10),
+        _command(steering.RerunRun, runs.Run, "execution", deadline_seconds=15),
         _command(steering.ListChildren, steering.ChildPage, "execution"),
         _command(approvals.GetApproval, approvals.Approval, "execution"),
         _command(approvals.ListApprovals, approvals.ApprovalPage, "execution"),
         _command(approvals.DecideApproval, approvals.Approval, "execution", deadline_seconds=15),
         _command(approvals.ListApprovalTrail, approvals.ApprovalTrail, "execution"),
-        _command(execution.CancelRun, execution.Run, "execution", deadline_seconds=10),
-        _command(execution.ListSteps, execution.StepList, "execution"),
-        _command(execution.ListRunEvents, execution.RunEventList, "execution"),
+        _command(runs.CancelRun, runs.Run, "execution", deadline_seconds=10),
+        _command(runs.ListSteps, runs.StepList, "execution"),
+        _command(runs.ListRunEvents, runs.RunEventList, "execution"),
         _command(swarms.ListFindings, swarms.FindingPage, "execution"),
-        _command(execution.EstimateRun, execution.RunEstimate, "execution", deadline_seconds=10),
-        _command(execution.ListRunUsage, execution.RunUsageIds, "execution", ("metering",)),
-        _command(execution.ReplayRunUsage, execution.Replayed, "execution"),
-        _command(execution.StartDeployment, execution.Deployment, "execution", deadline_seconds=15),
-        _command(execution.GetDeployment, execution.Deployment, "execution"),
-        _command(execution.ListDeployments, execution.DeploymentPage, "execution"),
-        _command(execution.ChangeDeploymentConfig, execution.Deployment, "execution", deadline_seconds=15),
-        _command(execution.EndDeployment, execution.Deployment, "execution"),
-        _command(execution.RegisterFile, execution.File, "execution", ("gateway", "metering")),
-        _command(execution.GetFile, execution.File, "execution"),
-        _command(execution.ListFiles, execution.FilePage, "execution"),
-        _command(execution.DeleteFile, execution.File, "execution", ("gateway", "metering")),
-        _command(execution.CheckPackageHealth, execution.PackageHealth, "execution", deadline_seconds=20),
+        _command(runs.EstimateRun, runs.RunEstimate, "execution", deadline_seconds=10),
+        _command(usage.ListRunUsage, usage.RunUsageIds, "execution", ("metering",)),
+        _command(usage.ReplayRunUsage, usage.Replayed, "execution"),
+        _command(deployments.StartDeployment, deployments.Deployment, "execution", deadline_seconds=15),
+        _command(deployments.GetDeployment, deployments.Deployment, "execution"),
+        _command(deployments.ListDeployments, deployments.DeploymentPage, "execution"),
+        _command(
+            deployments.ChangeDeploymentConfig, deployments.Deployment, "execution", deadline_seconds=15
+        ),
+        _command(deployments.EndDeployment, deployments.Deployment, "execution"),
+        _command(files.RegisterFile, files.File, "execution", ("gateway", "metering")),
+        _command(files.GetFile, files.File, "execution"),
+        _command(files.ListFiles, files.FilePage, "execution"),
+        _command(files.DeleteFile, files.File, "execution", ("gateway", "metering")),
+        _command(
+            package_health.CheckPackageHealth, package_health.PackageHealth, "execution", deadline_seconds=20
+        ),
         _command(models.StoreProviderKey, models.ProviderKey, "execution"),
         _command(models.ListProviderKeys, models.ProviderKeyList, "execution"),
         _command(models.DeleteProviderKey, models.ProviderKey, "execution"),
@@ -332,10 +136,10 @@ COMMANDS: dict[Struct, CommandSpec] = _each_once(
         _command(models.ListModelPrices, models.ModelPriceList, "execution"),
         _command(models.ListModels, models.ModelOfferList, "execution"),
         _command(models.ListModelCalls, models.ModelCallPage, "execution"),
-        _command(execution.IndexPassages, execution.Indexed, "vectors", ("worker", "execution"), 120),
-        _command(execution.SearchPassages, execution.PassageHits, "vectors", ("worker",), 20),
-        _command(execution.EmbedTexts, execution.Embeddings, "vectors", ("worker",), 60),
-        _command(execution.DropCollection, execution.Dropped, "vectors", ("worker", "execution"), 20),
+        _command(knowledge.IndexPassages, knowledge.Indexed, "vectors", ("worker", "execution"), 120),
+        _command(knowledge.SearchPassages, knowledge.PassageHits, "vectors", ("worker",), 20),
+        _command(knowledge.EmbedTexts, knowledge.Embeddings, "vectors", ("worker",), 60),
+        _command(knowledge.DropCollection, knowledge.Dropped, "vectors", ("worker", "execution"), 20),
         _command(memory.ForgetPassages, memory.PassagesForgotten, "vectors", ("worker", "execution"), 20),
         _command(memory.ListMemory, memory.MemoryPage, "execution"),
         _command(memory.GetMemory, memory.MemoryEntry, "execution"),
@@ -433,28 +237,6 @@ SHARED_VERBS: dict[Struct, str] = {
 }
 
 
-LIVE_MESSAGES: tuple[Struct, ...] = (
-    execution.RunProgress,
-    live.TextDelta,
-    live.TextSnapshot,
-    live.ToolStarted,
-    live.ToolFinished,
-)
-"""Sent by the worker over core NATS on `live_subject`; seen by who listens then, stored nowhere."""
-
-
 def shared_subject(request: Struct, process: str) -> str:
     """The subject on which `process` answers a message that every process answers."""
     return command_subject(process, SHARED_VERBS[request])
-
-
-def event_by_type(type_name: str) -> EventSpec:
-    """Find an event by its type name.
-
-    Raises:
-        KeyError: no event has this name.
-    """
-    return _BY_TYPE[type_name]
-
-
-_BY_TYPE = {spec.type: spec for spec in EVENTS.values()}
