@@ -1,5 +1,7 @@
 """After the faults: what every database says of the accepted runs, and where they disagree."""
 
+import asyncio
+import time
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
@@ -39,6 +41,22 @@ async def unsettled(platform: Platform, runs: list[str]) -> tuple[int, int]:
         return row["running"], row["open"]
     finally:
         await connection.close()
+
+
+async def settled_findings(platform: Platform, runs: list[str], account: str) -> Findings:
+    """Look until nothing differs, for a while: tentative holds of requests that died lapse after two minutes."""
+    deadline = time.monotonic() + 150
+    while True:
+        findings = await examine(platform, runs, account)
+        if good(findings) or time.monotonic() > deadline:
+            return findings
+        await asyncio.sleep(2)
+
+
+def good(found: Findings) -> bool:
+    """Whether every run has ended as it should and was charged once."""
+    wrong = found.lost or found.doubled or found.open_holds or found.differences
+    return not wrong and found.accepted == found.ended == found.settled
 
 
 async def examine(platform: Platform, runs: list[str], account: str) -> Findings:

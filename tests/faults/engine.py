@@ -6,9 +6,7 @@ one that its run went on with, and nothing waits any more. Limits are off.
 
 import asyncio
 import random
-import sys
 import time
-from collections.abc import Callable
 from typing import Any
 
 import asyncpg
@@ -16,18 +14,17 @@ import httpx
 import msgspec
 from agora_local.first_party import publish_installed
 from agora_local.platform import Platform
-from agora_local.settings import Ports
 from agora_local.testing import own_folder
 
-from tests.faults import runs as run_faults
-from tests.faults.account import Findings, admin_url, unsettled
-from tests.faults.last_words import told_on_failure
+from tests.faults.account import Findings, admin_url, good, settled_findings, unsettled
+from tests.faults.command import Say, SeededPlan, Verdict, carry_out, plan_of
+from tests.faults.submitting import attempt, submitted
 from tests.support.tenancy import new_customer, operator, until_executable, until_offered
 
 RESTARTED = ("nats", "postgres")
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
+class Plan(SeededPlan, frozen=True, kw_only=True):
     """How much of everything. `seconds_between` faults are drawn from this range."""
 
     runs: int
@@ -38,7 +35,6 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     concurrency: int
     seconds_between: tuple[float, float]
     recovery_seconds: float
-    seed: int
 
 
 FULL = Plan(
@@ -50,7 +46,6 @@ FULL = Plan(
     concurrency=10,
     seconds_between=(1.0, 4.0),
     recovery_seconds=600,
-    seed=1,
 )
 SHORT = Plan(
     runs=15,
@@ -61,7 +56,6 @@ SHORT = Plan(
     concurrency=5,
     seconds_between=(2.0, 5.0),
     recovery_seconds=240,
-    seed=1,
 )
 
 
@@ -78,7 +72,7 @@ class Outcome(msgspec.Struct, kw_only=True):
     seconds: float
 
 
-async def run(platform: Platform, plan: Plan, say: Callable[[str], None]) -> Outcome:
+async def run(platform: Platform, plan: Plan, say: Say) -> Outcome:
     """Do the whole plan on a running platform that offers the installed agents.
 
     Raises:
@@ -104,7 +98,7 @@ async def run(platform: Platform, plan: Plan, say: Callable[[str], None]) -> Out
         finally:
             faults.cancel()
             deciding.cancel()
-    findings = await run_faults.settled_findings(platform, family, customer.account)
+    findings = await settled_findings(platform, family, customer.account)
     return Outcome(
         findings=findings,
         swarms=len(swarms),
@@ -128,9 +122,7 @@ class _Decider:
     async def decide_all(self) -> None:
         """Decide until cancelled."""
         while True:
-            page = await run_faults.attempt(
-                self._client.get("/approvals", params={"state": "pending", "limit": 50})
-            )
+            page = await attempt(self._client.get("/approvals", params={"state": "pending", "limit": 50}))
             if isinstance(page, httpx.Response) and page.is_success:
                 for approval in page.json()["items"]:
                     await self._decide(approval["id"])
@@ -140,14 +132,12 @@ class _Decider:
         # Asked again after a fault, the same person decides the same.
         approve = self.decided.get(approval, self._dice.random() < 0.7)
         body = {"decision": "approve" if approve else "reject"}
-        answer = await run_faults.attempt(self._client.post(f"/approvals/{approval}/decide", json=body))
+        answer = await attempt(self._client.post(f"/approvals/{approval}/decide", json=body))
         if isinstance(answer, httpx.Response) and answer.is_success:
             self.decided[approval] = approve
 
 
-async def _start_runs(
-    client: httpx.AsyncClient, plan: Plan, dice: random.Random, say: Callable[[str], None]
-) -> list[str]:
+async def _start_runs(client: httpx.AsyncClient, plan: Plan, dice: random.Random, say: Say) -> list[str]:
     slots = asyncio.Semaphore(plan.concurrency)
     accepted: list[str] = []
     inputs = [_an_input(dice, number) for number in range(plan.runs)]
@@ -155,10 +145,10 @@ async def _start_runs(
     async def one(number: int) -> None:
         async with slots:
             path = "/packages/echo/execute"
-            run_id = await run_faults.submitted(client, path, {"input": inputs[number]}, f"engine-{number}")
+            run_id = await submitted(client, path, {"input": inputs[number]}, f"engine-{number}")
             accepted.append(run_id)
             if number % 10 == 0:
-                await run_faults.attempt(client.post(f"/runs/{run_id}/pause"))
+                await attempt(client.post(f"/runs/{run_id}/pause"))
             await asyncio.sleep(inputs[number]["steps"] * 0.1)
             if number % 10 == 0:
                 await _resumed(client, run_id)
@@ -172,7 +162,7 @@ async def _start_runs(
 async def _resumed(client: httpx.AsyncClient, run_id: str) -> None:
     """Ask until the run is told to go on, or over."""
     while True:
-        answer = await run_faults.attempt(client.post(f"/runs/{run_id}/resume"))
+        answer = await attempt(client.post(f"/runs/{run_id}/resume"))
         if isinstance(answer, httpx.Response) and answer.status_code < 500:
             return
         await asyncio.sleep(0.3)
@@ -192,12 +182,10 @@ async def _start_swarm(client: httpx.AsyncClient, plan: Plan, number: int) -> st
         {"text": f"swarm {number}, part {part}", "steps": 3, "delay_ms": 300} for part in range(plan.agents)
     ]
     body = {"goal": {"kind": "map", "package": "echo", "inputs": work}, "concurrency": 5, "budget": "3"}
-    return await run_faults.submitted(client, "/swarms", body, f"swarm-{number}")
+    return await submitted(client, "/swarms", body, f"swarm-{number}")
 
 
-async def _disturb(
-    platform: Platform, plan: Plan, dice: random.Random, say: Callable[[str], None]
-) -> tuple[int, int]:
+async def _disturb(platform: Platform, plan: Plan, dice: random.Random, say: Say) -> tuple[int, int]:
     deeds = ["kill"] * plan.worker_kills + ["restart"] * plan.restarts
     dice.shuffle(deeds)
     for deed in deeds:
@@ -208,9 +196,7 @@ async def _disturb(
     return plan.worker_kills, plan.restarts
 
 
-async def _recovered(
-    platform: Platform, begun: list[str], seconds: float, say: Callable[[str], None]
-) -> list[str]:
+async def _recovered(platform: Platform, begun: list[str], seconds: float, say: Say) -> list[str]:
     """Wait until all runs, and those that they called, have ended and are settled; all of them."""
     deadline = time.monotonic() + seconds
     said = (-1, -1)
@@ -261,44 +247,34 @@ async def _lost_decisions(platform: Platform, decided: dict[str, bool]) -> int:
     return lost
 
 
-def main(arguments: list[str]) -> int:
-    """Run the fault test; progress on standard error, one JSON line last. Returns the exit code."""
-    plan = SHORT if "--short" in arguments else FULL
-    if "--seed" in arguments:
-        plan = msgspec.structs.replace(plan, seed=int(arguments[arguments.index("--seed") + 1]))
-    started = time.monotonic()
-
-    def say(line: str) -> None:
-        print(f"{time.monotonic() - started:6.1f} s  {line}", file=sys.stderr, flush=True)
-
-    with own_folder() as folder, Platform(folder / "home", Ports.free(), say=lambda line: None) as platform:
-        platform.wait_ready(run_faults.START_SECONDS)
-        publish_installed(folder, platform.api_url, platform.operator_token, say)
-        with told_on_failure(platform.logs_folder, say) as verdict:
-            outcome = asyncio.run(run(platform, plan, say))
-            found = outcome.findings
-            for difference in found.differences:
-                say(difference)
-            verdict.passed = is_good(outcome)
-    line = {
-        "faults": "engine",
-        "passed": verdict.passed,
-        **msgspec.to_builtins(found),
-        "swarms": outcome.swarms,
-        "called": outcome.called,
-        "approvals": outcome.approvals,
-        "approvals_lost": outcome.approvals_lost,
-        "kills": outcome.kills,
-        "restarts": outcome.restarts,
-        "seconds": outcome.seconds,
-        "seed": plan.seed,
-    }
-    print(msgspec.json.encode(line).decode(), flush=True)
-    return 0 if verdict.passed else 1
-
-
 def is_good(outcome: Outcome) -> bool:
     """Whether nothing was lost, doubled, left open or decided in vain."""
-    found = outcome.findings
-    wrong = found.lost or found.doubled or found.open_holds or found.differences or outcome.approvals_lost
-    return not wrong and found.accepted == found.ended == found.settled
+    return good(outcome.findings) and not outcome.approvals_lost
+
+
+def main(arguments: list[str]) -> int:
+    """Run the fault test of the engine. Returns the exit code."""
+    plan = plan_of(arguments, full=FULL, short=SHORT)
+
+    async def work(platform: Platform, say: Say) -> Verdict:
+        outcome = await run(platform, plan, say)
+        return Verdict(
+            passed=is_good(outcome),
+            differences=outcome.findings.differences,
+            figures={
+                **msgspec.to_builtins(outcome.findings),
+                "swarms": outcome.swarms,
+                "called": outcome.called,
+                "approvals": outcome.approvals,
+                "approvals_lost": outcome.approvals_lost,
+                "kills": outcome.kills,
+                "restarts": outcome.restarts,
+                "seconds": outcome.seconds,
+            },
+        )
+
+    def install(platform: Platform, say: Say) -> None:
+        with own_folder() as folder:
+            publish_installed(folder, platform.api_url, platform.operator_token, say)
+
+    return carry_out("engine", plan, work, prepare=install)

@@ -8,7 +8,6 @@ nothing counts twice, and the ledger is what exact arithmetic makes of what was 
 import asyncio
 import random
 import signal
-import sys
 import time
 from collections.abc import Callable
 
@@ -18,10 +17,8 @@ from agora_kit.broker import Broker
 from agora_kit.database import Database
 from agora_local.parts import PartFailed
 from agora_local.platform import Platform
-from agora_local.settings import Ports
-from agora_local.testing import own_folder
 
-from tests.faults.last_words import told_on_failure
+from tests.faults.command import Say, SeededPlan, Verdict, carry_out, plan_of
 from tests.faults.money_account import Accounts, books_agree, examine, reconciled
 from tests.faults.money_load import Load, Made
 from tests.support.tenancy import Customer, new_customer, operator, publish, until_executable
@@ -29,10 +26,9 @@ from tests.support.tenancy import Customer, new_customer, operator, publish, unt
 KILLED = ("metering", "billing", "execution", "nats", "postgres")
 _CREDIT = 1_000_000_000_000
 _START_TRIES = 5
-_START_SECONDS = 300.0
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
+class Plan(SeededPlan, frozen=True, kw_only=True):
     """How much of everything. Faults come `seconds_between` apart, drawn from this range.
 
     `ahead` is how far the share of events that were made may be before the share of faults that were done, and the
@@ -46,7 +42,6 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     seconds_between: tuple[float, float]
     recovery_seconds: float
     ahead: float
-    seed: int = 1
 
 
 FULL = Plan(
@@ -84,9 +79,7 @@ class Outcome(msgspec.Struct, kw_only=True):
 class _Faults:
     """The faults of a plan in a random order, and how many of them were done."""
 
-    def __init__(
-        self, platform: Platform, plan: Plan, dice: random.Random, say: Callable[[str], None]
-    ) -> None:
+    def __init__(self, platform: Platform, plan: Plan, dice: random.Random, say: Say) -> None:
         self._platform = platform
         self._plan = plan
         self._dice = dice
@@ -134,7 +127,7 @@ class _Faults:
         raise error
 
 
-async def run(platform: Platform, plan: Plan, say: Callable[[str], None]) -> Outcome:
+async def run(platform: Platform, plan: Plan, say: Say) -> Outcome:
     """Do the whole plan on a running platform.
 
     Raises:
@@ -192,7 +185,7 @@ async def _customer(platform: Platform) -> Customer:
     return customer
 
 
-async def _tell(load: Load, say: Callable[[str], None]) -> None:
+async def _tell(load: Load, say: Say) -> None:
     while True:
         await asyncio.sleep(10)
         say(f"{load.made.events} events, {len(load.made.runs)} runs")
@@ -210,7 +203,7 @@ async def _accounts(
     customer: Customer,
     made: Made,
     seconds: float,
-    say: Callable[[str], None],
+    say: Say,
 ) -> Accounts:
     """Look until nothing differs, for as long as the plan allows."""
     deadline = time.monotonic() + seconds
@@ -229,43 +222,33 @@ async def _accounts(
 
 
 def main(arguments: list[str]) -> int:
-    """Run the fault test; progress on standard error, one JSON line last. Returns the exit code."""
-    plan = SHORT if "--short" in arguments else FULL
-    if "--seed" in arguments:
-        plan = msgspec.structs.replace(plan, seed=int(arguments[arguments.index("--seed") + 1]))
-    started = time.monotonic()
+    """Run the fault test of money. Returns the exit code."""
+    plan = plan_of(arguments, full=FULL, short=SHORT)
 
-    def say(line: str) -> None:
-        print(f"{time.monotonic() - started:6.1f} s  {line}", file=sys.stderr, flush=True)
+    async def work(platform: Platform, say: Say) -> Verdict:
+        outcome = await run(platform, plan, say)
+        found = outcome.accounts
+        return Verdict(
+            passed=found.clean and found.events >= plan.events,
+            differences=found.differences,
+            figures={
+                "events": found.events,
+                "kills": outcome.kills,
+                "postgres_stops": outcome.postgres_stops,
+                "stream_rebuilds": outcome.stream_losses,
+                "lost": found.lost,
+                "doubled": found.doubled,
+                "ledger_difference": found.ledger_difference,
+                "differences": len(found.differences),
+                "runs": found.runs,
+                "unsettled": found.unfinished,
+                "charged": found.charged,
+                "corrections": len(outcome.made.corrected),
+                "refunds": len(outcome.made.refunded),
+                "sent_again": outcome.made.sent_again,
+                "recovery_seconds": outcome.recovery_seconds,
+                "seconds": outcome.seconds,
+            },
+        )
 
-    with own_folder() as folder, Platform(folder / "home", Ports.free(), say=lambda line: None) as platform:
-        platform.wait_ready(_START_SECONDS)
-        with told_on_failure(platform.logs_folder, say) as verdict:
-            outcome = asyncio.run(run(platform, plan, say))
-            found = outcome.accounts
-            for difference in found.differences:
-                say(difference)
-            verdict.passed = found.clean and found.events >= plan.events
-    line = {
-        "faults": "money",
-        "passed": verdict.passed,
-        "events": found.events,
-        "kills": outcome.kills,
-        "postgres_stops": outcome.postgres_stops,
-        "stream_rebuilds": outcome.stream_losses,
-        "lost": found.lost,
-        "doubled": found.doubled,
-        "ledger_difference": found.ledger_difference,
-        "differences": len(found.differences),
-        "runs": found.runs,
-        "unsettled": found.unfinished,
-        "charged": found.charged,
-        "corrections": len(outcome.made.corrected),
-        "refunds": len(outcome.made.refunded),
-        "sent_again": outcome.made.sent_again,
-        "recovery_seconds": outcome.recovery_seconds,
-        "seconds": outcome.seconds,
-        "seed": plan.seed,
-    }
-    print(msgspec.json.encode(line).decode(), flush=True)
-    return 0 if verdict.passed else 1
+    return carry_out("money", plan, work)

@@ -6,7 +6,6 @@ usage events, metered totals and ledger agree to the micro-unit. Limits are off.
 
 import asyncio
 import random
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -16,13 +15,12 @@ import httpx
 import msgspec
 from agora_contracts.ids import derived
 from agora_local.platform import Platform
-from agora_local.settings import Ports
-from agora_local.testing import own_folder
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from tests.faults.account import Findings, examine, unsettled
-from tests.faults.last_words import told_on_failure
+from tests.faults.account import Findings, good, settled_findings, unsettled
+from tests.faults.command import Say, SeededPlan, Verdict, carry_out, plan_of
+from tests.faults.submitting import attempt, submitted
 from tests.support.tenancy import Customer, new_customer, operator, publish, until_executable
 
 KILLED = (
@@ -38,11 +36,9 @@ KILLED = (
     "temporal",
 )
 RESTARTED = ("nats", "postgres", "execution", "worker", "billing", "metering")
-_SUBMIT_SECONDS = 120.0
-START_SECONDS = 300.0
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
+class Plan(SeededPlan, frozen=True, kw_only=True):
     """How much of everything. `seconds_between` faults are drawn from this range.
 
     `ahead` is how far the share of faults may be before that of accepted runs: faults wait for a platform that is slow
@@ -57,7 +53,6 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     seconds_between: tuple[float, float]
     recovery_seconds: float
     ahead: float
-    seed: int
 
 
 FULL = Plan(
@@ -69,7 +64,6 @@ FULL = Plan(
     seconds_between=(0.5, 2.5),
     recovery_seconds=240,
     ahead=0.1,
-    seed=1,
 )
 SHORT = Plan(
     runs=40,
@@ -80,7 +74,6 @@ SHORT = Plan(
     seconds_between=(0.3, 1.0),
     recovery_seconds=150,
     ahead=0.3,
-    seed=1,
 )
 
 
@@ -95,7 +88,7 @@ class Outcome(msgspec.Struct, kw_only=True):
     recovery_seconds: float
 
 
-async def run(platform: Platform, plan: Plan, say: Callable[[str], None]) -> Outcome:
+async def run(platform: Platform, plan: Plan, say: Say) -> Outcome:
     """Do the whole plan on a running platform.
 
     Raises:
@@ -137,7 +130,7 @@ async def _submit_all(
     customer: Customer,
     plan: Plan,
     dice: random.Random,
-    say: Callable[[str], None],
+    say: Say,
     accepted: list[str],
 ) -> None:
     slots = asyncio.Semaphore(plan.concurrency)
@@ -175,43 +168,12 @@ async def _submit(client: httpx.AsyncClient, customer: Customer, key: str, run_i
     return run
 
 
-async def submitted(client: httpx.AsyncClient, path: str, body: dict[str, Any], key: str) -> str:
-    """Ask until a run is accepted, with the same key each time; its id.
-
-    Raises:
-        TimeoutError: it was not within two minutes.
-        AssertionError: it was refused.
-    """
-    deadline = time.monotonic() + _SUBMIT_SECONDS
-    last: object = None
-    while time.monotonic() < deadline:
-        answer = await attempt(client.post(path, json=body, headers={"Idempotency-Key": key}))
-        last = answer
-        if isinstance(answer, httpx.Response):
-            if answer.status_code in (200, 202):
-                return str(answer.json()["id"])
-            if answer.status_code < 500 and answer.status_code != 429:
-                raise AssertionError(f"{answer.status_code}: {answer.text}")
-            last = answer.text
-        await asyncio.sleep(0.3)
-    raise TimeoutError(f"not accepted within {_SUBMIT_SECONDS} s: {last}")
-
-
-async def attempt(request: Any) -> httpx.Response | httpx.TransportError:
-    """The answer to a request, or why there is none."""
-    try:
-        answer: httpx.Response = await request
-    except httpx.TransportError as error:
-        return error
-    return answer
-
-
 async def _disturb(
     platform: Platform,
     plan: Plan,
     dice: random.Random,
     done: asyncio.Event,
-    say: Callable[[str], None],
+    say: Say,
     share_accepted: Callable[[], float],
 ) -> tuple[int, int, int]:
     deeds = ["kill"] * plan.kills + ["restart"] * plan.restarts + ["terminate"] * plan.terminations
@@ -233,7 +195,7 @@ async def _disturb(
     return counts["kill"], counts["restart"], counts["terminate"]
 
 
-async def _terminate_one(platform: Platform, say: Callable[[str], None]) -> int:
+async def _terminate_one(platform: Platform, say: Say) -> int:
     """Terminate a running workflow as an operator would. Returns whether there was one."""
     try:
         client = await Client.connect(platform.temporal.address)
@@ -248,7 +210,7 @@ async def _terminate_one(platform: Platform, say: Callable[[str], None]) -> int:
     return 0
 
 
-async def _recovered(platform: Platform, runs: list[str], seconds: float, say: Callable[[str], None]) -> None:
+async def _recovered(platform: Platform, runs: list[str], seconds: float, say: Say) -> None:
     deadline = time.monotonic() + seconds
     said = (-1, -1)
     while time.monotonic() < deadline:
@@ -262,51 +224,27 @@ async def _recovered(platform: Platform, runs: list[str], seconds: float, say: C
     say(f"recovery took longer than {seconds:g} s")
 
 
-async def settled_findings(platform: Platform, runs: list[str], account: str) -> Findings:
-    """Look until nothing differs, for a while: tentative holds of requests that died lapse after two minutes."""
-    deadline = time.monotonic() + 150
-    while True:
-        findings = await examine(platform, runs, account)
-        if good(findings) or time.monotonic() > deadline:
-            return findings
-        await asyncio.sleep(2)
-
-
-def good(found: Findings) -> bool:
-    """Whether every run has ended as it should and was charged once."""
-    wrong = found.lost or found.doubled or found.open_holds or found.differences
-    return not wrong and found.accepted == found.ended == found.settled
+def verdict_of(outcome: Outcome) -> Verdict:
+    """What the outcome says."""
+    return Verdict(
+        passed=good(outcome.findings),
+        differences=outcome.findings.differences,
+        figures={
+            **msgspec.to_builtins(outcome.findings),
+            "kills": outcome.kills,
+            "restarts": outcome.restarts,
+            "terminated": outcome.terminated,
+            "recovery_seconds": outcome.recovery_seconds,
+            "seconds": outcome.seconds,
+        },
+    )
 
 
 def main(arguments: list[str]) -> int:
-    """Run the fault test; progress on standard error, one JSON line last. Returns the exit code."""
-    plan = SHORT if "--short" in arguments else FULL
-    if "--seed" in arguments:
-        plan = msgspec.structs.replace(plan, seed=int(arguments[arguments.index("--seed") + 1]))
-    started = time.monotonic()
+    """Run the fault test of runs. Returns the exit code."""
+    plan = plan_of(arguments, full=FULL, short=SHORT)
 
-    def say(line: str) -> None:
-        print(f"{time.monotonic() - started:6.1f} s  {line}", file=sys.stderr, flush=True)
+    async def work(platform: Platform, say: Say) -> Verdict:
+        return verdict_of(await run(platform, plan, say))
 
-    with own_folder() as folder, Platform(folder / "home", Ports.free(), say=lambda line: None) as platform:
-        platform.wait_ready(START_SECONDS)
-        with told_on_failure(platform.logs_folder, say) as verdict:
-            outcome = asyncio.run(run(platform, plan, say))
-            found = outcome.findings
-            for difference in found.differences:
-                say(difference)
-            verdict.passed = good(found)
-    line = {
-        "faults": "runs",
-        "passed": verdict.passed,
-        **msgspec.to_builtins(found),
-        "kills": outcome.kills,
-        "restarts": outcome.restarts,
-        "terminated": outcome.terminated,
-        "recovery_seconds": outcome.recovery_seconds,
-        "seconds": outcome.seconds,
-        "seed": plan.seed,
-    }
-    time.sleep(0.5)  # Temporal's client: its threads must let go before the interpreter ends.
-    print(msgspec.json.encode(line).decode(), flush=True)
-    return 0 if verdict.passed else 1
+    return carry_out("runs", plan, work)

@@ -6,6 +6,7 @@ import sys
 from agora_local.platform import Platform
 
 from tests.faults import runs
+from tests.faults.account import good
 from tests.faults.last_words import told_on_failure
 
 
@@ -21,7 +22,7 @@ async def test_every_accepted_run_ends_and_is_charged_once_through_kills(platfor
     with told_on_failure(platform.logs_folder, say) as verdict:
         outcome = await runs.run(platform, runs.SHORT, say)
         found = outcome.findings
-        verdict.passed = runs.good(found)
+        verdict.passed = good(found)
 
     assert outcome.kills == runs.SHORT.kills
     assert [] == found.differences
