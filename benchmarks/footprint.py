@@ -25,11 +25,11 @@ from agora_local.testing import own_folder
 from benchmarks.pairs import interleave
 
 
-def memory_megabytes(pid: int) -> float:
+def memory_megabytes(pid: int, *, with_children: bool = True) -> float:
     """Proportional set size of a process and its children; resident set where the system has no such figure."""
     process = psutil.Process(pid)
     total = 0
-    for each in (process, *process.children(recursive=True)):
+    for each in (process, *(process.children(recursive=True) if with_children else ())):
         try:
             found = each.memory_full_info()
         except psutil.Error:
@@ -77,6 +77,8 @@ def main(arguments: list[str] | None = None) -> None:
             platform.wait_ready()
             time.sleep(options.idle_seconds)
             memory = {name: memory_megabytes(pid) for name, pid in platform.pids().items()}
+            if (forks := platform.fork_server_pid) is not None:
+                memory["fork server"] = memory_megabytes(forks, with_children=False)
     line = measured.line(
         "footprint",
         first_start_seconds=round(first, 1),

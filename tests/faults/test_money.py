@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+from agora_local.forkserver import ForkServer
 from agora_local.platform import Platform
 from agora_local.settings import Ports
 from agora_local.testing import own_folder
@@ -14,9 +15,9 @@ from tests.faults.last_words import told_on_failure
 
 
 @pytest.fixture
-def own_platform() -> Iterator[Platform]:
+def own_platform(fork_server: ForkServer | None) -> Iterator[Platform]:
     """A platform that no other test uses: its JetStream store is deleted, with the consumers of all its processes."""
-    with own_folder() as folder, Platform(folder / "home", Ports.free()) as running:
+    with own_folder() as folder, Platform(folder / "home", Ports.free(), fork_server=fork_server) as running:
         running.wait_ready()
         yield running
 

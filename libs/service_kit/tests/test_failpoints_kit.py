@@ -10,6 +10,7 @@ from sqlalchemy import text
 
 PROGRAM = """
 from agora_kit import failpoints
+failpoints.arm_from_environment()
 failpoints.enter("work")
 failpoints.reach("here")
 failpoints.reach("there")

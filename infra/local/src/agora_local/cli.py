@@ -22,10 +22,11 @@ from rich.table import Table
 from agora_local.blocking import run_in_thread
 from agora_local.first_party import publish_installed
 from agora_local.first_tenant import ensure_first_tenant, mark_shown
+from agora_local.health import ask_health
 from agora_local.integrators import add_integrator
 from agora_local.logs import follow, last_lines, log_names, sizes
 from agora_local.parts import Nats, PartFailed
-from agora_local.platform import Platform, ask_health
+from agora_local.platform import Platform
 from agora_local.reconciling import run_reconciliation, summary
 from agora_local.settings import PlatformFailed, Ports, default_home, operator_token, postgres_folder
 from agora_local.supervisor import State, is_home, prepare_home, read_state, stop_supervisor, supervise

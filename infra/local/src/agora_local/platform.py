@@ -1,7 +1,5 @@
 """The whole platform on one machine: the parts, the services, and what keeps them running."""
 
-import asyncio
-import contextlib
 import json
 import os
 import secrets
@@ -15,11 +13,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import nats
 from agora_contracts.permissions import permissions
 from agora_kit.provision import DatabasePasswords, DatabaseUrls, provision, urls_of
 
+from agora_local import forkserver
 from agora_local.blocking import run_in_thread
+from agora_local.forkserver import ForkServer, ForkServerGone
+from agora_local.health import ask_health
 from agora_local.parts import Nats, Part, PartFailed, Postgres, Temporal
 from agora_local.parts.nats import Permissions
 from agora_local.parts.postgres import write_private
@@ -36,7 +36,6 @@ from agora_local.unit import Unit, UnitState
 
 _LOG_LIMIT_BYTES = 20 * 1024**2
 _CRASHES_UNTIL_GIVING_UP = 5
-_HEALTH_SECONDS = 2.5
 _END_SECONDS = 10.0
 
 type Say = Callable[[str], None]
@@ -85,6 +84,7 @@ class Platform:
         processes: Which processes run beside the parts.
         permissions: What each NATS user may do, by default what the catalogue says; None leaves it unlimited.
         search_attributes: Temporal's, name to type.
+        fork_server: Starts our processes; by default one of its own, where the system bears it.
         say: Gets a line about each thing that happens.
     """
 
@@ -97,6 +97,7 @@ class Platform:
         processes: Sequence[ProcessSpec] = PROCESSES,
         permissions: Callable[[str], Permissions | None] = permissions,
         search_attributes: Mapping[str, str] | None = None,
+        fork_server: ForkServer | None = None,
         say: Say = lambda line: None,
     ) -> None:
         self.folder = folder.absolute()
@@ -106,6 +107,11 @@ class Platform:
         self._say = say
         self.folder.mkdir(parents=True, exist_ok=True)
         self.logs_folder = self.folder / "logs"
+        self._own_fork_server: ForkServer | None = None
+        if fork_server is None and processes and forkserver.AVAILABLE:
+            modules = [spec.module for spec in processes]
+            fork_server = self._own_fork_server = ForkServer(modules, log=self.log_of("forkserver"))
+        self._fork_server = fork_server
         data = postgres_folder(self.folder)
         if data.parent != self.folder:
             say(f"PostgreSQL's user cannot enter {self.folder}; its data is in {data}")
@@ -160,6 +166,8 @@ class Platform:
             if log.stat().st_size > _LOG_LIMIT_BYTES:
                 log.replace(log.with_suffix(".log.1"))
         try:
+            if self._fork_server is not None:
+                self._fork_server.start()
             for part in (self.postgres, self.nats, self.temporal):
                 self._say(f"starting {part.name}")
                 self._units[part.name].start()
@@ -168,7 +176,7 @@ class Platform:
                 unit = Unit(spec.name, self._child(spec, urls[spec.database]), self._say)
                 self._units[spec.name] = unit
                 unit.start()
-        except PartFailed as error:
+        except (PartFailed, ForkServerGone) as error:
             self.stop()
             raise PlatformFailed(str(error)) from error
         except BaseException:
@@ -181,6 +189,8 @@ class Platform:
             if self._units[name].state().state != "stopped":
                 self._say(f"stopping {name}")
             self._units[name].stop()
+        if self._own_fork_server is not None:
+            self._own_fork_server.close()
 
     def __enter__(self) -> Self:
         self.start()
@@ -190,6 +200,11 @@ class Platform:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.stop()
+
+    @property
+    def fork_server_pid(self) -> int | None:
+        """The process id of its own fork server, if it runs one."""
+        return None if self._own_fork_server is None else self._own_fork_server.pid
 
     # --- watch and disturb -----------------------------------------------------------------------
 
@@ -327,6 +342,7 @@ class Platform:
             stop_timeout_seconds=20,
             # Not SIGKILL, which would leave behind the workers that it started itself.
             death_signal=signal.SIGTERM,
+            fork_server=self._fork_server,
         )
 
     def _environment_of(self, spec: ProcessSpec, urls: DatabaseUrls) -> dict[str, str]:
@@ -357,36 +373,3 @@ class Platform:
             given["AGORA_HTTP_PORT"] = str(self.ports.api)
         # OTEL_*, keys of LLM vendors, proxies and certificates come with our own environment.
         return {**os.environ, **given, **self._environment}
-
-
-async def ask_health(nats_url: str, names: Sequence[str]) -> dict[str, str]:
-    """What each process answers when asked over NATS: its status, or why there is none."""
-
-    async def keep_silent(error: Exception) -> None:
-        """The answers tell what is wrong; the client would print a traceback."""
-
-    try:
-        connection = await nats.connect(
-            nats_url, connect_timeout=2, max_reconnect_attempts=0, error_cb=keep_silent
-        )
-    except (OSError, nats.errors.Error, TimeoutError):
-        return dict.fromkeys(names, "NATS does not answer")
-
-    async def ask(name: str) -> str:
-        try:
-            reply = await connection.request(f"agora.cmd.{name}.health", b"{}", timeout=_HEALTH_SECONDS)
-            answer = json.loads(reply.data)
-            failing = [f"{key}: {value}" for key, value in answer.get("checks", {}).items() if value != "ok"]
-            return "; ".join([str(answer.get("status")), *failing])
-        except nats.errors.NoRespondersError:
-            return "starting"
-        except (nats.errors.Error, TimeoutError):
-            return "does not answer"
-        except (ValueError, AttributeError):
-            return "answers nonsense"
-
-    try:
-        return dict(zip(names, await asyncio.gather(*map(ask, names)), strict=True))
-    finally:
-        with contextlib.suppress(nats.errors.Error, OSError):
-            await connection.close()

@@ -7,14 +7,12 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-_LAUNCHER = Path(__file__).with_name("_launch.py")
+from agora_local.forkserver import ForkedProcess, ForkServer
+from agora_local.spawning import spawn
 
-# Linux sends the death signal when the *thread* that forked ends, not the process. All children are therefore
-# started by this one thread, which lives as long as the interpreter; callers may be short-lived threads.
-_spawner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="agora-spawner")
+_LAUNCHER = Path(__file__).with_name("_launch.py")
 
 
 class ChildProcess:
@@ -32,6 +30,7 @@ class ChildProcess:
         stop_signal: What asks it to end in order.
         stop_timeout_seconds: How long `stop` waits before it kills.
         death_signal: What it gets when our process dies (Linux only).
+        fork_server: Starts it, where the command is our interpreter with `-m` and a module.
     """
 
     def __init__(
@@ -46,6 +45,7 @@ class ChildProcess:
         stop_signal: signal.Signals = signal.SIGTERM,
         stop_timeout_seconds: float = 15.0,
         death_signal: signal.Signals = signal.SIGKILL,
+        fork_server: ForkServer | None = None,
     ) -> None:
         self.name = name
         self.command = [str(part) for part in command]
@@ -56,7 +56,8 @@ class ChildProcess:
         self._stop_signal = stop_signal
         self._stop_timeout_seconds = stop_timeout_seconds
         self._death_signal = death_signal
-        self._process: subprocess.Popen[bytes] | None = None
+        self._fork_server = fork_server
+        self._process: subprocess.Popen[bytes] | ForkedProcess | None = None
         self._lock = threading.Lock()
 
     def start(self) -> None:
@@ -69,28 +70,46 @@ class ChildProcess:
             if self.alive:
                 raise RuntimeError(f"{self.name} runs already as process {self.pid}")
             self.log.parent.mkdir(parents=True, exist_ok=True)
-            uid, gid = ("", "") if self._owner is None else map(str, self._owner)
-            launcher = [
-                sys.executable,
-                "-I",
-                "-S",
-                str(_LAUNCHER),
-                str(os.getpid()),
-                str(int(self._death_signal)),
-                uid,
-                gid,
-            ]
             with self.log.open("ab") as log:
-                self._process = _spawner.submit(
-                    subprocess.Popen,
-                    [*launcher, *self.command],
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    env=self._environment,
-                    cwd=self._working_folder,
-                    start_new_session=True,
-                ).result()
+                if self._fork_server is None:
+                    self._process = self._spawn(log.fileno())
+                else:
+                    self._process = self._fork(self._fork_server, log.fileno())
+
+    def _spawn(self, output: int) -> "subprocess.Popen[bytes]":
+        uid, gid = ("", "") if self._owner is None else map(str, self._owner)
+        launcher = [
+            sys.executable,
+            "-I",
+            "-S",
+            str(_LAUNCHER),
+            str(os.getpid()),
+            str(int(self._death_signal)),
+            uid,
+            gid,
+        ]
+        return spawn(
+            [*launcher, *self.command],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=self._environment,
+            cwd=self._working_folder,
+            start_new_session=True,
+        )
+
+    def _fork(self, fork_server: ForkServer, output: int) -> ForkedProcess:
+        interpreter, flag, module, *arguments = self.command
+        if (interpreter, flag, self._owner) != (sys.executable, "-m", None):
+            raise ValueError(f"a fork server starts modules as the same user, not {self.command}")
+        return fork_server.run(
+            module,
+            arguments,
+            environment=self._environment,
+            folder=self._working_folder,
+            output=output,
+            death_signal=self._death_signal,
+        )
 
     @property
     def pid(self) -> int | None:

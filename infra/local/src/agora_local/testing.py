@@ -28,10 +28,12 @@ from agora_kit.provision import (
     urls_of,
 )
 
+from agora_local import forkserver
 from agora_local.blocking import run_in_thread
+from agora_local.forkserver import ForkServer
 from agora_local.parts import Nats, Postgres, Temporal
 from agora_local.parts.postgres import traversable
-from agora_local.platform import Platform
+from agora_local.platform import PROCESSES, Platform
 from agora_local.ports import free_port, free_ports
 from agora_local.settings import Ports
 
@@ -88,13 +90,25 @@ def temporal_server(parts_folder: Path) -> Iterator[Temporal]:
 
 
 @pytest.fixture(scope="session")
-def platform() -> Iterator[Platform]:
+def fork_server() -> Iterator[ForkServer | None]:
+    """Starts the processes of every platform of this session; None where the system bears no fork."""
+    if not forkserver.AVAILABLE:
+        yield None
+        return
+    with own_folder() as folder:
+        server = ForkServer([spec.module for spec in PROCESSES], log=folder / "forkserver.log")
+        yield server
+        server.close()
+
+
+@pytest.fixture(scope="session")
+def platform(fork_server: ForkServer | None) -> Iterator[Platform]:
     """Everything that `./dev up` runs, ready, on free ports and with empty data. Shared by all its tests.
 
     `.api_url` and `.operator_token` are the way in; `.kill(name)` and the like are for tests of faults, which
     leave it ready (`.wait_ready()`).
     """
-    with own_folder() as folder, Platform(folder / "home", Ports.free()) as running:
+    with own_folder() as folder, Platform(folder / "home", Ports.free(), fork_server=fork_server) as running:
         running.wait_ready()
         yield running
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from agora_local.forkserver import ForkServerGone
 from agora_local.parts import Part, PartFailed
 from agora_local.process import ChildProcess
 
@@ -151,6 +152,6 @@ class Unit:
                 return
             try:
                 self._runs.start()
-            except (PartFailed, OSError) as error:
+            except (PartFailed, ForkServerGone, OSError) as error:
                 # The watcher finds it ended and tries again later.
                 self._say(str(error))

@@ -36,6 +36,16 @@ def arm(points: str) -> None:
         _codes[f"{work}:{where}"] = EXIT_CODE + place
 
 
+def arm_from_environment() -> None:
+    """Let this process die at the points of `AGORA_FAILPOINTS`, where it is set; every service does so as it begins.
+
+    Raises:
+        ValueError: a point is not written as `work:where` or `work:where:n`.
+    """
+    if points := os.environ.get(VARIABLE):
+        arm(points)
+
+
 def armed() -> bool:
     """Whether there is a point at which this process shall die."""
     return bool(_armed)
@@ -61,6 +71,3 @@ def _count(name: str) -> None:
         # No clean-up of any kind: no rollback is sent, no connection is closed in order, nothing is flushed.
         os._exit(_codes[name])
     _armed[name] = left - 1
-
-
-arm(os.environ.get(VARIABLE, ""))

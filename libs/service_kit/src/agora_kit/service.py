@@ -124,6 +124,7 @@ class Service:
 
     async def run(self) -> None:
         """Start, wait for SIGTERM or SIGINT, stop."""
+        failpoints.arm_from_environment()
         asked = end_signals()
         if not await unless(asked, self.start()):
             log.info("asked to end before it was ready")
