@@ -37,6 +37,6 @@ def test_servers_end_with_the_session(tmp_path: Path, number: signal.Signals) ->
     assert len(servers) == 3
     _, left = psutil.wait_procs(servers, timeout=30)
     assert left == []
-    assert (number == signal.SIGKILL) == Path(folder).exists()
-    # The next session removes it; this one must not wait for that.
+    assert number == signal.SIGKILL or not Path(folder).exists()
+    # The next session removes it, and may have begun; this one must not wait for that.
     shutil.rmtree(folder, ignore_errors=True)

@@ -114,6 +114,8 @@ async def test_a_killed_process_loses_and_doubles_nothing(billing_urls, nats_url
         second.send_signal(signal.SIGKILL)
         await second.wait()
     async with process(billing_urls, nats_url, asker) as third:
+        # It has set its consumer to thirty seconds again.
+        await redeliver_soon(asker)
         await until(lambda: _reached(charges(), RUNS))
         third.send_signal(signal.SIGTERM)
         assert 0 == await third.wait()

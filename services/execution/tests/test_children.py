@@ -46,9 +46,10 @@ async def test_a_step_calls_agents_and_gets_what_they_delivered(probe_platform: 
         "succeeded one, failed asked_to_reject, refused not_found, refused invalid_input"
         == run.output["text"]
     )
-    assert [("echo", "succeeded", "Say one"), ("echo", "failed", "Say two")] == [
+    # Both begin at once: which is the first to be accepted is nobody's affair.
+    assert [("echo", "failed", "Say two"), ("echo", "succeeded", "Say one")] == sorted(
         (child.package, child.status, child.title) for child in called
-    ]
+    )
     assert 3 == len(probe_platform.billing.placed)
 
 

@@ -84,7 +84,8 @@ async def provision(admin_url: str, service: str, passwords: DatabasePasswords) 
         raise ValueError(f"a service's name is a lower-case word, not {service!r}")
     name = database_name(service)
     async with administrator(admin_url) as connection:
-        # Two processes that provision at once would both find a role missing and one would fail to make it.
+        # Two processes that provision at once would both find a role missing and one would fail to make it. The lock
+        # is one of the administrator's database and is held while the service's own is seen to.
         await connection.execute("SELECT pg_advisory_lock($1)", _LOCK_KEY)
         roles = role_names(service)
         for role, password in (
@@ -98,8 +99,8 @@ async def provision(admin_url: str, service: str, passwords: DatabasePasswords) 
         for shared in ("postgres", "template1"):
             await connection.execute(f'REVOKE CONNECT ON DATABASE "{shared}" FROM PUBLIC')
         await restrict_database(connection, service, name)
-    async with administrator(admin_url, name) as connection:
-        await _set_schema_privileges(connection, service)
+        async with administrator(admin_url, name) as inside:
+            await _set_schema_privileges(inside, service)
     return urls_of(admin_url, service, passwords)
 
 
