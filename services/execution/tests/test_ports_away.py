@@ -169,7 +169,7 @@ async def test_a_long_step_beats_while_it_waits_for_the_platform(
     """
     Also before its function is called, and after: a step that does not beat would be given to another worker beside it.
     """
-    monkeypatch.setattr("agora_execution.runs.activities._HEARTBEAT_SECONDS", 0.05)
+    monkeypatch.setattr("agora_execution.runs.activities.HEARTBEAT_SECONDS", 0.05)
     gate, database = behind_gate
     objects, broker = FolderObjects(tmp_path), Broker(nats_url, "worker")
     files = Files(database, objects, quota_bytes=1000, retention_days=1)

@@ -178,7 +178,7 @@ async def test_a_cancellation_does_not_touch_a_run_that_has_ended(echo_listed: P
     await echo_listed.recorder.accept(accepted(run))
     await echo_listed.recorder.end(Ending(run=run, outcome="succeeded", at=utc_now()))
     async with echo_listed.database.system() as connection:
-        await store.request_cancel(connection, run)
+        await store.request_cancel(connection, [run])
 
     [row] = await echo_listed.rows("SELECT status, cancel_requested_at FROM runs WHERE id = :r", r=run)
     assert ("succeeded", None) == tuple(row)

@@ -33,7 +33,7 @@ from agora_execution.models.service import ModelCalls
 from agora_execution.packages.service import Packages
 from agora_execution.provider_keys.sealing import KeyRing
 from agora_execution.queues import queue_name
-from agora_execution.runs.activities import RunActivities
+from agora_execution.runs.activities import HEARTBEAT_SECONDS, RunActivities
 from agora_execution.runs.admission import Admission
 from agora_execution.runs.children import ChildActivities
 from agora_execution.runs.ports import StepPorts
@@ -117,6 +117,8 @@ def build_worker(client: Client, service: Service, settings: ExecutionSettings) 
                 max_cached_workflows=settings.worker_cached_runs,
                 graceful_shutdown_timeout=timedelta(seconds=_GRACE_SHARE * settings.drain_seconds),
                 deployment_config=_deployment_config(settings),
+                # A step hears of its cancellation with its next heartbeat; left alone, that is sixteen seconds.
+                max_heartbeat_throttle_interval=timedelta(seconds=HEARTBEAT_SECONDS),
                 interceptors=[FairSteps(turns)],
             )
             for package_class, places in served.items()

@@ -43,7 +43,7 @@ from agora_execution.runs.workflows import require_size
 
 log = structlog.get_logger()
 
-_HEARTBEAT_SECONDS = 5.0
+HEARTBEAT_SECONDS = 3.0
 _SETTLING_SECONDS = 5.0
 """What model calls at hand have at least, when their step's time is up and it is to be called again."""
 
@@ -207,7 +207,7 @@ class RunActivities:
         async def beat() -> None:
             while True:
                 activity.heartbeat()
-                await asyncio.sleep(_HEARTBEAT_SECONDS)
+                await asyncio.sleep(HEARTBEAT_SECONDS)
 
         beating = asyncio.create_task(beat())
         try:

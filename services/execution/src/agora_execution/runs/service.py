@@ -25,7 +25,7 @@ from agora_kit.consumer import AfterCommit
 from agora_kit.database import Database
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from agora_execution.runs import queries, recording, store
+from agora_execution.runs import queries, recording, standing, store
 from agora_execution.runs.model import over
 from agora_execution.runs.starting import Starter
 from agora_execution.runs.waiters import Waiters
@@ -89,7 +89,10 @@ class Runs:
         return RunEventList(items=items, complete=_complete(run) and not more, more=more)
 
     async def cancel(self, command: CancelRun) -> Run:
-        """Ask a run to stop. It ends as cancelled once its workflow has taken note.
+        """Ask a run, and the runs that it called, to stop. Each ends as cancelled after the step at hand.
+
+        A long step is interrupted. Between short ones a workflow hears of it from its journal: Temporal tells it when
+        its task is over, which lasts for seconds while one short step follows another.
 
         Raises:
             AgoraError: `not_found`; `run_ended`, when it is over already.
@@ -98,7 +101,7 @@ class Runs:
         if run.status in ENDED:
             raise over(run.status)
         async with self._database.system() as connection:
-            await store.request_cancel(connection, command.run)
+            await store.request_cancel(connection, await standing.lock_family(connection, command.run))
         await self._starter.cancel(command.run)
         return await self._read(command.run, command.tenant)
 

@@ -77,6 +77,20 @@ async def lock(connection: AsyncConnection, run: str) -> StandingRun | None:
     )
 
 
+async def lock_family(connection: AsyncConnection, run: str) -> list[str]:
+    """Lock a run and the unfinished runs that it called, and they in turn, in the order of their ids as everybody does."""
+    rows = await connection.execute(
+        text("""
+            WITH RECURSIVE family AS (
+                SELECT id FROM runs WHERE id = :run
+                UNION SELECT r.id FROM runs r JOIN family f ON r.parent_id = f.id WHERE r.finished_at IS NULL)
+            SELECT id FROM runs WHERE id IN (SELECT id FROM family) ORDER BY id FOR UPDATE
+        """),
+        {"run": run},
+    )
+    return list(rows.scalars())
+
+
 async def tell(connection: AsyncConnection, run: StandingRun, at: datetime, *facts: tuple[str, Any]) -> None:
     """Journal facts of a locked run and emit them; each is made by a function of its sequence number."""
     entries: list[JournalEntry] = []

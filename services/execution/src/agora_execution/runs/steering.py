@@ -33,7 +33,7 @@ class Steering:
         """
         run = await self._unfinished(command.run, command.tenant)
         async with self._database.system() as connection:
-            family = await _lock_family(connection, run.id)
+            family = await standing.lock_family(connection, run.id)
             await connection.execute(
                 text("""
                     UPDATE runs SET pause_requested_at = coalesce(pause_requested_at, now())
@@ -51,7 +51,7 @@ class Steering:
         """
         run = await self._unfinished(command.run, command.tenant)
         async with self._database.system() as connection:
-            family = await _lock_family(connection, run.id)
+            family = await standing.lock_family(connection, run.id)
             resumed = await connection.execute(
                 text("""
                     UPDATE runs SET pause_requested_at = NULL WHERE id = ANY(CAST(:ids AS text[]))
@@ -95,20 +95,6 @@ class Steering:
         if found is None:
             raise AgoraError("not_found", f"no run {run}")
         return found[0]
-
-
-async def _lock_family(connection: AsyncConnection, run: str) -> list[str]:
-    """Lock a run and the unfinished runs that it called, and they in turn, in the order of their ids as everybody does."""
-    rows = await connection.execute(
-        text("""
-            WITH RECURSIVE family AS (
-                SELECT id FROM runs WHERE id = :run
-                UNION SELECT r.id FROM runs r JOIN family f ON r.parent_id = f.id WHERE r.finished_at IS NULL)
-            SELECT id FROM runs WHERE id IN (SELECT id FROM family) ORDER BY id FOR UPDATE
-        """),
-        {"run": run},
-    )
-    return list(rows.scalars())
 
 
 async def _children(connection: AsyncConnection, query: ListChildren) -> ChildPage:

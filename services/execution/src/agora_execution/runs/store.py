@@ -329,12 +329,12 @@ async def save_charges(
     )
 
 
-async def request_cancel(connection: AsyncConnection, run: str) -> None:
-    """Note that the customer wants the run to stop; one that has ended meanwhile stays as it is."""
+async def request_cancel(connection: AsyncConnection, runs: Sequence[str]) -> None:
+    """Note that the customer wants locked runs to stop; one that has ended meanwhile stays as it is."""
     await connection.execute(
         text(
             "UPDATE runs SET cancel_requested_at = coalesce(cancel_requested_at, now()) "
-            "WHERE id = :id AND finished_at IS NULL"
+            "WHERE id = ANY(CAST(:ids AS text[])) AND finished_at IS NULL"
         ),
-        {"id": run},
+        {"ids": list(runs)},
     )

@@ -82,13 +82,21 @@ class AgentRun:
             self._opened = opening if opening.taken or opening.asked is not None else None
             ending = await self._follow(task)
         except BaseException as error:
-            found = _ending_of(task, error)
+            found = _ending_of(task, error) if self._is_followed() else None
             if found is None:
                 raise
             ending = found
         self._shown.show(status=ending.outcome)
         await self._end(ending)
         return ending.outcome
+
+    def _is_followed(self) -> bool:
+        """Whether it is this workflow that runs.
+
+        What is left of one whose worker was stopped is garbage, and is collected at any moment: what it is told then,
+        in the midst of another workflow, is no end of the run.
+        """
+        return workflow.in_workflow() and workflow.instance() is self
 
     async def _open(self, task: RunTask) -> Opening:
         """Take the first step where it is a short one, and end the run with it where it is the only one.
