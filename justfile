@@ -62,7 +62,7 @@ check:
 
 # check, then all tests (arguments go to pytest)
 test *arguments: check
-    python -m pytest -n 2 "$@"
+    python -m pytest -n 3 "$@"
 
 # Run a benchmark: prints one JSON line last
 bench *arguments:

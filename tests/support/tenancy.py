@@ -8,6 +8,8 @@ import msgspec
 from agora import Agent
 from agora_local.platform import Platform
 
+from tests.support.clients import http_client
+
 _AGAIN_SECONDS = 0.2
 
 
@@ -21,21 +23,12 @@ class Customer(msgspec.Struct, frozen=True, kw_only=True):
 
     def client(self, **options: Any) -> httpx.AsyncClient:
         """An HTTP client under `/api/v1` with the customer's key."""
-        return httpx.AsyncClient(
-            base_url=f"{self.api_url}/api/v1",
-            headers={"Authorization": f"Bearer {self.key}"},
-            timeout=options.pop("timeout", 30),
-            **options,
-        )
+        return http_client(f"{self.api_url}/api/v1", self.key, **options)
 
 
 def operator(platform: Platform) -> httpx.AsyncClient:
     """An HTTP client with the operator's token."""
-    return httpx.AsyncClient(
-        base_url=f"{platform.api_url}/api/v1",
-        headers={"Authorization": f"Bearer {platform.operator_token}"},
-        timeout=30,
-    )
+    return http_client(f"{platform.api_url}/api/v1", platform.operator_token)
 
 
 async def publish(client: httpx.AsyncClient, agent: Agent) -> None:

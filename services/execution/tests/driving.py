@@ -66,9 +66,9 @@ class Platform:
 
     # --- asking ----------------------------------------------------------------------------------
 
-    async def ask(self, command: msgspec.Struct) -> Any:
-        """Ask over NATS, as the gateway does."""
-        return await self.asker.ask(command)
+    async def ask(self, command: msgspec.Struct, deadline_seconds: float | None = None) -> Any:
+        """Ask over NATS, as the gateway does; wait as long as it does, unless told otherwise."""
+        return await self.asker.ask(command, deadline_seconds=deadline_seconds)
 
     async def start(self, run_input: dict[str, Any], **other: Any) -> Any:
         """Start a run of the echo agent, or of the named package or deployment."""

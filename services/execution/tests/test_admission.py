@@ -66,11 +66,11 @@ async def test_what_a_budget_refuses_is_not_stored(echo_listed: Platform) -> Non
 
 async def test_without_billing_nothing_is_spent(echo_listed: Platform) -> None:
     """
-    When billing is gone, a run is refused as unavailable after the retries, and nothing is stored.
+    When billing is gone, a run is refused as unavailable as long as its asker waits, and nothing is stored.
     """
     await echo_listed.billing.broker.stop()
     with pytest.raises(AgoraError) as caught:
-        await echo_listed.start({"text": "hello"})
+        await echo_listed.ask(start_command({"text": "hello"}), deadline_seconds=3)
 
     assert caught.value.slug in {"unavailable", "deadline_exceeded"}
     assert await nothing_stored(echo_listed)

@@ -134,7 +134,7 @@ async def test_a_hire_for_time_asks_billing_first(probe_platform: Platform) -> N
     assert "insufficient_credit" == caught.value.slug
     await probe_platform.billing.broker.stop()
     with pytest.raises(AgoraError) as caught:
-        await probe_platform.ask(command)
+        await probe_platform.ask(command, deadline_seconds=3)
     assert caught.value.slug in ("unavailable", "deadline_exceeded")
     assert not await probe_platform.rows("SELECT id FROM deployments")
     await probe_platform.billing.broker.start()

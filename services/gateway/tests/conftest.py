@@ -19,6 +19,8 @@ from agora_gateway.settings import GatewaySettings
 from agora_kit.broker import Broker
 from nats.aio.client import Client
 
+from tests.support.clients import http_client
+
 OPERATOR_TOKEN = "operator-token-of-the-tests"
 
 type Answer = Callable[[Any], Awaitable[msgspec.Struct]]
@@ -111,16 +113,15 @@ async def others(nats_url: str) -> AsyncIterator[Others]:
 @pytest.fixture
 async def anyone(gateway: Gateway) -> AsyncIterator[httpx.AsyncClient]:
     """A client without any key."""
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{gateway.server.port}", timeout=20) as client:
+    async with http_client(f"http://127.0.0.1:{gateway.server.port}") as client:
         yield client
 
 
 @pytest.fixture
 async def operator(gateway: Gateway) -> AsyncIterator[httpx.AsyncClient]:
     """A client with the operator's token."""
-    headers = {"Authorization": f"Bearer {OPERATOR_TOKEN}"}
     url = f"http://127.0.0.1:{gateway.server.port}/api/v1"
-    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=20) as client:
+    async with http_client(url, OPERATOR_TOKEN) as client:
         yield client
 
 
@@ -157,11 +158,7 @@ async def new_customer(
         )
         assert made.status_code == 201, made.text
         key = made.json()
-        client = httpx.AsyncClient(
-            base_url=f"http://127.0.0.1:{gateway.server.port}/api/v1",
-            headers={"Authorization": f"Bearer {key['key']}"},
-            timeout=20,
-        )
+        client = http_client(f"http://127.0.0.1:{gateway.server.port}/api/v1", key["key"])
         clients.append(client)
         return Customer(tenant, key, client)
 

@@ -12,16 +12,16 @@ import signal
 import stat
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
 from agora_kit.provision import (
     DatabasePasswords,
     DatabaseUrls,
-    administrator,
     database_name,
     provision,
     restrict_database,
@@ -37,8 +37,13 @@ from agora_local.platform import PROCESSES, Platform
 from agora_local.ports import free_port, free_ports
 from agora_local.settings import Ports
 
+if TYPE_CHECKING:
+    import asyncpg
+
 NATS_ACCOUNTS = 100
 _FOLDER_PREFIX = "agora-test-"
+_MEMORY = Path("/dev/shm")
+_MEMORY_BYTES_MIN = 6 * 1024**3
 _PASSWORDS = DatabasePasswords(app="app", system="system", owner="owner")
 
 
@@ -63,7 +68,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def parts_folder() -> Iterator[Path]:
     """A temporary folder that any user can enter, removed at the end."""
     _remove_abandoned_folders()
-    with own_folder() as folder:
+    with own_folder(memory_root()) as folder:
         yield folder
 
 
@@ -108,7 +113,10 @@ def platform(fork_server: ForkServer | None) -> Iterator[Platform]:
     `.api_url` and `.operator_token` are the way in; `.kill(name)` and the like are for tests of faults, which
     leave it ready (`.wait_ready()`).
     """
-    with own_folder() as folder, Platform(folder / "home", Ports.free(), fork_server=fork_server) as running:
+    with (
+        own_folder(memory_root()) as folder,
+        Platform(folder / "home", Ports.free(), fork_server=fork_server) as running,
+    ):
         running.wait_ready()
         yield running
 
@@ -136,9 +144,11 @@ def nats_url(nats_server: Nats, nats_account_numbers: Iterator[int]) -> str:
 
 
 @pytest.fixture(scope="session")
-def database_templates(postgres_server: Postgres) -> "DatabaseTemplates":
+def database_templates(postgres_server: Postgres) -> "Iterator[DatabaseTemplates]":
     """Migrated databases of the services, made on first use and copied for each test."""
-    return DatabaseTemplates(postgres_server.url)
+    templates = DatabaseTemplates(postgres_server.url)
+    yield templates
+    templates.close()
 
 
 @pytest.fixture
@@ -159,54 +169,79 @@ def database_urls(database_templates: "DatabaseTemplates") -> Iterator[Callable[
 
 
 class DatabaseTemplates:
-    """One migrated database per service, and copies of it."""
+    """One migrated database per service, and copies of it, made over one connection.
+
+    All its methods may be called beside a running loop; the connection has a loop and a thread of its own.
+    """
 
     def __init__(self, admin_url: str) -> None:
         self._admin_url = admin_url
         self._ready: set[str] = set()
         self._numbers = itertools.count(1)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="database-copies", daemon=True)
+        self._thread.start()
+        self._connection: asyncpg.Connection | None = None
 
     def copy(self, service: str) -> tuple[str, DatabaseUrls]:
         """Make a copy of the service's template; its database's name and URLs."""
         if service not in self._ready:
-            run_in_thread(self._make_template(service))
+            self._do(self._make_template(service))
             self._ready.add(service)
         name = f"{database_name(service)}_{next(self._numbers)}"
-        run_in_thread(self._copy(service, name))
+        self._do(self._copy(service, name))
         return name, urls_of(self._admin_url, service, _PASSWORDS, name)
 
     def drop(self, names: list[str]) -> None:
         """Drop databases, also those to which a test left connections open."""
-        if names:
-            run_in_thread(self._drop(names))
+        for name in names:
+            self._do(self._drop(name))
+
+    def close(self) -> None:
+        """End the connection and its thread."""
+        if self._connection is not None:
+            self._do(self._connection.close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def _do[T](self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    async def _administrator(self) -> "asyncpg.Connection":
+        # Here, because the tests of pure rules need not wait for it to be loaded.
+        import asyncpg
+
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await asyncpg.connect(self._admin_url, timeout=30)
+        return self._connection
 
     async def _make_template(self, service: str) -> None:
-        # Here, because it loads SQLAlchemy, which the tests of pure rules need not wait for.
         from agora_kit.database import migrate
 
         urls = await provision(self._admin_url, service, _PASSWORDS)
         await asyncio.to_thread(migrate, urls.owner, f"agora_{service}")
-        async with administrator(self._admin_url) as connection:
-            await connection.execute(f'ALTER DATABASE "{database_name(service)}" ALLOW_CONNECTIONS false')
+        administrator = await self._administrator()
+        await administrator.execute(f'ALTER DATABASE "{database_name(service)}" ALLOW_CONNECTIONS false')
 
     async def _copy(self, service: str, name: str) -> None:
-        async with administrator(self._admin_url) as connection:
-            await connection.execute(
-                f'CREATE DATABASE "{name}" TEMPLATE "{database_name(service)}"'
-                f' OWNER "agora_{service}_owner" STRATEGY wal_log'
-            )
-            await restrict_database(connection, service, name)
+        administrator = await self._administrator()
+        await administrator.execute(
+            f'CREATE DATABASE "{name}" TEMPLATE "{database_name(service)}"'
+            f' OWNER "agora_{service}_owner" STRATEGY file_copy'
+        )
+        await restrict_database(administrator, service, name)
 
-    async def _drop(self, names: list[str]) -> None:
-        async with administrator(self._admin_url) as connection:
-            for name in names:
-                await connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+    async def _drop(self, name: str) -> None:
+        administrator = await self._administrator()
+        await administrator.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
 
 @contextmanager
-def own_folder() -> Iterator[Path]:
-    """A temporary folder that any user can enter, PostgreSQL's included; removed on exit."""
-    folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER_PREFIX}{os.getpid()}-", dir=_temporary_root()))
+def own_folder(root: Path | None = None) -> Iterator[Path]:
+    """A temporary folder that any user can enter, PostgreSQL's included, on the disk or in `root`; removed on exit."""
+    root = root or _temporary_root()
+    folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER_PREFIX}{os.getpid()}-", dir=root))
     folder.chmod(0o755)
     try:
         yield folder
@@ -233,9 +268,22 @@ def _temporary_root() -> Path:
     raise RuntimeError("no temporary folder that PostgreSQL's user can enter; set TMPDIR to one")
 
 
+def memory_root() -> Path | None:
+    """Where files are kept in memory, unless a folder is asked for or there is little room; a database is copied for
+    each of a thousand tests."""
+    roomy = (
+        "TMPDIR" not in os.environ
+        and os.access(_MEMORY, os.W_OK)
+        and shutil.disk_usage(_MEMORY).free > _MEMORY_BYTES_MIN
+        and psutil.virtual_memory().available > _MEMORY_BYTES_MIN
+    )
+    return _MEMORY if roomy else None
+
+
 def _remove_abandoned_folders() -> None:
     """Remove the folders of sessions that were killed before they could."""
-    for folder in _temporary_root().glob(f"{_FOLDER_PREFIX}*-*"):
+    roots = {_temporary_root(), memory_root() or _temporary_root()}
+    for folder in (found for root in roots for found in root.glob(f"{_FOLDER_PREFIX}*-*")):
         pid = folder.name.removeprefix(_FOLDER_PREFIX).split("-")[0]
         owned = stat.S_ISDIR(folder.lstat().st_mode) and folder.lstat().st_uid == os.geteuid()
         if owned and pid.isdigit() and not psutil.pid_exists(int(pid)):

@@ -75,6 +75,7 @@ class Broker:
             decoder=cast(Any, _undecoded),
             middlewares=middlewares,
             apply_types=False,
+            serializer=None,
             graceful_timeout=10.0,
             max_reconnect_attempts=-1,
             reconnect_time_wait=cast(Any, 0.2),

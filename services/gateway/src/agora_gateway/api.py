@@ -1,5 +1,8 @@
 """The Litestar application: every route under /api/v1, and what they are given."""
 
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import cache
 from typing import Any
 
 from agora_contracts.subjects import PLATFORM_TENANT
@@ -7,6 +10,7 @@ from agora_kit.broker import Broker
 from agora_kit.health import HealthReport
 from litestar import Litestar, Request, Router
 from litestar.di import Provide
+from litestar.types import ASGIApp, Receive, Scope, Send
 
 from agora_gateway.account import routes as account
 from agora_gateway.approvals import routes as approvals
@@ -42,24 +46,38 @@ from agora_gateway.usage import routes as usage
 
 CACHED_PATHS = frozenset({f"{PREFIX}/packages", f"{PREFIX}/categories"})
 CATALOG_EVENTS = f"agora.evt.{PLATFORM_TENANT}.catalog.>"
+_PARTS = "agora.parts"
 
 
-def _tenant(request: Request[Any, Any, Any]) -> Tenant:
-    return current_tenant(request.scope)
+@dataclass(frozen=True)
+class Parts:
+    """What the routes use: their parameters of these names are given these."""
+
+    broker: Broker
+    report: HealthReport
+    identity: Identity
+    keys: KeyCache
+    pages: PageCache
+    feeds: RunFeeds
+    sockets: Sockets
+    files: Files
 
 
-def create_api(
-    *,
-    broker: Broker,
-    report: HealthReport,
-    identity: Identity,
-    keys: KeyCache,
-    pages: PageCache,
-    feeds: RunFeeds,
-    sockets: Sockets,
-    files: Files,
-) -> Litestar:
-    """Build the application on the parts that its routes use."""
+def create_api(parts: Parts) -> ASGIApp:
+    """The application on the parts that its routes use."""
+    routes = _routes()
+
+    async def serve(scope: Any, receive: Receive, send: Send) -> None:
+        scope[_PARTS] = parts
+        await routes(scope, receive, send)
+
+    return serve
+
+
+@cache
+def _routes() -> Litestar:
+    """Every route. They have their parts from each request's scope and keep nothing, so that the gateways of a process
+    share them: to build them takes a third of a second, and the tests have a gateway each."""
     version_1 = Router(
         PREFIX,
         route_handlers=[
@@ -93,15 +111,17 @@ def create_api(
         logging_config=None,
         openapi_config=openapi_config(),
         plugins=[DecimalSchemas()],
-        dependencies={
-            "broker": Provide(lambda: broker, sync_to_thread=False),
-            "report": Provide(lambda: report, sync_to_thread=False),
-            "identity": Provide(lambda: identity, sync_to_thread=False),
-            "keys": Provide(lambda: keys, sync_to_thread=False),
-            "pages": Provide(lambda: pages, sync_to_thread=False),
-            "feeds": Provide(lambda: feeds, sync_to_thread=False),
-            "sockets": Provide(lambda: sockets, sync_to_thread=False),
-            "files": Provide(lambda: files, sync_to_thread=False),
-            "tenant": Provide(_tenant, sync_to_thread=False),
-        },
+        dependencies={part.name: Provide(_part(part.name), sync_to_thread=False) for part in fields(Parts)}
+        | {"tenant": Provide(_tenant, sync_to_thread=False)},
     )
+
+
+def _part(name: str) -> Callable[..., Any]:
+    def part(scope: Scope) -> Any:
+        return getattr(scope[_PARTS], name)  # type: ignore[literal-required]
+
+    return part
+
+
+def _tenant(request: Request[Any, Any, Any]) -> Tenant:
+    return current_tenant(request.scope)

@@ -8,7 +8,7 @@ from agora_kit.objects import FolderObjects
 from agora_kit.service import Service
 from agora_kit.settings import load_settings
 
-from agora_gateway.api import CACHED_PATHS, CATALOG_EVENTS, create_api
+from agora_gateway.api import CACHED_PATHS, CATALOG_EVENTS, Parts, create_api
 from agora_gateway.edge.gate import Gate
 from agora_gateway.edge.page_cache import PageCache
 from agora_gateway.edge.sockets import Sockets
@@ -39,7 +39,7 @@ def build(settings: GatewaySettings | None = None) -> Gateway:
     pages = service.pages = PageCache(CACHED_PATHS)
     feeds = service.feeds = RunFeeds(service.broker)
     sockets = service.sockets = Sockets(keys, feeds.closing)
-    api = create_api(
+    parts = Parts(
         broker=service.broker,
         report=service.health,
         identity=identity,
@@ -49,7 +49,7 @@ def build(settings: GatewaySettings | None = None) -> Gateway:
         sockets=sockets,
         files=Files(service.broker, FolderObjects(Path(settings.objects_folder))),
     )
-    gate = Gate(api, keys, settings.operator_token, pages)
+    gate = Gate(create_api(parts), keys, settings.operator_token, pages)
     app = traced(gate) if telemetry.tracing_enabled() else gate
     service.server = HttpServer(app, settings.http_host, settings.http_port)
 
