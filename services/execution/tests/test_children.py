@@ -110,7 +110,7 @@ async def test_a_killed_worker_calls_nobody_twice(probe_platform: Platform, work
 
 async def test_a_cancelled_run_cancels_those_that_it_called(probe_platform: Platform) -> None:
     """
-    Nobody works on for a run that is over.
+    Nobody works on for a run that is over: each called run stops after its step at hand, whenever Temporal tells it.
     """
     await probe_platform.list_package("echo")
     calls = [echo(str(number), steps=100, delay_ms=100) for number in range(3)]
@@ -121,6 +121,11 @@ async def test_a_cancelled_run_cancels_those_that_it_called(probe_platform: Plat
 
     await probe_platform.until(called)
     await probe_platform.ask(CancelRun(run=run.id, tenant=TENANT))
+    asked = await probe_platform.rows(
+        "SELECT cancel_requested_at IS NOT NULL OR finished_at IS NOT NULL FROM runs WHERE parent_id = :r",
+        r=run.id,
+    )
+    assert [(True,)] * 3 == [tuple(row) for row in asked]
     ended = await probe_platform.ended(run.id)
 
     async def over() -> bool:

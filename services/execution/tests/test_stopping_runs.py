@@ -1,10 +1,13 @@
 """Runs that do not reach their own end: cancelled, or without their hold."""
 
 import asyncio
+from typing import Any
 
 import pytest
 from agora_contracts.problems import AgoraError
 from agora_contracts.runs import CancelRun, RunFinished
+from agora_execution.runs.tasks import RunTask
+from agora_execution.runs.workflows import AgentRun
 
 from .asking import TENANT
 from .conftest import Workers
@@ -92,3 +95,26 @@ async def test_a_run_waits_for_a_billing_that_is_away(platform: Platform) -> Non
     platform.billing.refuse_confirmations = None
 
     assert "succeeded" == (await platform.ended(run.id)).status
+
+
+async def test_a_workflow_that_is_garbage_ends_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    What is left of a stopped worker's workflow is collected in the midst of another one: what comes up then is not the
+    run's failure.
+    """
+    task = RunTask(
+        run="run_left", tenant=TENANT, package="echo", version="1.0.0", input={}, timeout_seconds=60
+    )
+    left, ends = AgentRun.__new__(AgentRun), []
+
+    async def collected(*_: Any) -> None:
+        raise RuntimeError("coroutine ignored GeneratorExit")
+
+    async def end(self: AgentRun, ending: Any) -> None:
+        ends.append(ending)
+
+    monkeypatch.setattr(AgentRun, "_open", collected)
+    monkeypatch.setattr(AgentRun, "_end", end)
+    with pytest.raises(RuntimeError, match="ignored GeneratorExit"):
+        await left.run(task)
+    assert [] == ends

@@ -97,7 +97,7 @@ class RunPage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CancelRun(msgspec.Struct, frozen=True, kw_only=True):
-    """Ask a run to stop; an ended run conflicts with `run_ended`."""
+    """Ask a run, and the runs that it called, to stop; an ended run conflicts with `run_ended`."""
 
     run: str
     tenant: str
