@@ -17,25 +17,12 @@ import time
 from pathlib import Path
 
 import msgspec
-import psutil
+from agora_local.memory import megabytes
 from agora_local.platform import Platform
 from agora_local.settings import Ports
 from agora_local.testing import own_folder
 
 from benchmarks.pairs import interleave
-
-
-def memory_megabytes(pid: int, *, with_children: bool = True) -> float:
-    """Proportional set size of a process and its children; resident set where the system has no such figure."""
-    process = psutil.Process(pid)
-    total = 0
-    for each in (process, *(process.children(recursive=True) if with_children else ())):
-        try:
-            found = each.memory_full_info()
-        except psutil.Error:
-            continue
-        total += getattr(found, "pss", None) or found.rss
-    return round(total / 2**20, 1)
 
 
 def start_seconds(home: Path, *, parts_alone: bool) -> float:
@@ -76,9 +63,9 @@ def main(arguments: list[str] | None = None) -> None:
         with Platform(home, Ports.free()) as platform:
             platform.wait_ready()
             time.sleep(options.idle_seconds)
-            memory = {name: memory_megabytes(pid) for name, pid in platform.pids().items()}
+            memory = {name: megabytes(pid) or 0.0 for name, pid in platform.pids().items()}
             if (forks := platform.fork_server_pid) is not None:
-                memory["fork server"] = memory_megabytes(forks, with_children=False)
+                memory["fork server"] = megabytes(forks, with_children=False) or 0.0
     line = measured.line(
         "footprint",
         first_start_seconds=round(first, 1),

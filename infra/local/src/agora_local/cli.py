@@ -25,6 +25,7 @@ from agora_local.first_tenant import ensure_first_tenant, mark_shown
 from agora_local.health import ask_health
 from agora_local.integrators import add_integrator
 from agora_local.logs import follow, last_lines, log_names, sizes
+from agora_local.memory import megabytes
 from agora_local.parts import Nats, PartFailed
 from agora_local.platform import Platform
 from agora_local.reconciling import run_reconciliation, summary
@@ -337,17 +338,8 @@ def _row(unit: UnitState, health: str | None) -> dict[str, Any]:
         "health": answer,
         "pid": unit.pid,
         "restarts": unit.restarts,
-        "memory_mb": None if unit.pid is None else _memory_mb(unit.pid),
+        "memory_mb": None if unit.pid is None else megabytes(unit.pid),
     }
-
-
-def _memory_mb(pid: int) -> int | None:
-    """Resident memory of a process and its children; pages that they share are counted for each."""
-    try:
-        process = psutil.Process(pid)
-        return sum(each.memory_info().rss for each in (process, *process.children(recursive=True))) // 2**20
-    except psutil.Error:
-        return None
 
 
 def main() -> None:
