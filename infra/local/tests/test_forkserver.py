@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 from agora_local.forkserver import AVAILABLE, ForkedProcess, ForkServer, ForkServerGone
+from agora_local.process import ChildProcess
 
 pytestmark = pytest.mark.skipif(not AVAILABLE, reason="only Linux bears a fork without exec")
 
@@ -185,3 +187,102 @@ def test_our_processes_can_be_loaded_before_a_fork(fork_server: ForkServer, tmp_
     assert fork_server.pid is not None
     assert 1 == psutil.Process(fork_server.pid).num_threads()
     assert "" == fork_server.log.read_text()
+
+
+def test_what_was_edited_while_it_was_loaded_is_not_what_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A source that changes after its import and before all is loaded counts as edited.
+    """
+    (tmp_path / "edited.py").write_text("SAYS = 'before'\n")
+    (tmp_path / "edits.py").write_text(
+        "import edited, pathlib\n"
+        "if __name__ == '__main__': print(edited.SAYS)\n"
+        "else: pathlib.Path(edited.__file__).write_text('SAYS = \"after it\"\\n')\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    server = ForkServer(["edits"], log=tmp_path / "forkserver.log")
+    output = tmp_path / "output"
+    with output.open("wb") as file:
+        process = server.run(
+            "edits", environment={"PYTHONPATH": str(tmp_path)}, folder=tmp_path, output=file.fileno()
+        )
+
+    assert 0 == process.wait(60), output.read_text()
+    assert "after it\n" == output.read_text()
+    server.close()
+
+
+def test_forks_draw_numbers_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    What libraries seeded while they were loaded is seeded anew: no two programs have the same.
+    """
+    (tmp_path / "draws.py").write_text(
+        "import multiprocessing, numpy, random\n"
+        "if __name__ == '__main__':\n"
+        "    print(random.random(), numpy.random.random(), multiprocessing.current_process().authkey.hex())\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    server = ForkServer(["draws"], log=tmp_path / "forkserver.log")
+    drawn = []
+    for _ in range(2):
+        output = tmp_path / "output"
+        with output.open("wb") as file:
+            process = server.run(
+                "draws", environment={"PYTHONPATH": str(tmp_path)}, folder=tmp_path, output=file.fileno()
+            )
+        assert 0 == process.wait(60), output.read_text()
+        drawn.extend(output.read_text().split())
+    server.close()
+
+    assert 6 == len(set(drawn))
+
+
+@pytest.mark.parametrize("stuck", [False, True])
+def test_a_process_is_killed_however_young_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stuck: bool
+) -> None:
+    """
+    Also one that has not made a session of its own yet, and one whose server tells nothing any more.
+    """
+    monkeypatch.setattr("agora_local.process._KILL_SECONDS", 0.5 if stuck else 30.0)
+    (tmp_path / "some_program.py").write_text(SLEEPING)
+    server = ForkServer([], log=tmp_path / "forkserver.log")
+    child = ChildProcess(
+        "some program",
+        [sys.executable, "-m", "some_program"],
+        log=tmp_path / "output",
+        environment={"PYTHONPATH": str(tmp_path)},
+        working_folder=tmp_path,
+        fork_server=server,
+    )
+    for _ in range(1 if stuck else 20):
+        child.start()
+        pid = child.pid
+        assert pid is not None
+        if stuck:
+            assert server.pid is not None
+            os.kill(server.pid, signal.SIGSTOP)
+        child.kill()
+        assert -signal.SIGKILL == child.exit_code
+        assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    server.close()
+
+
+def test_a_server_that_does_nothing_is_killed(
+    server: ForkServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A start that nobody answers ends the server and fails; the next one has a new server.
+    """
+    monkeypatch.setattr("agora_local.forkserver._START_SECONDS", 0.5)
+    server.start()
+    assert server.pid is not None
+    os.kill(server.pid, signal.SIGSTOP)
+    with pytest.raises(ForkServerGone):
+        started(server, tmp_path, SLEEPING)
+    monkeypatch.undo()
+
+    process, _ = started(server, tmp_path, TELLING, CODE="0")
+    assert 0 == process.wait(60)

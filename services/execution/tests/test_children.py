@@ -12,6 +12,7 @@ from agora_contracts.runs import CancelRun
 from agora_contracts.steering import ListChildren, PauseRun, ResumeRun
 from agora_execution.approvals.model import NewApproval
 from agora_execution.approvals.service import Approvals
+from agora_execution.runs.starting import Starter
 
 from .asking import TENANT, new_id
 from .billing_stand_in import UNIT_PRICE
@@ -134,6 +135,34 @@ async def test_a_cancelled_run_cancels_those_that_it_called(probe_platform: Plat
     await probe_platform.until(over)
     assert "cancelled" == ended.status
     assert {"cancelled"} == {child.status for child in await children(probe_platform, run.id)}
+
+
+async def test_a_cancellation_that_comes_to_the_called_runs_first_is_their_callers(
+    probe_platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Temporal's word to the caller is lost: what it called stops, nothing further is called, and it ends as cancelled.
+    """
+
+    async def lost(self: Starter, run: str) -> None:
+        pass
+
+    monkeypatch.setattr(Starter, "cancel", lost)
+    await probe_platform.list_package("echo")
+    calls = [echo(str(number), steps=15, delay_ms=50) for number in range(3)]
+    run = await probe_platform.start(
+        {"text": "hello", "do": "call", "calls": calls, "concurrency": 1}, package="probe"
+    )
+
+    async def at_work() -> bool:
+        return any(child.steps for child in await children(probe_platform, run.id))
+
+    await probe_platform.until(at_work)
+    await probe_platform.ask(CancelRun(run=run.id, tenant=TENANT))
+    ended = await probe_platform.ended(run.id)
+
+    assert ("cancelled", "cancelled") == (ended.status, ended.error.code)
+    assert ["cancelled"] == [child.status for child in await children(probe_platform, run.id)]
 
 
 async def test_a_called_run_may_wait_and_be_paused_with_its_caller(probe_platform: Platform) -> None:

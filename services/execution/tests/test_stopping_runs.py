@@ -8,6 +8,7 @@ from agora_contracts.problems import AgoraError
 from agora_contracts.runs import CancelRun, RunFinished
 from agora_execution.runs.tasks import RunTask
 from agora_execution.runs.workflows import AgentRun
+from temporalio import workflow
 
 from .asking import TENANT
 from .conftest import Workers
@@ -97,10 +98,13 @@ async def test_a_run_waits_for_a_billing_that_is_away(platform: Platform) -> Non
     assert "succeeded" == (await platform.ended(run.id)).status
 
 
-async def test_a_workflow_that_is_garbage_ends_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("elsewhere", [False, True])
+async def test_a_workflow_that_is_garbage_ends_no_run(
+    monkeypatch: pytest.MonkeyPatch, elsewhere: bool
+) -> None:
     """
-    What is left of a stopped worker's workflow is collected in the midst of another one: what comes up then is not the
-    run's failure.
+    What is left of a stopped worker's workflow is collected between others, or in the midst of one: what comes up then
+    is not the run's failure.
     """
     task = RunTask(
         run="run_left", tenant=TENANT, package="echo", version="1.0.0", input={}, timeout_seconds=60
@@ -113,6 +117,8 @@ async def test_a_workflow_that_is_garbage_ends_no_run(monkeypatch: pytest.Monkey
     async def end(self: AgentRun, ending: Any) -> None:
         ends.append(ending)
 
+    monkeypatch.setattr(workflow, "in_workflow", lambda: elsewhere)
+    monkeypatch.setattr(workflow, "instance", lambda: AgentRun.__new__(AgentRun))
     monkeypatch.setattr(AgentRun, "_open", collected)
     monkeypatch.setattr(AgentRun, "_end", end)
     with pytest.raises(RuntimeError, match="ignored GeneratorExit"):

@@ -26,6 +26,8 @@ from typing import Any
 import setproctitle
 
 _ORDER_BYTES = 2**20
+_CLOCK_NANOSECONDS = 20_000_000
+"""How far behind the clock the time of a file may be."""
 _SET_DEATH_SIGNAL = 1
 """PR_SET_PDEATHSIG of Linux."""
 
@@ -37,9 +39,11 @@ def main() -> None:
     # At once: it finds its place beside the environment, which the forks replace. Without
     # a space, which Python would take for a thread when it looks how many there are.
     setproctitle.setproctitle("agora-forks")
+    began = time.time_ns() - _CLOCK_NANOSECONDS
     for module in sys.argv[2:]:
         _load(module)
-    sources = _sources()
+    # What was written meanwhile may have been imported before: it counts as changed, whatever it says later.
+    sources = {file: written if written < began else -1 for file, written in _sources().items()}
     # What was imported stays: collecting it again in each fork would copy its pages.
     gc.collect()
     gc.freeze()
@@ -99,7 +103,12 @@ def _serve(channel: socket.socket) -> dict[str, Any] | None:
         order: dict[str, Any] = json.loads(message)
         sys.stdout.flush()
         sys.stderr.flush()
-        child = os.fork()
+        try:
+            child = os.fork()
+        except OSError as error:
+            # No room for another process: those that run are to go on.
+            _send(channel, {"number": order["number"], "error": error.errno})
+            child = -1
         if child == 0:
             os.setsid()
             libc.prctl(_SET_DEATH_SIGNAL, order["death_signal"], 0, 0, 0)
@@ -116,7 +125,8 @@ def _serve(channel: socket.socket) -> dict[str, Any] | None:
             return order
         for file in files:
             os.close(file)
-        _send(channel, {"number": order["number"], "pid": child})
+        if child > 0:
+            _send(channel, {"number": order["number"], "pid": child})
 
 
 def _tell_ended(channel: socket.socket) -> None:
@@ -153,11 +163,20 @@ def _become(order: dict[str, Any], *, changed: bool) -> None:
     for path in reversed(os.environ.get("PYTHONPATH", "").split(os.pathsep)):
         if path and path not in sys.path:
             sys.path.insert(0, path)
+    _draw_anew()
     sys.argv = [module, *order["arguments"]]
     setproctitle.setproctitle(" ".join(sys.argv))
     # Run as the program it is, not as the module that others may have imported.
     sys.modules.pop(_entry(module), None)
     runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+def _draw_anew() -> None:
+    """Draw anew what libraries drew while they were imported; Python and OpenSSL do so by themselves."""
+    if (numpy_random := sys.modules.get("numpy.random")) is not None:
+        numpy_random.seed()
+    if (processes := sys.modules.get("multiprocessing.process")) is not None:
+        processes.current_process().authkey = os.urandom(32)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,8 @@ AVAILABLE = sys.platform == "linux"
 _SERVER = Path(__file__).with_name("_forkserver.py")
 _MESSAGE_BYTES = 65_536
 _END_SECONDS = 10.0
+_START_SECONDS = 120.0
+"""More than it takes to import everything on a slow machine that compiles it first."""
 
 
 class ForkServerGone(RuntimeError):
@@ -64,10 +66,11 @@ class ForkedProcess:
 
 
 class _Birth:
-    """A start that was asked for: the process once there is one, none when the server has gone."""
+    """A start that was asked for: the process once there is one, or why there is none; neither when the server has gone."""
 
     def __init__(self) -> None:
         self.process: ForkedProcess | None = None
+        self.error: int | None = None
         self.answered = threading.Event()
 
 
@@ -142,8 +145,9 @@ class ForkServer:
             death_signal: what it gets when this process dies.
 
         Raises:
-            ForkServerGone: the server ended before it could start it, such as for want of memory.
-            OSError: the environment is larger than a message may be (some 200 KB).
+            ForkServerGone: the server ended, or was killed as it did nothing, before it could start it.
+            OSError: the environment is larger than a message may be (some 200 KB), or the system has no room for
+                another process.
         """
         order = {
             "module": module,
@@ -172,10 +176,21 @@ class ForkServer:
             except OSError:
                 del self._births[number]
                 raise
-        birth.answered.wait()
+        if not birth.answered.wait(_START_SECONDS):
+            self.kill()
+            birth.answered.wait()
+        if birth.error is not None:
+            raise OSError(birth.error, f"{module} could not be forked: {os.strerror(birth.error)}")
         if birth.process is None:
             raise ForkServerGone(f"the fork server ended before it could start {module}; see {self.log}")
         return birth.process
+
+    def kill(self) -> None:
+        """Kill the server, which does not do its work any more, and with it what it started; does nothing without one."""
+        with self._lock:
+            server = self._server
+        if server is not None and server.poll() is None:
+            server.kill()
 
     def close(self) -> None:
         """End the server, and with it what it started and still runs."""
@@ -207,7 +222,10 @@ class ForkServer:
         with self._lock:
             if "number" in told:
                 birth = self._births.pop(told["number"])
-                birth.process = self._running[told["pid"]] = ForkedProcess(told["pid"])
+                if "error" in told:
+                    birth.error = told["error"]
+                else:
+                    birth.process = self._running[told["pid"]] = ForkedProcess(told["pid"])
                 birth.answered.set()
             elif (process := self._running.pop(told["pid"], None)) is not None:
                 process.note_end(told["code"])

@@ -12,6 +12,8 @@ from pathlib import Path
 from agora_local.forkserver import ForkedProcess, ForkServer
 from agora_local.spawning import spawn
 
+_KILL_SECONDS = 30.0
+
 _LAUNCHER = Path(__file__).with_name("_launch.py")
 
 
@@ -156,9 +158,19 @@ class ChildProcess:
         if self._process is None:
             return
         if self._process.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
+            try:
                 os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+            except ProcessLookupError:
+                # A fork that has not made a group of its own yet.
+                self._process.send_signal(signal.SIGKILL)
+        try:
+            self._process.wait(_KILL_SECONDS)
+        except subprocess.TimeoutExpired:
+            if self._fork_server is None:
+                raise
+            # It does not tell of ends: it is stuck. Killed, it takes along what it had started.
+            self._fork_server.kill()
+            self._process.wait()
 
     def end_group(self) -> None:
         """Kill what an ended program left behind: workers that it had started and that hold its port."""

@@ -282,7 +282,7 @@ def memory_root() -> Path | None:
 
 def _remove_abandoned_folders() -> None:
     """Remove the folders of sessions that were killed before they could."""
-    roots = {_temporary_root(), memory_root() or _temporary_root()}
+    roots = [root for root in (_temporary_root(), _MEMORY) if root.is_dir()]
     for folder in (found for root in roots for found in root.glob(f"{_FOLDER_PREFIX}*-*")):
         pid = folder.name.removeprefix(_FOLDER_PREFIX).split("-")[0]
         owned = stat.S_ISDIR(folder.lstat().st_mode) and folder.lstat().st_uid == os.geteuid()

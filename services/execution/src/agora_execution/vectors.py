@@ -3,7 +3,7 @@
 import structlog
 import uvloop
 from agora_contracts.platform import GetHealth
-from agora_kit import telemetry
+from agora_kit import failpoints, telemetry
 from agora_kit.broker import Broker
 from agora_kit.health import HealthReport
 from agora_kit.service import end_signals, unless
@@ -20,6 +20,7 @@ log = structlog.get_logger()
 async def main() -> None:
     """Answer until asked to stop; what was answered is on disk."""
     settings = load_settings(VectorsSettings)
+    failpoints.arm_from_environment()
     telemetry.configure("vectors", settings.log_level)
     asked = end_signals()
     knowledge = Knowledge(VectorStore(settings.vectors_folder))

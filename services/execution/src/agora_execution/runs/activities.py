@@ -155,7 +155,10 @@ class RunActivities:
             begun = await self._begin(step.task)
             if reason := _NOT_BEGUN.get(begun):
                 raise ApplicationError(reason.detail, reason, type=reason.code, non_retryable=True)
-        known = await patiently(self._ports.known_result, step.task.run, step.step)
+        known, cancelled = await patiently(self._ports.known_result, step.task.run, step.step)
+        if known is None and cancelled:
+            # Called again: with the answers of runs that it had called, say, which were to stop with it and came first.
+            raise ApplicationError(CANCELLED.detail, CANCELLED, type=CANCELLED.code, non_retryable=True)
         if known is not None or step.task.origin is None:
             return known
         carried = await patiently(self._ports.carried, step)

@@ -90,7 +90,7 @@ class ChildActivities:
             row = (
                 await connection.execute(
                     text("""
-                        SELECT account_id, requested_by, finished_at, pause_requested_at,
+                        SELECT account_id, requested_by, finished_at, pause_requested_at, cancel_requested_at,
                             EXISTS (SELECT FROM runs c WHERE c.id = :child) AS known
                         FROM runs WHERE id = :id
                     """),
@@ -99,6 +99,8 @@ class ChildActivities:
             ).one()
         if row.finished_at is not None:
             raise AgoraError("run_ended", "the run that calls has ended")
+        if row.cancel_requested_at is not None and not row.known:
+            raise AgoraError("run_ended", "the run that calls is to stop")
         if row.pause_requested_at is not None and not row.known:
             # What a paused run called before rests with it; nothing new begins.
             return ChildAdmitted(run=call.run, paused=True)

@@ -53,8 +53,8 @@ class StepPorts:
         while len(self._begun_here) > _SEEN_MAX:
             self._begun_here.popitem(last=False)
 
-    async def known_result(self, run: str, step: str) -> bytes | None:
-        """The recorded result of a step, if it may have one.
+    async def known_result(self, run: str, step: str) -> tuple[bytes | None, bool]:
+        """The recorded result of a step, if it may have one, and whether the run is known to have to stop.
 
         A step that this worker sees for the first time, of a run that it was the first to begin, cannot have
         been recorded: the database is not asked.
@@ -62,7 +62,7 @@ class StepPorts:
         tried = self._begun_here.get(run)
         if tried is not None and step not in tried:
             tried.add(step)
-            return None
+            return None, False
         async with self._database.system() as connection:
             return await store.step_result(connection, run, step)
 

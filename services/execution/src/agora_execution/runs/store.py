@@ -140,14 +140,18 @@ async def known_steps(
     return {row.id: (row.result, row.attempt, row.started_at) for row in rows}
 
 
-async def step_result(connection: AsyncConnection, run: str, step: str) -> bytes | None:
-    """The update of a recorded step, or None."""
+async def step_result(connection: AsyncConnection, run: str, step: str) -> tuple[bytes | None, bool]:
+    """The update of a recorded step, or None, and whether its run is to stop."""
     row = (
         await connection.execute(
-            text("SELECT result FROM steps WHERE run_id = :run AND id = :step"), {"run": run, "step": step}
+            text("""
+                SELECT s.result, r.cancel_requested_at IS NOT NULL AS cancel_requested
+                FROM runs r LEFT JOIN steps s ON s.run_id = r.id AND s.id = :step WHERE r.id = :run
+            """),
+            {"run": run, "step": step},
         )
     ).first()
-    return None if row is None else row.result
+    return (None, False) if row is None else (row.result, row.cancel_requested)
 
 
 async def carried_step(connection: AsyncConnection, task: StepTask) -> StepResult | None:

@@ -45,16 +45,18 @@ _ACCEPT = text(f"""
         INSERT INTO runs (id, tenant_id, account_id, deployment_id, package, version, price_version, basis,
             fingerprint, requested_by, input, config, artifact, status, quoted, currency, hold_epoch,
             timeout_seconds, model_cost, next_seq, accepted_at, max_cost, parent_id, parent_step, title, call_path,
-            origin_id, origin_seq)
+            origin_id, origin_seq, cancel_requested_at)
         SELECT r.id, r.tenant, r.account, r.deployment, r.package, r.version, r.price_version, r.basis,
             r.fingerprint, r.requested_by, r.input, r.config, r.artifact, 'accepted', r.quoted, r.currency,
             r.hold_epoch, r.timeout_seconds, r.model_cost, {STARTED_SEQ}, r.accepted_at,
-            r.max_cost, r.parent_id, r.parent_step, r.title, r.call_path, r.origin_id, r.origin_seq
+            r.max_cost, r.parent_id, r.parent_step, r.title, r.call_path, r.origin_id, r.origin_seq,
+            p.cancel_requested_at
         FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(id text, tenant text, account text, deployment text,
             package text, version text, price_version text, basis text, fingerprint text, requested_by text,
             input jsonb, config jsonb, artifact text, quoted bigint, currency text, hold_epoch int,
             timeout_seconds int, model_cost bigint, accepted_at timestamptz, max_cost bigint, parent_id text,
             parent_step text, title text, call_path text[], origin_id text, origin_seq int)
+            LEFT JOIN runs p ON p.id = r.parent_id
         ON CONFLICT (id) DO NOTHING RETURNING id
     ), {_told("accepted")}
 """)
