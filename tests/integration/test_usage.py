@@ -187,7 +187,7 @@ async def let_in(url: str, customer: Customer) -> Any:
 
     try:
         return await nats.connect(url, inbox_prefix=prefix, allow_reconnect=False, error_cb=keep_silent)
-    except nats.errors.Error:
+    except (nats.errors.Error, ConnectionError):
         return None
 
 

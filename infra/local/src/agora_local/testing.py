@@ -5,6 +5,7 @@ temporary folder. A test gets a database and a NATS account that nobody else use
 """
 
 import asyncio
+import gc
 import itertools
 import os
 import shutil
@@ -62,6 +63,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "platform" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.xdist_group("platform"))
+
+
+def pytest_collection_finish() -> None:
+    """Leave out of every garbage collection what all tests have been made of: modules, and thousands of items."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
