@@ -10,6 +10,7 @@ import pytest
 from tests.integration.conftest import NewCustomer
 from tests.support.answers import micro, refused
 from tests.support.bookkeeping import books, nothing_changes, settled
+from tests.support.waiting import until
 
 METER = "sensor.readings"
 UNKNOWN = "0" * 32
@@ -38,9 +39,14 @@ def ago(**span: float) -> str:
 
 @pytest.fixture
 async def reporting(http: httpx.AsyncClient) -> httpx.AsyncClient:
-    """The client of a tenant that has a meter."""
+    """The client of a tenant that has a meter, whose totals are built."""
     body = {"key": METER, "unit": "1", "aggregation": "sum"}
     (await http.post("/usage/meters", json=body)).raise_for_status()
+
+    async def state() -> str:
+        return str((await http.get(f"/usage/meters/{METER}")).raise_for_status().json()["state"])
+
+    await until(state, lambda found: found == "active")
     return http
 
 

@@ -31,8 +31,10 @@ METER = "sensor.readings"
 
 @pytest.fixture
 async def meter(client: agora.Client) -> str:
-    """A meter of the customer's own."""
-    return (await client.usage.define_meter(METER, unit="1")).key
+    """A meter of the customer's own; until its totals are built, what is asked of it is marked as incomplete."""
+    await client.usage.define_meter(METER, unit="1")
+    built = await until(lambda: client.usage.get_meter(METER), lambda found: found.state == "active")
+    return built.key
 
 
 def an_event(id: str, quantity: str = "1.5", **changes: Any) -> UsageEvent:
