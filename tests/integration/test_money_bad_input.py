@@ -39,14 +39,9 @@ def ago(**span: float) -> str:
 
 @pytest.fixture
 async def reporting(http: httpx.AsyncClient) -> httpx.AsyncClient:
-    """The client of a tenant that has a meter, whose totals are built."""
+    """The client of a tenant that has a meter."""
     body = {"key": METER, "unit": "1", "aggregation": "sum"}
     (await http.post("/usage/meters", json=body)).raise_for_status()
-
-    async def state() -> str:
-        return str((await http.get(f"/usage/meters/{METER}")).raise_for_status().json()["state"])
-
-    await until(state, lambda found: found == "active")
     return http
 
 
@@ -60,9 +55,13 @@ async def send(http: httpx.AsyncClient, *events: dict[str, Any]) -> list[dict[st
 
 
 async def used(http: httpx.AsyncClient, meter: str = METER) -> list[str]:
-    """What was used of a meter, as the report writes it."""
-    answer = (await http.get("/usage", params={"meter": meter})).raise_for_status()
-    return [row["quantity"] for row in answer.json()["items"]]
+    """What was used of a meter, as the report writes it, once the meter's totals are built."""
+
+    async def report() -> dict[str, Any]:
+        found: dict[str, Any] = (await http.get("/usage", params={"meter": meter})).raise_for_status().json()
+        return found
+
+    return [row["quantity"] for row in (await until(report, lambda found: not found["incomplete"]))["items"]]
 
 
 @pytest.mark.parametrize(
