@@ -49,6 +49,17 @@ def started(
     return process, output
 
 
+def said_by(server: ForkServer, folder: Path, module: str) -> str:
+    """What a program says that ends well."""
+    output = folder / "output"
+    with output.open("wb") as file:
+        process = server.run(
+            module, environment={"PYTHONPATH": str(folder)}, folder=folder, output=file.fileno()
+        )
+    assert 0 == process.wait(60), output.read_text()
+    return output.read_text()
+
+
 def until_asleep(output: Path) -> None:
     """Wait until a sleeping program has begun."""
     deadline = time.monotonic() + 60
@@ -161,16 +172,7 @@ def test_a_program_is_of_the_sources_as_they_are(tmp_path: Path, monkeypatch: py
     for says in ("before", "after", "after"):
         if says not in said:
             (tmp_path / "its_part.py").write_text(f"SAYS = '{says}'  # edited\n")
-        output = tmp_path / "output"
-        with output.open("wb") as file:
-            process = server.run(
-                "its_program",
-                environment={"PYTHONPATH": str(tmp_path)},
-                folder=tmp_path,
-                output=file.fileno(),
-            )
-        assert 0 == process.wait(60), output.read_text()
-        said.append(output.read_text().strip())
+        said.append(said_by(server, tmp_path, "its_program").strip())
     server.close()
 
     assert ["before", "after", "after"] == said
@@ -203,14 +205,8 @@ def test_what_was_edited_while_it_was_loaded_is_not_what_runs(
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     server = ForkServer(["edits"], log=tmp_path / "forkserver.log")
-    output = tmp_path / "output"
-    with output.open("wb") as file:
-        process = server.run(
-            "edits", environment={"PYTHONPATH": str(tmp_path)}, folder=tmp_path, output=file.fileno()
-        )
 
-    assert 0 == process.wait(60), output.read_text()
-    assert "after it\n" == output.read_text()
+    assert "after it\n" == said_by(server, tmp_path, "edits")
     server.close()
 
 
@@ -225,15 +221,7 @@ def test_forks_draw_numbers_of_their_own(tmp_path: Path, monkeypatch: pytest.Mon
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     server = ForkServer(["draws"], log=tmp_path / "forkserver.log")
-    drawn = []
-    for _ in range(2):
-        output = tmp_path / "output"
-        with output.open("wb") as file:
-            process = server.run(
-                "draws", environment={"PYTHONPATH": str(tmp_path)}, folder=tmp_path, output=file.fileno()
-            )
-        assert 0 == process.wait(60), output.read_text()
-        drawn.extend(output.read_text().split())
+    drawn = [number for _ in range(2) for number in said_by(server, tmp_path, "draws").split()]
     server.close()
 
     assert 6 == len(set(drawn))

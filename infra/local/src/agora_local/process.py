@@ -163,14 +163,10 @@ class ChildProcess:
             except ProcessLookupError:
                 # A fork that has not made a group of its own yet.
                 self._process.send_signal(signal.SIGKILL)
-        try:
-            self._process.wait(_KILL_SECONDS)
-        except subprocess.TimeoutExpired:
-            if self._fork_server is None:
-                raise
+        if not self.wait(_KILL_SECONDS) and self._fork_server is not None:
             # It does not tell of ends: it is stuck. Killed, it takes along what it had started.
             self._fork_server.kill()
-            self._process.wait()
+        self._process.wait()
 
     def end_group(self) -> None:
         """Kill what an ended program left behind: workers that it had started and that hold its port."""

@@ -14,6 +14,7 @@ from agora.suspension import Suspended, suspended_in
 from agora_contracts.billing import ConfirmHold
 from agora_contracts.envelope import utc_now
 from agora_contracts.problems import AgoraError
+from agora_contracts.runs import RunError
 from agora_kit.broker import Broker
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
@@ -154,11 +155,11 @@ class RunActivities:
         if step.first:
             begun = await self._begin(step.task)
             if reason := _NOT_BEGUN.get(begun):
-                raise ApplicationError(reason.detail, reason, type=reason.code, non_retryable=True)
+                raise _stopped(reason)
         known, cancelled = await patiently(self._ports.known_result, step.task.run, step.step)
         if known is None and cancelled:
             # Called again: with the answers of runs that it had called, say, which were to stop with it and came first.
-            raise ApplicationError(CANCELLED.detail, CANCELLED, type=CANCELLED.code, non_retryable=True)
+            raise _stopped(CANCELLED)
         if known is not None or step.task.origin is None:
             return known
         carried = await patiently(self._ports.carried, step)
@@ -269,10 +270,15 @@ def _ending(ending: RunEnding) -> Ending:
 def _require_open(record: StepRecord) -> None:
     """Raise what ends the workflow, when no further step of the run is wanted."""
     if record.state == "ended":
-        raise ApplicationError(RUN_ENDED.detail, RUN_ENDED, type=RUN_ENDED.code, non_retryable=True)
+        raise _stopped(RUN_ENDED)
     if record.cancel_requested:
         # Told here, as Temporal tells a workflow that is busy with short steps only seconds later.
-        raise ApplicationError(CANCELLED.detail, CANCELLED, type=CANCELLED.code, non_retryable=True)
+        raise _stopped(CANCELLED)
+
+
+def _stopped(reason: RunError) -> ApplicationError:
+    """What ends a run's workflow for this reason, whatever is left of its steps."""
+    return ApplicationError(reason.detail, reason, type=reason.code, non_retryable=True)
 
 
 def _usage(step: str, context: Context) -> list[UsageItem]:
